@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# setup.sh run|dev: makes the private environment of this checkout under .cache/, or brings it up to date.
+#
+#   .cache/venv                                              Python environment: requirements/run.txt, or dev.txt on top of it
+#   .cache/collections/ansible_collections/redis_ha/sentinel symlink to the checkout, so that Ansible finds the collection
+#
+# Says nothing when all is in place. PYTHON=/path/to/python chooses the interpreter of a new environment.
+set -euo pipefail
+
+requirement_set=${1:?usage: setup.sh run|dev}
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
+cache=$root/.cache
+venv=$cache/venv
+log=$cache/setup.log
+
+die() {
+  printf 'setup: %s\n' "$*" >&2
+  exit 1
+}
+
+# Runs a command with its output in the log; shows the whole log if it fails.
+logged() {
+  printf '+ %s\n' "$*" >>"$log"
+  if ! "$@" >>"$log" 2>&1 </dev/null; then
+    cat -- "$log" >&2
+    die "failed: $*"
+  fi
+}
+
+usable_python() {
+  "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
+}
+
+# ansible-core 2.19 runs on Python 3.11 to 3.13; 3.11 comes first because Debian 12 has it.
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:+"$PYTHON"} python3.11 python3.13 python3.12 python3; do
+    if usable_python "$candidate"; then
+      # The interpreter itself, not a wrapper that picks one by environment variables.
+      "$candidate" -c 'import os, sys; print(os.path.realpath(sys.executable))'
+      return
+    fi
+  done
+  die 'needs Python 3.11, 3.12 or 3.13 (PYTHON=/path/to/python chooses one)'
+}
+
+# Debian keeps ensurepip, without which no venv gets pip, in a package of its own.
+ensure_venv_module() {
+  local python=$1 package
+  "$python" -c 'import ensurepip, venv' 2>/dev/null && return
+  package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+  command -v apt-get >/dev/null || die "$python lacks the modules venv and ensurepip"
+  [ "$(id -u)" -eq 0 ] || die "$python cannot make virtual environments; first run: sudo apt-get install $package"
+  echo "setup: installing the Debian package $package"
+  export DEBIAN_FRONTEND=noninteractive
+  logged apt-get -o DPkg::Lock::Timeout=120 update
+  logged apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "$package"
+}
+
+# What an environment was made from: it is stale when the requirements change or the checkout moves (scripts name their interpreter by full path).
+fingerprint() {
+  { printf '%s\n' "$root" && cat -- "$@"; } | sha256sum | cut -d ' ' -f 1
+}
+
+requirements=("$root/requirements/run.txt")
+[ "$requirement_set" = run ] || requirements+=("$root/requirements/$requirement_set.txt")
+wanted=$(fingerprint "${requirements[@]}")
+stamp=$venv/.made-from-$requirement_set
+collection=$cache/collections/ansible_collections/redis_ha/sentinel
+
+mkdir -p -- "$(dirname -- "$collection")"
+# Two set-ups in one checkout wait for each other.
+if command -v flock >/dev/null; then
+  exec 9>"$cache/setup.lock"
+  flock 9
+fi
+
+[ -e "$collection/galaxy.yml" ] || ln -sfn ../../../.. "$collection"
+if [ "$(cat -- "$stamp" 2>/dev/null)" = "$wanted" ] && "$venv/bin/python" -c '' 2>/dev/null; then
+  exit 0
+fi
+
+: >"$log"
+echo "setup: installing requirements/$requirement_set.txt into .cache/venv"
+if [ "$(cat -- "$venv/.made-at" 2>/dev/null)" != "$root" ] || ! usable_python "$venv/bin/python"; then
+  python=$(find_python)
+  ensure_venv_module "$python"
+  logged "$python" -m venv --clear "$venv"
+  printf '%s\n' "$root" >"$venv/.made-at"
+fi
+logged "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --progress-bar off \
+  -r "$root/requirements/$requirement_set.txt"
+printf '%s\n' "$wanted" >"$stamp"
