@@ -1,0 +1,10 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What can go wrong in the lab."""
+
+from __future__ import annotations
+
+
+class LabError(Exception):
+    """The lab cannot do what it was asked; the text says why and what to do."""
