@@ -7,17 +7,53 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.cache/venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)/tests:$(CURDIR)/.cache/collections
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache/collections
-# Ansible's temporary files and caches stay in the checkout too.
+# What Ansible keeps between runs stays in the checkout too.
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
+ARGS ?=
+BENCH_ARGS ?=
+
+JUDGES := sanity lint docs types style floor changelog licences
+SUITES := unit contract integration
 
 .PHONY: help
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo 'make TARGET: each one first does the set-up that it needs, in .cache/'
+	@awk -F ':.*## ' '/^[a-z%$$()A-Z -]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  one judge    $(JUDGES)'
+	@echo '  one suite    $(SUITES); ARGS="-k name -x" goes to pytest'
+
+.PHONY: demo
+demo: setup-run  ## Move a master of a real deployment on loopback, and watch it
+	@python -m lab.demo $(ARGS)
+
+.PHONY: test
+test: setup  ## All judges and all suites
+	@python tests/tools/check.py judges $(SUITES)
+
+.PHONY: judges
+judges: setup  ## What others say about the code: all judges, side by side
+	@python tests/tools/check.py judges
+
+.PHONY: $(JUDGES)
+$(JUDGES): setup
+	@python tests/tools/check.py $@
+
+.PHONY: $(SUITES)
+$(SUITES): setup
+	@python tests/tools/check.py $@ -- $(ARGS)
+
+.PHONY: bench
+bench: setup  ## Measure the figures that the documentation gives; BENCH_ARGS goes to it
+	@python -m bench $(BENCH_ARGS)
 
 .PHONY: setup
-setup:  ## Make the private Python environment in .cache/, or bring it up to date
+setup:  ## Make the private Python environment, or bring it up to date
 	@tests/tools/setup.sh dev
 
 .PHONY: setup-run
 setup-run:
 	@tests/tools/setup.sh run
+
+.PHONY: clean
+clean:  ## Remove what set-up and the tools made
+	rm -rf .cache .ansible tests/output

@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs judges (what others say about the code) and suites (what our own tests say), and closes with a table.
+
+    check.py sanity lint          the named ones
+    check.py judges               all judges
+    check.py judges unit          all judges and one suite
+    check.py unit -- -k plan -x   words after -- are handed to pytest
+
+A judge is quiet unless it fails; a suite shows pytest's own output. All of them run, even after one has failed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+COLLECTION = ".cache/collections/ansible_collections/redis_ha/sentinel"
+
+Command = tuple[str, ...]
+
+# Each judge passes when all of its commands do.
+JUDGES: dict[str, tuple[Command, ...]] = {
+    "sanity": (("python", "tests/tools/sanity.py"),),
+    "lint": (("ansible-lint", "--offline", "--profile", "production", "--nocolor"),),
+    "docs": (
+        (
+            "antsibull-docs",
+            "lint-collection-docs",
+            *("--plugin-docs", "--validate-collection-refs", "all", "--skip-rstcheck"),
+            ".",
+        ),
+    ),
+    "types": (("mypy", "--no-color-output", f"{COLLECTION}/plugins", "tests"),),
+    "style": (("ruff", "check", "--output-format", "concise"), ("ruff", "format", "--check", "--diff", "--quiet")),
+    # What runs on managed hosts uses nothing that Python 3.9 lacks.
+    "floor": (("vermin", "--target=3.9-", "--violations", "--no-tips", "plugins"),),
+    "changelog": (("antsibull-changelog", "lint"),),
+    "licences": (("reuse", "lint", "--lines"),),
+}
+
+SUITES = ("unit", "contract", "integration")
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one judge or suite ended."""
+
+    name: str
+    passed: bool
+    seconds: float
+    output: str = ""
+
+    def __str__(self) -> str:
+        return f"{'passed' if self.passed else 'FAILED'}  {self.name:<12} {self.seconds:6.1f} s"
+
+
+def run_judge(name: str) -> Result:
+    """Runs the commands of a judge, and keeps what they print."""
+    started = time.monotonic()
+    passed, output = True, ""
+    for command in JUDGES[name]:
+        outcome = subprocess.run(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        passed = passed and outcome.returncode == 0
+        # The symlink through which the types are checked would only hide where a file is.
+        output += outcome.stdout.replace(f"{COLLECTION}/", "")
+    return Result(name, passed, time.monotonic() - started, output)
+
+
+def run_judges(names: list[str]) -> list[Result]:
+    """Runs judges side by side, and tells about each as soon as it has ended."""
+    results = []
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for future in as_completed([pool.submit(run_judge, name) for name in names]):
+            result = future.result()
+            if not result.passed:
+                print(f"---- {result.name} ----\n{result.output.rstrip()}", flush=True)
+            print(result, flush=True)
+            results.append(result)
+    return sorted(results, key=lambda result: names.index(result.name))
+
+
+def run_suite(name: str, pytest_words: list[str]) -> Result:
+    """Runs one folder of tests, in full view."""
+    print(f"---- {name} ----", flush=True)
+    started = time.monotonic()
+    outcome = subprocess.run(["pytest", f"tests/{name}", *pytest_words], cwd=ROOT, check=False)
+    return Result(name, outcome.returncode == 0, time.monotonic() - started)
+
+
+def main(words: list[str]) -> int:
+    """Runs what is named; 0 if all of it passes."""
+    names, pytest_words = words, []
+    if "--" in words:
+        names, pytest_words = words[: words.index("--")], words[words.index("--") + 1 :]
+    wanted = [known for name in names for known in (JUDGES if name == "judges" else (name,))]
+    unknown = [name for name in wanted if name not in JUDGES and name not in SUITES]
+    if unknown or not wanted:
+        print(f"usage: check.py judges|{'|'.join((*JUDGES, *SUITES))} ... [-- pytest's words]", file=sys.stderr)
+        return 2
+
+    results = run_judges([name for name in JUDGES if name in wanted])
+    results += [run_suite(name, pytest_words) for name in SUITES if name in wanted]
+    if len(results) > 1:
+        print("\n" + "\n".join(str(result) for result in results))
+    return 0 if all(result.passed for result in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
