@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import redis
 
@@ -27,8 +27,6 @@ from lab.process import Access, Process
 from lab.servers import Server, find_server
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from lab.certificates import Certificates
 
 _Result = TypeVar("_Result")
@@ -103,8 +101,8 @@ class Deployment:
         self._sentinel_master_config = tuple(sentinel_master_config)
         self._base_port = base_port
         self._hosts = (host,) if isinstance(host, str) else tuple(host)
-        self._node_access = Access(*(node_auth or (None, None)), tls)
-        self._sentinel_access = Access(*(sentinel_auth or (None, None)), tls)
+        self._node_access = _access(node_auth, tls)
+        self._sentinel_access = _access(sentinel_auth, tls)
         self._own_folder = folder is None
         self._folder = None if folder is None else Path(folder).resolve()
         self._ports = PortReservation(self._hosts)
@@ -302,9 +300,9 @@ class Deployment:
         return missing
 
     def _view_missing(self, client: redis.Redis, name: str) -> list[str]:
-        master = _fields(client.execute_command("SENTINEL", "MASTER", name))
-        replicas = [_fields(reply) for reply in client.execute_command("SENTINEL", "SLAVES", name)]
-        others = [_fields(reply) for reply in client.execute_command("SENTINEL", "SENTINELS", name)]
+        master = _fields(_ask(client, "SENTINEL", "MASTER", name))
+        replicas = [_fields(reply) for reply in _ask(client, "SENTINEL", "SLAVES", name)]
+        others = [_fields(reply) for reply in _ask(client, "SENTINEL", "SENTINELS", name)]
         missing = []
         if master["flags"] != "master" or master["role-reported"] != "master" or not master["runid"]:
             missing.append(f"{name} is {master['flags']}, reported as {master['role-reported']}")
@@ -319,7 +317,7 @@ class Deployment:
         missing += [f"Sentinel {other['name']} is {other['flags']}" for other in others if other["flags"] != "sentinel"]
         if not missing:
             # Refused without a quorum, and the refusal says why.
-            client.execute_command("SENTINEL", "CKQUORUM", name)
+            _ask(client, "SENTINEL", "CKQUORUM", name)
         return missing
 
     def _master_of(self, name: str) -> Process | None:
@@ -410,6 +408,15 @@ class Deployment:
 
 def _server(server: Server | str | None) -> Server:
     return server if isinstance(server, Server) else find_server(server)
+
+
+def _access(credentials: Credentials | None, tls: Certificates | None) -> Access:
+    user, password = credentials or (None, None)
+    return Access(user, password, tls)
+
+
+def _ask(client: redis.Redis, *command: str) -> Any:
+    return client.execute_command(*command)  # type: ignore[no-untyped-call]
 
 
 def _lines(lines: Lines, place: Place) -> Sequence[str]:

