@@ -4,6 +4,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
+# Ansible demands a UTF-8 locale; this one needs no installation.
+export LC_ALL := C.UTF-8
 export PATH := $(CURDIR)/.cache/venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)/tests:$(CURDIR)/.cache/collections
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache/collections
