@@ -59,7 +59,7 @@ def prepare_home() -> None:
         [sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True
     )
     settings = configparser.RawConfigParser()
-    settings.add_section("global")
+    settings["global"] = {}
     lines = listing.stdout.splitlines()
     # pip lets its environment variables win over its files, so they come last here.
     for line in sorted(lines, key=lambda line: line.startswith(":env:")):
@@ -69,6 +69,7 @@ def prepare_home() -> None:
         if not settings.has_section(section):
             settings.add_section(section)
         settings.set(section, option, ast.literal_eval(value))
+    settings.set("global", "quiet", "2")  # errors only
     folder = HOME / ".config" / "pip"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "pip.conf").open("w") as config:
@@ -83,7 +84,9 @@ def main() -> int:
         **os.environ,
         "HOME": str(HOME),
         # Interpreters themselves come before wrappers that choose one by variables, which ansible-test drops.
-        "PATH": os.pathsep.join([str(Path(sys.prefix) / "bin"), str(Path(sys.base_prefix) / "bin"), os.environ["PATH"]]),
+        "PATH": os.pathsep.join(
+            [str(Path(sys.prefix) / "bin"), str(Path(sys.base_prefix) / "bin"), os.environ["PATH"]]
+        ),
     }
     for name in ("ANSIBLE_HOME", "ANSIBLE_COLLECTIONS_PATH", "PYTHONPATH"):
         environment.pop(name, None)
