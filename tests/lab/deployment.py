@@ -314,7 +314,10 @@ class Deployment:
                 missing.append(f"replica {replica['name']} is {replica['flags']}, its link is {link}")
         if len(others) != self._sentinel_count - 1:
             missing.append(f"{name} has {len(others)} other Sentinels")
-        missing += [f"Sentinel {other['name']} is {other['flags']}" for other in others if other["flags"] != "sentinel"]
+        for other in others:
+            # After a failover Valkey 9.1 keeps showing what the others once thought of the old master.
+            if set(other["flags"].split(",")) - {"sentinel", "master_down"}:
+                missing.append(f"Sentinel {other['name']} is {other['flags']}")
         if not missing:
             # Refused without a quorum, and the refusal says why.
             _ask(client, "SENTINEL", "CKQUORUM", name)
@@ -356,7 +359,7 @@ class Deployment:
         if index > 0:
             first = self._nodes[name][0]
             lines.append(f"replicaof {first.host} {first.port}")
-        if self.server.family == "valkey" or self.server.version >= (7, 0, 0):
+        if _is_modern(self.server):
             lines.append("enable-debug-command local")
         lines += _lines(self._node_config, place)
         return Process(self.server, "node", label, place.host, place.port, self.folder, _text(lines), self._node_access)
@@ -403,11 +406,17 @@ class Deployment:
         data = self.folder / f"{label}.data"
         data.mkdir(exist_ok=True)
         listen = self.tls.server_config(place.port) if self.tls else [f"port {place.port}"]
-        return [f"bind {place.host}", *listen, "protected-mode no", f"dir {data}", "daemonize no"]
+        # Masters and Sentinels learn an address from where a connection comes from.
+        source = [f"bind-source-addr {place.host}"] if _is_modern(server) else []
+        return [f"bind {place.host}", *source, *listen, "protected-mode no", f"dir {data}", "daemonize no"]
 
 
 def _server(server: Server | str | None) -> Server:
     return server if isinstance(server, Server) else find_server(server)
+
+
+def _is_modern(server: Server) -> bool:
+    return server.family == "valkey" or server.version >= (7, 0, 0)
 
 
 def _access(credentials: Credentials | None, tls: Certificates | None) -> Access:

@@ -9,6 +9,7 @@ import random
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 from lab.errors import LabError
 
@@ -28,22 +29,43 @@ class PortReservation:
         self._hosts = tuple(hosts)
         self._held: dict[int, socket.socket] = {}
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
     def take(self, port: int | None = None) -> int:
         """Reserves `port`, or any free one."""
         if port is not None:
             if not self._try(port):
                 raise LabError(f"port {port} is in use on {self._hosts}; choose another base port, or none")
             return port
-        first_ephemeral = int(_EPHEMERAL_RANGE.read_text().split()[0])
+        first_ephemeral = _first_ephemeral()
         for candidate in random.sample(range(_LOWEST, first_ephemeral), k=first_ephemeral - _LOWEST):
             if self._try(candidate):
                 return candidate
         raise LabError(f"no free port between {_LOWEST} and {first_ephemeral} on {self._hosts}")
 
+    def take_row(self, length: int) -> int:
+        """Reserves free ports that follow each other, and returns the first."""
+        first_ephemeral = _first_ephemeral()
+        for first in random.sample(range(_LOWEST, first_ephemeral - length), k=first_ephemeral - length - _LOWEST):
+            row = range(first, first + length)
+            if all(self._try(port) for port in row):
+                return first
+            for port in row:
+                self._drop(port)
+        raise LabError(f"no {length} free ports in a row on {self._hosts}")
+
     def release(self) -> None:
         """Gives every port back."""
-        while self._held:
-            self._held.popitem()[1].close()
+        for port in list(self._held):
+            self._drop(port)
+
+    def _drop(self, port: int) -> None:
+        if port in self._held:
+            self._held.pop(port).close()
 
     def _try(self, port: int) -> bool:
         name = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -59,3 +81,7 @@ class PortReservation:
             return False
         self._held[port] = name
         return True
+
+
+def _first_ephemeral() -> int:
+    return int(_EPHEMERAL_RANGE.read_text().split()[0])
