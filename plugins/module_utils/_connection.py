@@ -1,0 +1,434 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Options -> clients of Sentinels and nodes. The only place that builds a connection.
+
+redis-py retries lost connections by itself (ten times in 8.x), and a lost reply would send ``SENTINEL FAILOVER`` twice;
+so retries are off, the protocol is fixed to RESP2, and what may be repeated (``ask``) is told apart from what may not
+(``order``). This module is private to the collection redis_ha.sentinel.
+"""
+
+from __future__ import annotations
+
+import inspect
+import socket
+import ssl
+import threading
+import time
+import traceback
+from collections.abc import Hashable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Callable, TypeVar
+
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
+    AuthError,
+    LinkError,
+    ReplyError,
+    TlsError,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Event, parse_event
+
+try:
+    import redis
+    from redis import exceptions as redis_errors
+    from redis.connection import Connection, SSLConnection
+
+    REDIS_IMPORT_ERROR = None
+except ImportError:
+    REDIS_IMPORT_ERROR = traceback.format_exc()
+
+MINIMUM_REDIS_PY = (3, 5)
+"""Debian 11 ships 3.5.3; older ones cannot send a user name."""
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+Reply = Any
+
+
+@dataclass(frozen=True)
+class Tls:
+    """How TLS connections are made. Paths are those of the host that runs the module."""
+
+    validate_certs: bool = True
+    ca_certs: str | None = None
+    client_cert_file: str | None = None
+    client_key_file: str | None = None
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to get into one kind of server."""
+
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: Tls | None = None
+
+
+@dataclass(frozen=True)
+class ConnectionOptions:
+    """Everything that is needed to reach a deployment.
+
+    ``address_map`` leads from ``host:port`` or ``host``, as Sentinel announces it, to what can be reached from here.
+    """
+
+    sentinels: tuple[Address, ...]
+    sentinel_access: Access = Access()
+    node_access: Access = Access()
+    connect_timeout_s: float = 3.0
+    address_map: Mapping[str, str] = field(default_factory=dict)
+
+    def reachable(self, address: Address) -> Address:
+        """Where ``address`` is reached from here."""
+        whole = self.address_map.get(str(address))
+        if whole is not None:
+            host, _colon, port = whole.rpartition(":")
+            return Address(host.strip("[]"), int(port)) if port.isdigit() and host else Address(whole, address.port)
+        return Address(self.address_map.get(address.host, address.host), address.port)
+
+
+def redis_py_version() -> tuple[int, ...]:
+    """The version of redis-py, as far as it is made of numbers."""
+    return tuple(int(part) for part in redis.__version__.split(".")[:3] if part.isdigit())
+
+
+def _open(address: Address, access: Access, timeout_s: float) -> Any:
+    """A redis-py connection, not yet connected."""
+    options: dict[str, Any] = {
+        "host": address.host,
+        "port": address.port,
+        "username": access.username,
+        "password": access.password,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "socket_keepalive": True,
+        "decode_responses": True,
+        "encoding_errors": "replace",
+    }
+    kind: Any = Connection
+    if access.tls is not None:
+        kind = SSLConnection
+        options.update(
+            ssl_cert_reqs="required" if access.tls.validate_certs else "none",
+            ssl_check_hostname=access.tls.validate_certs,
+            ssl_ca_certs=access.tls.ca_certs,
+            ssl_certfile=access.tls.client_cert_file,
+            ssl_keyfile=access.tls.client_key_file,
+        )
+    accepted = _accepted_options(kind)
+    if "retry" in accepted:
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        options["retry"] = Retry(NoBackoff(), 0)
+    if "protocol" in accepted:
+        options["protocol"] = 2
+    if "driver_info" in accepted:
+        options["driver_info"] = None
+    elif "lib_name" in accepted:
+        options.update(lib_name=None, lib_version=None)
+    return kind(**options)
+
+
+def _accepted_options(kind: Any) -> set[str]:
+    accepted: set[str] = set()
+    for ancestor in kind.__mro__[:-1]:
+        accepted.update(inspect.signature(ancestor.__init__).parameters)
+    return accepted
+
+
+def _causes(error: BaseException | None) -> Iterable[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+_PREFIXES = {
+    "NoPermissionError": "NOPERM",
+    "ReadOnlyError": "READONLY",
+    "BusyLoadingError": "LOADING",
+    "ExecAbortError": "EXECABORT",
+    "MasterDownError": "MASTERDOWN",
+    "AuthenticationError": "NOAUTH",
+    "AuthenticationWrongNumberOfArgsError": "NOAUTH",
+}
+
+
+def _reply_error(address: Address, error: BaseException) -> ReplyError:
+    """redis-py cuts the first word off the errors that it knows; put it back."""
+    text = str(error)
+    first, _space, rest = text.partition(" ")
+    prefix = _PREFIXES.get(type(error).__name__)
+    if first.isupper() and first.isalpha() and len(first) > 2:
+        return ReplyError(str(address), first, rest)
+    return ReplyError(str(address), prefix or "ERR", text)
+
+
+class Client:
+    """One connection to one server, opened when it is first needed.
+
+    Args:
+        address: What the server is called in messages and results.
+        open_connection: Makes a redis-py connection, not yet connected.
+        timeout_s: How long a command may take, in seconds, if the call does not say otherwise.
+    """
+
+    def __init__(self, address: Address, open_connection: Callable[[], Any], timeout_s: float) -> None:
+        self.address = address
+        self._open_connection = open_connection
+        self._timeout_s = timeout_s
+        self._connection: Any = None
+        self._name: str | None = None
+
+    def ask(self, *command: object, timeout_s: float | None = None) -> Reply:
+        """Send what may arrive twice: a question, or a setting. Sent again, once, if the server had closed the
+        connection: Sentinel closes every connection of a node whose role it changes.
+
+        Raises:
+            LinkError: The server cannot be reached or does not answer in time.
+            ReplyError: The server answers with an error.
+        """
+        return self.ask_many([command], timeout_s)[0]
+
+    def ask_many(
+        self, commands: list[tuple[object, ...]], timeout_s: float | None = None, keep_errors: bool = False
+    ) -> list[Reply]:
+        """``ask`` for several commands at once; with ``keep_errors`` an error stands in its place in the list."""
+        had_connection = self._connection is not None
+        try:
+            replies = self._exchange(commands, timeout_s)
+        except _ClosedError:
+            if not had_connection:
+                raise
+            replies = self._exchange(commands, timeout_s)
+        if not keep_errors:
+            for reply in replies:
+                if isinstance(reply, ReplyError):
+                    raise reply
+        return replies
+
+    def order(self, *command: object, timeout_s: float | None = None) -> Reply:
+        """Send what changes something: once and never again.
+
+        Raises:
+            LinkError: ``sent`` tells whether the server may have received it.
+            ReplyError: The server refused it.
+        """
+        reply = self._exchange([command], timeout_s)[0]
+        if isinstance(reply, ReplyError):
+            raise reply
+        return reply
+
+    def transact(self, *commands: tuple[object, ...], timeout_s: float | None = None) -> list[Reply]:
+        """Run commands in one MULTI/EXEC, once; the replies of the commands.
+
+        Raises:
+            LinkError: ``sent`` tells whether the server may have received it.
+            ReplyError: The first command that the server refused. Refused in MULTI, none of them ran.
+        """
+        replies = self._exchange([("MULTI",), *commands, ("EXEC",)], timeout_s)
+        for reply in [*replies[:-1], replies[-1]]:
+            if isinstance(reply, ReplyError):
+                raise reply
+        results: list[Reply] = replies[-1]
+        for result in results:
+            if isinstance(result, ReplyError):
+                raise result
+        return results
+
+    def set_name(self, name: str) -> int:
+        """Name this connection (and those that follow it here); its id in ``CLIENT LIST``."""
+        self.order("CLIENT", "SETNAME", name)
+        self._name = name
+        return int(self.ask("CLIENT", "ID"))
+
+    def close(self) -> None:
+        """Close the connection; the next command opens a new one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.disconnect()
+
+    def _connect(self) -> Any:
+        if self._connection is not None:
+            return self._connection
+        connection = self._open_connection()
+        try:
+            connection.connect()
+            if self._name is not None:
+                connection.send_command("CLIENT", "SETNAME", self._name)
+                connection.read_response()
+        except (redis_errors.RedisError, OSError) as error:
+            connection.disconnect()
+            raise self._link_error(error, sent=False) from error
+        self._connection = connection
+        return connection
+
+    def _exchange(self, commands: list[tuple[object, ...]], timeout_s: float | None) -> list[Reply]:
+        connection = self._connect()
+        deadline_s = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
+        try:
+            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            replies = []
+            for command in commands:
+                if not connection.can_read(max(0.0, deadline_s - time.monotonic())):
+                    raise redis_errors.TimeoutError(f"no answer to {command[0]} in time")
+                replies.append(self._read(connection))
+            return replies
+        except (redis_errors.RedisError, OSError) as error:
+            self.close()
+            raise self._link_error(error, sent=True) from error
+
+    def _read(self, connection: Any) -> Reply:
+        try:
+            reply = connection.read_response()
+        except (redis_errors.ResponseError, redis_errors.AuthenticationError, redis_errors.BusyLoadingError) as error:
+            refused = _reply_error(self.address, error)
+            if refused.prefix == "NOAUTH":
+                raise redis_errors.AuthenticationError(refused.message) from error
+            return refused
+        if isinstance(reply, list):
+            return [_reply_error(self.address, item) if isinstance(item, Exception) else item for item in reply]
+        return reply
+
+    def _link_error(self, error: BaseException, sent: bool) -> LinkError:
+        name = str(self.address)
+        causes = list(_causes(error))
+        for cause in causes:
+            if isinstance(cause, (redis_errors.AuthenticationError, redis_errors.ResponseError)):
+                return AuthError(name, f"it refuses the login: {cause}", sent=False)
+        for cause in causes:
+            if isinstance(cause, ssl.SSLError):
+                return TlsError(name, f"the TLS handshake failed: {cause}", sent=False)
+        for cause in causes:
+            if isinstance(cause, (redis_errors.TimeoutError, socket.timeout)):
+                return LinkError(name, "it does not answer in time" if sent else "no connection in time", sent)
+        for cause in causes:
+            if isinstance(cause, socket.gaierror):
+                return LinkError(name, f"the name cannot be resolved: {cause.strerror}", sent=False)
+        kind = _ClosedError if sent else LinkError
+        reason = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
+        return kind(name, reason or str(error), sent)
+
+
+class _ClosedError(LinkError):
+    """The server closed a connection that was open."""
+
+
+class Listener:
+    """Events of one Sentinel, handed to ``on_event`` with the monotonic second of their arrival, from a thread of its own."""
+
+    def __init__(self, address: Address, connection: Any, on_event: Callable[[Address, float, Event], None]) -> None:
+        self._address = address
+        self._connection = connection
+        self._on_event = on_event
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name=f"events of {address}", daemon=True)
+
+    def start(self) -> None:
+        """Subscribe, wait for the confirmation, and listen.
+
+        Raises:
+            LinkError: The Sentinel cannot be reached or does not permit it. Events are hints: a failover can do without.
+        """
+        try:
+            self._connection.connect()
+            self._connection.send_command("PSUBSCRIBE", "*")
+            self._connection.read_response()
+        except (redis_errors.RedisError, OSError) as error:
+            self._connection.disconnect()
+            raise LinkError(str(self._address), f"it sends no events: {error}") from error
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening; returns when the thread has ended."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _listen(self) -> None:
+        try:
+            while not self._stop.is_set():
+                if self._connection.can_read(0.1):
+                    message = self._connection.read_response()
+                    if isinstance(message, list) and len(message) == 4 and message[0] == "pmessage":
+                        self._on_event(self._address, time.monotonic(), parse_event(message[2], message[3]))
+        except (redis_errors.RedisError, OSError):
+            self._on_event(
+                self._address, time.monotonic(), Event("events-lost", "the Sentinel closed the connection", "", None)
+            )
+        finally:
+            self._connection.disconnect()
+
+
+class Fleet:
+    """The clients of one deployment, by announced address. Close it when done."""
+
+    def __init__(self, options: ConnectionOptions) -> None:
+        self.options = options
+        self._clients: dict[tuple[str, Address], Client] = {}
+        self._listeners: list[Listener] = []
+        self._resolved: dict[str, str] = {}
+        self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="asks")
+
+    def sentinel(self, address: Address) -> Client:
+        """The client of the Sentinel that is announced as ``address``."""
+        return self._client("sentinel", address, self.options.sentinel_access)
+
+    def node(self, address: Address) -> Client:
+        """The client of the data node that is announced as ``address``."""
+        return self._client("node", address, self.options.node_access)
+
+    def _client(self, kind: str, address: Address, access: Access) -> Client:
+        if (kind, address) not in self._clients:
+            endpoint = self.options.reachable(address)
+            timeout_s = self.options.connect_timeout_s
+            self._clients[kind, address] = Client(address, lambda: _open(endpoint, access, timeout_s), timeout_s)
+        return self._clients[kind, address]
+
+    def listen(self, address: Address, on_event: Callable[[Address, float, Event], None]) -> None:
+        """Hand every event of a Sentinel to ``on_event`` until the fleet is closed.
+
+        Raises:
+            LinkError: The Sentinel sends no events to us.
+        """
+        options = self.options
+        connection = _open(options.reachable(address), options.sentinel_access, options.connect_timeout_s)
+        listener = Listener(address, connection, on_event)
+        listener.start()
+        self._listeners.append(listener)
+
+    def endpoint(self, address: Address) -> Address:
+        """Where a server is reached from here, by IP address: equal for two names of one server."""
+        reached = self.options.reachable(address)
+        return Address(self.resolve(reached.host), reached.port)
+
+    def resolve(self, host: str) -> str:
+        """The IP address of a host as seen from here; the name itself where it has none."""
+        if host not in self._resolved:
+            try:
+                self._resolved[host] = str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+            except OSError:
+                self._resolved[host] = host.lower()
+        return self._resolved[host]
+
+    def gather(self, keys: Iterable[Key], ask: Callable[[Key], Value]) -> dict[Key, Value | LinkError | ReplyError]:
+        """Ask several servers side by side; an answer or the error for each."""
+
+        def attempt(key: Key) -> Value | LinkError | ReplyError:
+            try:
+                return ask(key)
+            except (LinkError, ReplyError) as error:
+                return error
+
+        futures = {key: self._pool.submit(attempt, key) for key in keys}
+        return {key: future.result() for key, future in futures.items()}
+
+    def close(self) -> None:
+        """Close every connection and end every thread."""
+        for listener in self._listeners:
+            listener.stop()
+        self._pool.shutdown(wait=True)
+        for client in self._clients.values():
+            client.close()

@@ -1,0 +1,1333 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Carries a plan out, phase by phase.
+
+One rule: the old master stops being a master before the new one becomes one. Clients, clock and timeline are handed in.
+This module is private to the collection redis_ha.sentinel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable
+
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import FENCE_MAX_LAG, FENCE_MIN_REPLICAS
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client, Fleet
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
+    Aborted,
+    FailoverError,
+    Incomplete,
+    LinkError,
+    Refused,
+    ReplyError,
+    Unknown,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import (
+    COORDINATED,
+    FENCED,
+    FINISH,
+    JOIN,
+    MIN_REPLICAS_FENCE,
+    MOVE,
+    NOTHING,
+    PAUSE_FENCE,
+    PROBED_COMMANDS,
+    REPAIR,
+    Plan,
+    Request,
+    decide,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
+    Address,
+    MasterEntry,
+    Replication,
+    Role,
+    parse_info,
+    parse_master_entry,
+    parse_replica_entries,
+    parse_replication,
+    parse_role,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Timeline
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import (
+    NodeView,
+    Snapshot,
+    named_connections,
+    take_snapshot,
+)
+
+LOCK_NAME = "redis_ha.sentinel:failover"
+"""The name of our connection to the old master, by which two runs see each other in CLIENT LIST."""
+
+ALIGNED_AGE_S = 0.812
+"""How old the leader's last INFO of the replica should be when the trigger arrives.
+
+The leader looks once a second, and orders the promotion in the third tick of its timer. An INFO that falls due in the
+second tick would come too early and cost a second; one that falls due later sees the promotion at once. A tick lasts
+1000/(10..19) ms, drawn anew each time (``sentinelTimer``): the second tick is over 188 ms after the trigger in all but
+3 of 1000 cases, and 200 ms after it in all. Every millisecond later costs writers a millisecond.
+"""
+LATEST_ALIGNED_AGE_S = 0.88
+"""Older than this, the fence is lifted and the next moment is waited for."""
+RECHECK_BEFORE_S = 0.06
+FENCE_ROUND_TRIPS = 4
+FENCE_WORK_S = 0.002
+"""Between the fence and the trigger: a transaction, at least one look at the replicas, a transaction, one more look."""
+ALIGN_WAIT_S = 32.0
+"""Three INFO periods of Sentinel (10 s each, and its ticks)."""
+ALIGN_POLL_S = 0.05
+REALIGNMENTS = 2
+
+FAST_POLL_S = 0.002
+PROMOTION_POLL_S = 0.004
+SETTLE_POLL_S = 0.05
+LEADER_SILENCE_S = 3.0
+"""A leader that is alive orders the promotion within 0.3 s; one that is silent for ten times as long is dead or cut off."""
+LATE_BYTES_WAIT_S = 0.05
+COORDINATED_TIMEOUT_MS = 10_000
+"""COORDINATED pauses writes for as long as failover-timeout if the replica does not answer: lowered for the time of the failover."""
+
+
+@dataclass
+class Progress:
+    """What is known of a run while it goes on; the result is made of it."""
+
+    phase: str = "discover"
+    strategy: str = ""
+    old_master: Address | None = None
+    new_master: Address | None = None
+    leader: Address | None = None
+    plan: Plan | None = None
+    triggered_at_s: float = 0.0
+    fenced_at_s: float | None = None
+    promoted_at_s: float | None = None
+    write_gap_ms: float | None = None
+    agree_ms: float | None = None
+    moved: bool = False
+    repaired: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    lossless: bool = False
+    lossless_reason: str = "nothing was moved"
+    phases_ms: dict[str, float] = field(default_factory=dict)
+    replicas: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Failover:
+    """One run.
+
+    Args:
+        fleet: The clients.
+        request: What the caller asks for.
+        clock: Time.
+        timeline: Where happenings are put down.
+        stop_requested: Whether the user wants the run to end; looked at until the fence goes up.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        request: Request,
+        clock: Clock,
+        timeline: Timeline,
+        stop_requested: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._fleet = fleet
+        self._request = request
+        self._clock = clock
+        self._timeline = timeline
+        self._stop_requested = stop_requested
+        self._snapshot = Snapshot(request.master_name, (), ())
+        self._raised: list[Address] = []
+        self.progress = Progress()
+
+    # ---- the run -------------------------------------------------------------------------------------------------
+
+    def run(self, check_mode: bool = False) -> dict[str, Any]:
+        """Do it, or in check mode only plan it; the result as the module returns it."""
+        try:
+            plan = self._prepare(listen=not check_mode)
+            if check_mode:
+                would_change = plan.action not in (NOTHING,) or bool(plan.repairs)
+                return self._result("planned" if would_change else "unchanged", would_change)
+            return self._carry_out(plan)
+        except FailoverError as error:
+            return self._failed(error)
+
+    def _prepare(self, listen: bool) -> Plan:
+        request = self._request
+        with self._phase("discover"):
+            also = [address for address in (request.target, request.expected_master) if address is not None]
+            self._snapshot = take_snapshot(self._fleet, request.master_name, PROBED_COMMANDS, also, request.avoid)
+            self.progress.old_master = self._snapshot.master_address
+            if listen:
+                self._listen()
+        with self._phase("plan"):
+            plan = decide(self._snapshot, request)
+        self.progress.plan = plan
+        self.progress.strategy = plan.strategy
+        self.progress.old_master = plan.old_master
+        self.progress.new_master = plan.new_master
+        self.progress.notes += plan.notes
+        return plan
+
+    def _listen(self) -> None:
+        for view in self._snapshot.informed_sentinels:
+            try:
+                self._fleet.listen(view.address, self._timeline.add_event)
+            except LinkError as error:
+                self.progress.notes.append(f"{error}; the run goes on without its events")
+
+    def _carry_out(self, plan: Plan) -> dict[str, Any]:
+        if plan.action == JOIN:
+            return self._join(plan)
+        if (
+            plan.master_reachable
+            and (plan.action in (MOVE, FINISH, REPAIR) or plan.repairs)
+            and self._snapshot_node(plan.old_master)
+        ):
+            self._lock(plan)
+        self._repair(plan)
+        if plan.action in (NOTHING, REPAIR):
+            self.progress.new_master = plan.old_master
+            return self._result("unchanged", bool(self.progress.repaired))
+        try:
+            if plan.action == FINISH:
+                self._finish(plan)
+            elif plan.strategy == FENCED:
+                self._fenced(plan)
+            elif plan.strategy == COORDINATED:
+                self._coordinated(plan)
+            else:
+                self._plain(plan)
+        finally:
+            if not self.progress.moved:
+                self._lower_priorities()
+        return self._settled_result(plan)
+
+    # ---- lock and repair -----------------------------------------------------------------------------------------
+
+    def _lock(self, plan: Plan) -> None:
+        with self._phase("lock"):
+            client = self._fleet.node(plan.old_master)
+            try:
+                self._lock_id = client.set_name(LOCK_NAME)
+                self._check_lock(client)
+            except (LinkError, ReplyError) as error:
+                raise Refused(
+                    "node_unreachable", f"{error}", "Look at this node and run again.", self.progress.phase
+                ) from error
+
+    def _check_lock(self, client: Client) -> None:
+        others = [number for number in named_connections(client, LOCK_NAME) if number < self._lock_id]
+        if others:
+            raise Refused(
+                "another_run",
+                f"another run of this program is moving {self._request.master_name}: its connection to {client.address} has the id {others[0]}",
+                "Wait until it has ended, and look with topology_info before you run again.",
+                self.progress.phase,
+            )
+
+    def _repair(self, plan: Plan) -> None:
+        if not plan.repairs:
+            return
+        with self._phase("repair"):
+            for repair in plan.repairs:
+                client = self._fleet.node(repair.address)
+                try:
+                    client.transact(*(("CONFIG", "SET", name, value) for name, value in repair.settings))
+                    self._rewrite(client)
+                except (LinkError, ReplyError) as error:
+                    raise Incomplete(
+                        "repair_failed",
+                        f"{repair}: {error}",
+                        "Set it by hand, or run again when the node can be asked.",
+                        self.progress.phase,
+                    ) from error
+                self.progress.repaired.append(str(repair))
+                self._timeline.add("repaired", str(repair))
+
+    # ---- fenced --------------------------------------------------------------------------------------------------
+
+    def _fenced(self, plan: Plan) -> None:
+        self._steer(plan)
+        plan = self._probe(plan)
+        for attempt in range(REALIGNMENTS + 1):
+            leader, aligned_at_s = self._align(plan)
+            self._recheck(plan, leader, aligned_at_s)
+            fence = _Fence(self._fleet.node(plan.old_master), plan, self._clock)
+            last_attempt = attempt == REALIGNMENTS
+            try:
+                self._fence(fence)
+                self._catch_up(plan, fence)
+                if (
+                    aligned_at_s is not None
+                    and self._clock.now_s() > aligned_at_s + LATEST_ALIGNED_AGE_S - ALIGNED_AGE_S
+                    and not last_attempt
+                ):
+                    self._timeline.add(
+                        "realign", "the replicas took too long to catch up for this moment; the next one is waited for"
+                    )
+                    fence.lift()
+                    continue
+                if self._demote(plan, fence):
+                    break
+            except BaseException:
+                fence.lift_if_up()
+                raise
+            if last_attempt:
+                raise Aborted(
+                    "late_writes",
+                    f"{plan.old_master} had acknowledged more than {plan.new_master} had received, {REALIGNMENTS + 1} times; it is the master again",
+                    "The fence did not hold: look for a long pause of this host, raise down-after-milliseconds, or run again at a quieter time.",
+                    "demote",
+                )
+        self._trigger_and_promote(plan, leader)
+        self._agree(plan)
+        self._release(plan)
+
+    def _steer(self, plan: Plan) -> None:
+        if not plan.steering:
+            return
+        with self._phase("steer"):
+            for steer in plan.steering:
+                try:
+                    self._raised.append(steer.address)
+                    self._fleet.node(steer.address).order("CONFIG", "SET", "replica-priority", steer.raised)
+                except (LinkError, ReplyError) as error:
+                    raise Refused(
+                        "steering_failed",
+                        f"{steer.address}: its replica-priority could not be raised: {error}",
+                        "Look at this node and run again.",
+                        "steer",
+                    ) from error
+                self._timeline.add("steered", f"{steer.address}: replica-priority {steer.raised}")
+
+    def _probe(self, plan: Plan) -> Plan:
+        """R must reach the offset that OM has now; a sibling that does not is not waited for under the fence."""
+        assert plan.new_master is not None
+        with self._phase("probe"):
+            wanted = self._replication(plan.old_master).offset
+            deadline_s = self._clock.now_s() + self._request.catch_up_timeout_s
+            behind = self._wait_applied((plan.new_master, *plan.siblings), wanted, deadline_s)
+            if plan.new_master in behind:
+                raise Refused(
+                    "target_lagging",
+                    f"{plan.new_master} did not reach the master's offset {wanted} within {self._request.catch_up_timeout_s:g} s ({behind[plan.new_master]}) "
+                    "while writes went on",
+                    "Wait until it has caught up, or raise catch_up_timeout: writes would stand still as long.",
+                    "probe",
+                    {"wanted_offset": wanted, "behind": {str(address): text for address, text in behind.items()}},
+                )
+            for address, text in behind.items():
+                self.progress.notes.append(f"{address} lags and is not waited for ({text})")
+            return replace(
+                plan,
+                siblings=tuple(address for address in plan.siblings if address not in behind),
+                lagging=(*plan.lagging, *(address for address in plan.siblings if address in behind)),
+            )
+
+    def _wait_applied(
+        self, addresses: Sequence[Address], wanted: int, deadline_s: float, tick: Callable[[], None] | None = None
+    ) -> dict[Address, str]:
+        """Wait until every node has applied ``wanted``; those that did not by the deadline, and what is known of them."""
+        behind = dict.fromkeys(addresses, "not asked")
+        while behind:
+            left_s = deadline_s - self._clock.now_s()
+            if left_s <= 0:
+                break
+            if tick is not None:
+                tick()
+            answers = self._applied_offsets(tuple(behind), left_s)
+            for address, answer in answers.items():
+                if isinstance(answer, (LinkError, ReplyError)):
+                    behind[address] = str(answer)
+                elif answer.applied_offset >= wanted:
+                    del behind[address]
+                else:
+                    behind[address] = (
+                        f"applied {answer.applied_offset} of {wanted}, link {'up' if answer.link_up else 'down'}"
+                    )
+            if behind:
+                self._clock.sleep(FAST_POLL_S)
+        return behind
+
+    def _applied_offsets(
+        self, addresses: Sequence[Address], left_s: float
+    ) -> dict[Address, Replication | LinkError | ReplyError]:
+        return self._fleet.gather(addresses, lambda address: self._replication(address, timeout_s=min(left_s, 0.25)))
+
+    def _align(self, plan: Plan) -> tuple[Address, float | None]:
+        """Wait until a leader shows the steering and looked at R just long enough ago.
+
+        Returns:
+            The leader, and the moment at which the trigger should arrive; ``None`` where it is not aligned.
+        """
+        assert plan.new_master is not None
+        with self._phase("align"):
+            deadline_s = self._clock.now_s() + ALIGN_WAIT_S
+            ready: list[Address] = []
+            while self._clock.now_s() < deadline_s:
+                self._stop_if_requested()
+                ages = self._info_ages(plan)
+                ready = [leader for leader in plan.preferred_leaders if leader in ages]
+                if plan.lagging and any(view.address not in ages for view in self._snapshot.informed_sentinels):
+                    ready = []
+                if ready and not plan.align:
+                    return ready[0], None
+                moments = [(ages[leader] + ALIGNED_AGE_S, leader) for leader in ready]
+                coming = sorted(
+                    moment for moment in moments if moment[0] - self._clock.now_s() > RECHECK_BEFORE_S + ALIGN_POLL_S
+                )
+                if coming and coming[0][0] - self._clock.now_s() < ALIGNED_AGE_S:
+                    return coming[0][1], coming[0][0]
+                self._clock.sleep(ALIGN_POLL_S)
+            if not ready:
+                raise Refused(
+                    "steering_not_shown",
+                    f"no Sentinel showed within {ALIGN_WAIT_S:g} s that {', '.join(str(s.address) for s in plan.steering)} is steered",
+                    "Look at the network between the Sentinels and this replica, and run again.",
+                    "align",
+                )
+            self.progress.notes.append(
+                "not aligned: no Sentinel looked at the replica at a fitting moment; writes may stand still for a second more"
+            )
+            return ready[0], None
+
+    def _info_ages(self, plan: Plan) -> dict[Address, float]:
+        """For every Sentinel that shows the steering: the moment of its last INFO of R."""
+        assert plan.new_master is not None
+        asked = (
+            {view.address for view in self._snapshot.informed_sentinels}
+            if plan.lagging
+            else set(plan.preferred_leaders)
+        )
+        moments: dict[Address, float] = {}
+        for leader, answer in self._fleet.gather(asked, self._timed_replicas).items():
+            if isinstance(answer, (LinkError, ReplyError)):
+                continue
+            answered_at_s, entries = answer
+            by_identity = {self._snapshot.identity(entry.address): entry for entry in entries}
+            steered = [by_identity.get(self._snapshot.identity(steer.address)) for steer in plan.steering]
+            heir = by_identity.get(self._snapshot.identity(plan.new_master))
+            if (
+                heir is None
+                or heir.down
+                or any(entry is not None and entry.priority <= heir.priority for entry in steered)
+            ):
+                continue
+            moments[leader] = answered_at_s - heir.info_age_ms / 1000
+        return moments
+
+    def _timed_replicas(self, sentinel: Address) -> tuple[float, tuple[Any, ...]]:
+        entries = parse_replica_entries(
+            self._fleet.sentinel(sentinel).ask("SENTINEL", "REPLICAS", self._request.master_name)
+        )
+        return self._clock.now_s(), entries
+
+    def _recheck(self, plan: Plan, leader: Address, aligned_at_s: float | None) -> None:
+        """Once more, right before writes stop: OM is master, no TILT, no failover in progress, nobody else at work."""
+        if aligned_at_s is not None:
+            self._sleep_until(aligned_at_s - RECHECK_BEFORE_S)
+        with self._phase("recheck"):
+            self._stop_if_requested()
+            client = self._fleet.node(plan.old_master)
+            try:
+                self._check_lock(client)
+                asked_at_s = self._clock.now_s()
+                role = parse_role(client.ask("ROLE"))
+                round_trip_s = self._clock.now_s() - asked_at_s
+            except (LinkError, ReplyError) as error:
+                raise Refused("node_unreachable", f"{error}", "Look at this node and run again.", "recheck") from error
+            if not role.is_master:
+                raise Refused(
+                    "master_changed",
+                    f"{plan.old_master} is no longer a master",
+                    "Look with topology_info and run again.",
+                    "recheck",
+                )
+            self._refuse_if_disturbed(plan)
+        if aligned_at_s is not None:
+            self._sleep_until(aligned_at_s - FENCE_WORK_S - FENCE_ROUND_TRIPS * round_trip_s)
+
+    def _refuse_if_disturbed(self, plan: Plan) -> None:
+        for address, entry in self._sentinel_states(tilt=True).items():
+            if isinstance(entry, (LinkError, ReplyError)):
+                continue
+            master, tilt = entry
+            if tilt:
+                raise Refused("tilt", f"Sentinel {address} has gone into TILT", "Wait 30 s and run again.", "recheck")
+            if master.failover_in_progress:
+                raise Refused(
+                    "failover_started",
+                    f"Sentinel {address} has begun a failover of its own",
+                    "Run again: it will be joined.",
+                    "recheck",
+                )
+            if not self._snapshot.same(master.address, plan.old_master):
+                raise Refused(
+                    "master_changed",
+                    f"Sentinel {address} now names {master.address}",
+                    "Look again and run again.",
+                    "recheck",
+                )
+
+    def _sentinel_states(self, tilt: bool = False) -> dict[Address, Any]:
+        def ask(address: Address) -> tuple[MasterEntry, bool]:
+            questions: list[tuple[object, ...]] = [("SENTINEL", "MASTER", self._request.master_name)]
+            if tilt:
+                questions.append(("INFO", "sentinel"))
+            entry, *info = self._fleet.sentinel(address).ask_many(questions, timeout_s=0.5)
+            return parse_master_entry(entry), bool(info) and parse_info(info[0]).get("sentinel_tilt", "0") != "0"
+
+        return self._fleet.gather([view.address for view in self._snapshot.informed_sentinels], ask)
+
+    def _fence(self, fence: _Fence) -> None:
+        with self._phase("fence"):
+            try:
+                fence.raise_up()
+            except (LinkError, ReplyError) as error:
+                raise Aborted(
+                    "fence_failed",
+                    f"writes could not be stopped: {error}",
+                    "Nothing was moved. Look at this node and run again.",
+                    "fence",
+                ) from error
+            self.progress.fenced_at_s = fence.raised_at_s
+            self._timeline.add(
+                "fence",
+                f"{fence.address} acknowledges no more writes; its offset is {fence.offset}",
+                at_s=fence.raised_at_s,
+            )
+
+    def _catch_up(self, plan: Plan, fence: _Fence) -> None:
+        assert plan.new_master is not None
+        with self._phase("catch_up"):
+            deadline_s = fence.raised_at_s + plan.fence_budget_ms / 1000
+            try:
+                behind = self._wait_applied(
+                    (plan.new_master, *plan.siblings), fence.offset, deadline_s, fence.renew_if_due
+                )
+            except (LinkError, ReplyError) as error:
+                raise Aborted(
+                    "fence_lost",
+                    f"the fence could not be renewed: {error}",
+                    "Nothing was moved. Run again.",
+                    "catch_up",
+                ) from error
+            if behind:
+                fence.lift_if_up()
+                stood_ms = round((self._clock.now_s() - fence.raised_at_s) * 1000)
+                self._timeline.add("unfence", f"{fence.address} takes writes again after {stood_ms} ms")
+                raise Aborted(
+                    "catch_up_timeout",
+                    f"not caught up within {plan.fence_budget_ms} ms: "
+                    + "; ".join(f"{address}: {text}" for address, text in behind.items()),
+                    f"Nothing was moved; writes stood still for {stood_ms} ms. Look at what slows this replica, or raise catch_up_timeout.",
+                    "catch_up",
+                    {"wanted_offset": fence.offset, "behind": {str(address): text for address, text in behind.items()}},
+                )
+
+    def _demote(self, plan: Plan, fence: _Fence) -> bool:
+        """Make OM a replica of R.
+
+        Returns:
+            Whether it is one now; ``False``: it had acknowledged more than R has, and it is the master again.
+        """
+        assert plan.new_master is not None
+        with self._phase("demote"):
+            final = self._demote_once(plan, fence)
+            behind = self._wait_applied((plan.new_master,), final, self._clock.now_s() + LATE_BYTES_WAIT_S)
+            if not behind:
+                self.progress.lossless = True
+                self.progress.lossless_reason = f"{plan.new_master} had applied offset {final}, the last that {plan.old_master} reached when it stopped being a master"
+            elif plan.fence == MIN_REPLICAS_FENCE:
+                # The fence was lifted in the very transaction that demoted: what came after its offset is no write of a client.
+                self.progress.lossless = True
+                self.progress.lossless_reason = f"{plan.new_master} had applied offset {fence.offset}, after which {plan.old_master} acknowledged no write"
+                self.progress.notes.append(
+                    f"{plan.old_master} ended at offset {final} by itself (expired keys or a ping) and may resynchronise in full"
+                )
+            else:
+                self._timeline.add("late writes", f"{plan.old_master} ended at {final}; {behind[plan.new_master]}")
+                self._give_back(plan)
+                return False
+            self._timeline.add("demoted", f"{plan.old_master} is a replica of {plan.new_master}; final offset {final}")
+            return True
+
+    def _demote_once(self, plan: Plan, fence: _Fence) -> int:
+        assert plan.new_master is not None
+        try:
+            return fence.demote(plan.new_master)
+        except ReplyError as error:
+            raise Aborted(
+                "demotion_refused", f"{error}", "Nothing was moved; writes go on. Look at this node.", "demote"
+            ) from error
+        except LinkError as error:
+            if not error.sent:
+                raise Aborted(
+                    "demotion_not_sent", f"{error}", "Nothing was moved; writes go on when the pause ends.", "demote"
+                ) from error
+            self._timeline.add("demotion in doubt", str(error))
+            replication = self._look_after_doubt(plan, error)
+            if replication.is_master:
+                raise Aborted(
+                    "demotion_lost", f"{error}", "Nothing was moved; writes go on. Run again.", "demote"
+                ) from error
+            fence.forget()
+            return replication.offset
+
+    def _look_after_doubt(self, plan: Plan, doubt: LinkError) -> Replication:
+        deadline_s = self._clock.now_s() + LEADER_SILENCE_S
+        while True:
+            try:
+                return self._replication(plan.old_master, timeout_s=0.5)
+            except (LinkError, ReplyError) as error:
+                if self._clock.now_s() >= deadline_s:
+                    raise Unknown(
+                        "demotion_in_doubt",
+                        f"{plan.old_master} was lost at the moment of its demotion ({doubt}); whether it is still a master is not known",
+                        "If it is, writes go on. If it is not, Sentinel promotes a replica by itself within "
+                        f"{(plan.down_after_ms + 30_000) // 1000} s, or run again: that finishes it. No write is lost either way.",
+                        "demote",
+                    ) from error
+                self._clock.sleep(SETTLE_POLL_S)
+
+    def _give_back(self, plan: Plan) -> None:
+        """Make OM a master again. Only where no Sentinel has been told to promote R."""
+        try:
+            self._fleet.node(plan.old_master).order("REPLICAOF", "NO", "ONE")
+            self.progress.lossless = False
+            self._timeline.add("given back", f"{plan.old_master} is the master again")
+        except (LinkError, ReplyError) as error:
+            raise Unknown(
+                "give_back_failed",
+                f"{plan.old_master} could not be made a master again: {error}",
+                "Run again: it is finished then. Sentinel promotes a replica by itself otherwise.",
+                self.progress.phase,
+            ) from error
+
+    # ---- trigger, promote, agree, release ------------------------------------------------------------------------
+
+    def _trigger_and_promote(self, plan: Plan, leader: Address) -> None:
+        """Let a Sentinel promote R; after an abort by Sentinel once more."""
+        leaders = [leader, *(other for other in plan.leaders if other != leader)]
+        for attempt in range(3):
+            accepted = self._trigger(plan, leaders)
+            if accepted is None:
+                self._give_back_or_say(plan)
+            assert accepted is not None
+            verdict = self._promote(plan, accepted)
+            if verdict == "promoted":
+                return
+            self._timeline.add("trigger again", f"Sentinel {accepted}: {verdict}")
+            if attempt == 0 and verdict == "silent":
+                leaders = [other for other in leaders if other != accepted] or leaders
+        self._give_back_or_say(plan)
+
+    def _trigger(self, plan: Plan, leaders: Sequence[Address]) -> Address | None:
+        """Send SENTINEL FAILOVER to the first that takes it; ``None``: every one refused or was never reached."""
+        with self._phase("trigger"):
+            for leader in leaders:
+                self.progress.triggered_at_s = self._clock.now_s()
+                self.progress.leader = leader
+                try:
+                    words = ("COORDINATED",) if plan.strategy == COORDINATED else ()
+                    self._fleet.sentinel(leader).order(
+                        "SENTINEL", "FAILOVER", self._request.master_name, *words, timeout_s=2.0
+                    )
+                except ReplyError as error:
+                    self._timeline.add("refused", str(error), who=f"sentinel {leader}")
+                    if error.prefix == "INPROG":
+                        return leader
+                    self.progress.notes.append(
+                        f"Sentinel {leader} refused the failover: {error.prefix} {error.message}"
+                    )
+                    continue
+                except LinkError as error:
+                    self._timeline.add(
+                        "trigger in doubt" if error.sent else "not reached", str(error), who=f"sentinel {leader}"
+                    )
+                    if error.sent and self._taken_after_doubt(plan, leader):
+                        return leader
+                    continue
+                self._timeline.add(
+                    "trigger", f"Sentinel {leader} leads the failover", at_s=self.progress.triggered_at_s
+                )
+                return leader
+        return None
+
+    def _taken_after_doubt(self, plan: Plan, leader: Address) -> bool:
+        """Whether a trigger whose answer was lost has had an effect. Waits until there can be none any more."""
+        deadline_s = self._clock.now_s() + LEADER_SILENCE_S
+        while self._clock.now_s() < deadline_s:
+            if self._role(plan.new_master, default=None) == "master":
+                return True
+            states = self._sentinel_states()
+            entry = states.get(leader)
+            if isinstance(entry, tuple) and (
+                entry[0].failover_in_progress or not self._snapshot.same(entry[0].address, plan.old_master)
+            ):
+                return True
+            self._clock.sleep(SETTLE_POLL_S)
+        return False
+
+    def _promote(self, plan: Plan, leader: Address) -> str:
+        """Wait until R is a master.
+
+        Returns:
+            ``promoted``, ``aborted`` (the leader gave up) or ``silent`` (it can no longer be asked and has not acted).
+        """
+        began_s = self.progress.triggered_at_s
+        deadline_s = self._clock.now_s() + self._request.timeout_s
+        look_around_s = self._clock.now_s() + 0.5
+        with self._phase("promote"):
+            while self._clock.now_s() < deadline_s:
+                if self._role(plan.new_master, default=None) == "master":
+                    self._promoted(plan.new_master)
+                    return "promoted"
+                if self._clock.now_s() >= look_around_s:
+                    look_around_s = self._clock.now_s() + 0.25
+                    other = self._other_winner(plan, began_s)
+                    if other is not None:
+                        self._promoted(other)
+                        return "promoted"
+                    state = self._leader_state(leader)
+                    if state == "silent" and self._clock.now_s() > began_s + LEADER_SILENCE_S:
+                        return "silent"
+                    aborted = self._timeline.events(began_s, "-failover-abort", self._request.master_name)
+                    if aborted and state != "in progress":
+                        self.progress.notes.append(f"Sentinel {aborted[0][0]}: {aborted[0][1].channel}")
+                        return "aborted"
+                    if (
+                        state == "idle"
+                        and self._clock.now_s() > began_s + LEADER_SILENCE_S
+                        and self._role(plan.new_master, default=None) == "replica"
+                    ):
+                        return "aborted"
+                self._clock.sleep(PROMOTION_POLL_S)
+            raise Unknown(
+                "promotion_timeout",
+                f"{plan.new_master} did not become a master within {self._request.timeout_s:g} s, and Sentinel {leader} has not given up",
+                "It may still happen. Look with topology_info; run again to join it or to finish it.",
+                "promote",
+            )
+
+    def _promoted(self, address: Address | None) -> None:
+        now_s = self._clock.now_s()
+        progress = self.progress
+        if address != progress.new_master:
+            progress.notes.append(f"Sentinel promoted {address} instead of {progress.new_master}")
+            progress.lossless = False
+            progress.lossless_reason = f"Sentinel chose {address}, which was not the one that was watched"
+        progress.new_master = address
+        progress.moved = True
+        progress.promoted_at_s = now_s
+        if progress.fenced_at_s is not None:
+            progress.write_gap_ms = round((now_s - progress.fenced_at_s) * 1000, 1)
+        self._timeline.add("promoted", f"{address} is a master", at_s=now_s)
+
+    def _other_winner(self, plan: Plan, since_s: float) -> Address | None:
+        """A replica other than R that a Sentinel has promoted."""
+        for _sentinel, event in self._timeline.events(since_s, "+promoted-slave", self._request.master_name):
+            winner = event.instance
+            if winner is None or self._snapshot.same(winner, plan.new_master):
+                continue
+            if self._role(winner, default=None) == "master":
+                return winner
+        return None
+
+    def _leader_state(self, leader: Address) -> str:
+        entry = self._sentinel_states().get(leader)
+        if not isinstance(entry, tuple):
+            return "silent"
+        return "in progress" if entry[0].failover_in_progress else "idle"
+
+    def _give_back_or_say(self, plan: Plan) -> None:
+        """No Sentinel promotes R: give OM back, where that is provably safe."""
+        states = self._sentinel_states()
+        in_progress = [
+            address for address, entry in states.items() if isinstance(entry, tuple) and entry[0].failover_in_progress
+        ]
+        if in_progress or self._role(plan.new_master, default=None) != "replica":
+            raise Unknown(
+                "promotion_in_doubt",
+                f"Sentinel {', '.join(map(str, in_progress)) or 'unknown'} may still promote {plan.new_master}",
+                "Run again: it is joined or finished then.",
+                self.progress.phase,
+            )
+        detail = "; ".join(note for note in self.progress.notes if "Sentinel" in note) or "no Sentinel could be reached"
+        if plan.strategy != FENCED or plan.action == FINISH:
+            raise Aborted(
+                "trigger_refused",
+                detail,
+                "Nothing was moved. Look at the Sentinels with topology_info.",
+                self.progress.phase,
+            )
+        self._give_back(plan)
+        raise Aborted(
+            "trigger_refused",
+            f"{detail}; {plan.old_master} is the master again",
+            "Nothing was moved. A Sentinel that had begun a failover starts none by itself for twice failover-timeout.",
+            self.progress.phase,
+        )
+
+    def _agree(self, plan: Plan) -> None:
+        """Every Sentinel names the new master."""
+        began_s = self.progress.promoted_at_s or self._clock.now_s()
+        with self._phase("agree"):
+            behind = self._wait_agreed(began_s + min(self._request.timeout_s, 30.0))
+            if behind:
+                self.progress.left += [
+                    f"Sentinel {address} does not name {self.progress.new_master}: {text}"
+                    for address, text in behind.items()
+                ]
+            else:
+                self.progress.agree_ms = round((self._clock.now_s() - began_s) * 1000, 1)
+                self._timeline.add("agreed", f"every Sentinel names {self.progress.new_master}")
+
+    def _wait_agreed(self, deadline_s: float) -> dict[Address, str]:
+        behind = {view.address: "not asked" for view in self._snapshot.informed_sentinels}
+        while behind and self._clock.now_s() < deadline_s:
+            answers = self._fleet.gather(tuple(behind), self._named_master)
+            for address, answer in answers.items():
+                if isinstance(answer, (LinkError, ReplyError)):
+                    behind[address] = str(answer)
+                elif self._snapshot.same(answer, self.progress.new_master):
+                    del behind[address]
+                else:
+                    behind[address] = f"it names {answer}"
+            if behind:
+                self._clock.sleep(PROMOTION_POLL_S)
+        return behind
+
+    def _named_master(self, sentinel: Address) -> Address | None:
+        reply = self._fleet.sentinel(sentinel).ask(
+            "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._request.master_name, timeout_s=0.5
+        )
+        return Address(str(reply[0]), int(reply[1])) if reply else None
+
+    def _release(self, plan: Plan) -> None:
+        """Send away who still reads or subscribes at OM, as Sentinel does; no write is waiting there any more."""
+        with self._phase("release"):
+            client = self._fleet.node(plan.old_master)
+            new_master = self.progress.new_master
+            try:
+                if new_master is not None and not self._snapshot.same(new_master, plan.new_master):
+                    client.order("REPLICAOF", new_master.host, new_master.port)
+                self._rewrite(client)
+                client.transact(("CLIENT", "KILL", "TYPE", "normal"), ("CLIENT", "KILL", "TYPE", "pubsub"))
+                self._timeline.add("released", f"the connections of {plan.old_master} were closed")
+            except (LinkError, ReplyError) as error:
+                self.progress.left.append(
+                    f"the connections of {plan.old_master} could not be closed, its configuration not rewritten: {error}"
+                )
+
+    def _rewrite(self, client: Client) -> None:
+        """CONFIG REWRITE. A server that was started without a configuration file has none to rewrite."""
+        try:
+            client.ask("CONFIG", "REWRITE")
+        except ReplyError as error:
+            if "without a config file" in error.message:
+                self.progress.notes.append(
+                    f"{client.address} has no configuration file: after a restart it does not know its role"
+                )
+            else:
+                self.progress.left.append(
+                    f"{client.address}: CONFIG REWRITE failed ({error.message}); after a restart it has its old settings and role"
+                )
+
+    # ---- the other ways ------------------------------------------------------------------------------------------
+
+    def _finish(self, plan: Plan) -> None:
+        """Go on where an interrupted run stopped: OM is a replica of R, and nobody has promoted R."""
+        assert plan.new_master is not None
+        try:
+            final = self._replication(plan.old_master)
+            heir = self._replication(plan.new_master)
+        except (LinkError, ReplyError) as error:
+            raise Refused("node_unreachable", str(error), "Run again when it can be asked.", "finish") from error
+        applied = heir.offset if heir.is_master else heir.applied_offset
+        if applied >= final.offset and final.replid in (heir.replid, heir.replid2):
+            self.progress.lossless = True
+            self.progress.lossless_reason = (
+                f"{plan.new_master} has everything up to offset {final.offset}, where {plan.old_master} ended"
+            )
+        else:
+            self.progress.lossless_reason = (
+                f"{plan.new_master} is at offset {applied}, {plan.old_master} ended at {final.offset}"
+            )
+        self._trigger_and_promote(plan, plan.leaders[0]) if plan.leaders else self._give_back_or_say(plan)
+        self._agree(plan)
+        self._release(plan)
+
+    def _coordinated(self, plan: Plan) -> None:
+        self._steer(plan)
+        if plan.steering:
+            leader, _moment = self._align(replace(plan, align=False))
+        else:
+            leader = plan.preferred_leaders[0]
+        before = next(
+            view.master.failover_timeout_ms
+            for view in self._snapshot.informed_sentinels
+            if view.address == leader and view.master
+        )
+        self.progress.lossless_reason = (
+            "the servers handed over at equal offsets by themselves; this run did not read them"
+        )
+        lowered = before > COORDINATED_TIMEOUT_MS
+        try:
+            if lowered:
+                self._set_failover_timeout(leader, COORDINATED_TIMEOUT_MS)
+            self._trigger_and_promote(replace(plan, leaders=(leader,)), leader)
+            self._agree(plan)
+        finally:
+            if lowered:
+                self._set_failover_timeout(leader, before)
+
+    def _set_failover_timeout(self, sentinel: Address, milliseconds: int) -> None:
+        try:
+            self._fleet.sentinel(sentinel).order(
+                "SENTINEL", "SET", self._request.master_name, "failover-timeout", milliseconds
+            )
+        except (LinkError, ReplyError) as error:
+            if not self.progress.triggered_at_s:
+                raise Refused(
+                    "sentinel_not_permitted",
+                    f"failover-timeout cannot be set: {error}",
+                    "Permit +sentinel|set.",
+                    "steer",
+                ) from error
+            self.progress.left.append(f"set failover-timeout {milliseconds} on Sentinel {sentinel}: {error}")
+
+    def _plain(self, plan: Plan) -> None:
+        self.progress.lossless_reason = (
+            "SENTINEL FAILOVER alone leaves the old master writable until Sentinel demotes it, about eleven seconds later"
+            if plan.master_reachable
+            else "the old master could not be asked; what it had acknowledged and not replicated is lost"
+        )
+        self._steer(plan)
+        if plan.steering:
+            leader, _moment = self._align(replace(plan, align=False))
+        else:
+            leader = plan.preferred_leaders[0]
+        self._trigger_and_promote(plan, leader)
+        self._agree(plan)
+
+    def _join(self, plan: Plan) -> dict[str, Any]:
+        """Wait for the end of a failover that somebody else began."""
+        self.progress.leader = plan.preferred_leaders[0]
+        self.progress.lossless_reason = (
+            f"a failover that this run did not begin (Sentinel {plan.leaders[0]} led it) was joined"
+        )
+        deadline_s = self._clock.now_s() + self._request.timeout_s
+        with self._phase("join"):
+            names: set[Address | None] = set()
+            while self._clock.now_s() < deadline_s:
+                states = self._sentinel_states()
+                busy = [
+                    a for a, entry in states.items() if not isinstance(entry, tuple) or entry[0].failover_in_progress
+                ]
+                answers = self._fleet.gather(states, self._named_master)
+                names = {self._snapshot.identity(n) if isinstance(n, Address) else None for n in answers.values()}
+                if not busy and len(names) == 1:
+                    break
+                self._clock.sleep(SETTLE_POLL_S)
+            else:
+                raise Unknown(
+                    "joined_failover_unfinished",
+                    f"the failover led by Sentinel {plan.leaders[0]} has not ended within {self._request.timeout_s:g} s",
+                    "It may still end. Look with topology_info and run again.",
+                    "join",
+                )
+        new_identity = names.pop()
+        known = {self._snapshot.identity(address): address for address in (*plan.others, plan.old_master)}
+        new_master = known.get(new_identity, new_identity) if new_identity else None
+        if new_master is None or self._snapshot.same(new_master, plan.old_master):
+            self.progress.new_master = plan.old_master
+            raise Aborted(
+                "joined_failover_failed",
+                f"the failover that was in progress ended without moving {plan.old_master}",
+                "Nothing was moved. Run again to move it.",
+                "join",
+            )
+        self.progress.new_master = new_master
+        self.progress.moved = True
+        self._wait_settled(replace(plan, new_master=new_master))
+        target = self._request.target
+        if target is not None and not self._snapshot.same(target, new_master):
+            self.progress.left.append(
+                f"the master was moved to {new_master} by somebody else, not to {target}: run again to move it there"
+            )
+        return self._outcome_of_the_moved()
+
+    # ---- settle --------------------------------------------------------------------------------------------------
+
+    def _settled_result(self, plan: Plan) -> dict[str, Any]:
+        self._wait_settled(plan)
+        return self._outcome_of_the_moved()
+
+    def _outcome_of_the_moved(self) -> dict[str, Any]:
+        if self.progress.left:
+            return self._failed(
+                Incomplete(
+                    "left_to_do",
+                    f"the master is {self.progress.new_master}; left to do: " + "; ".join(self.progress.left),
+                    "Mend what is named; a replica that is only slow needs nothing but time. Look with topology_info.",
+                    "settle",
+                )
+            )
+        return self._result("switched", True)
+
+    def _wait_settled(self, plan: Plan) -> None:
+        """Priorities put back, the leader's failover over, every replica follows."""
+        new_master = self.progress.new_master
+        assert new_master is not None
+        with self._phase("settle"):
+            self._lower_priorities()
+            deadline_s = self._clock.now_s() + self._request.timeout_s
+            wanted = [
+                address
+                for address in (*plan.others, plan.old_master, plan.new_master)
+                if address and not self._snapshot.same(address, new_master)
+            ]
+            wanted = list(dict.fromkeys(wanted))
+            excused = [address for address in wanted if self._was_down(address)]
+            full_before, partial_before = self._counters_before(new_master)
+            seen_syncing: set[Address] = set()
+            states: dict[Address, str] = {}
+            while True:
+                states = self._follow_states(wanted, new_master, seen_syncing)
+                unsettled = self._unsettled_sentinels(new_master)
+                waiting = {a: text for a, text in states.items() if text and a not in excused}
+                if not waiting and not unsettled:
+                    break
+                if self._clock.now_s() >= deadline_s:
+                    self.progress.left += [f"{address}: {text}" for address, text in waiting.items()]
+                    self.progress.left += [f"Sentinel {address}: {text}" for address, text in unsettled.items()]
+                    break
+                self._clock.sleep(SETTLE_POLL_S)
+            for address in self._rewritten:
+                self._rewrite(self._fleet.node(address))
+            self.progress.notes += [
+                f"{address} was down before and is not waited for" for address in excused if states.get(address)
+            ]
+            self._report_replicas(wanted, states, excused, seen_syncing, full_before, partial_before)
+            self._timeline.add("settled" if not self.progress.left else "not settled", "; ".join(self.progress.left))
+
+    def _follow_states(
+        self, wanted: Iterable[Address], new_master: Address, seen_syncing: set[Address]
+    ) -> dict[Address, str]:
+        """For each replica: nothing, if it follows, or what is missing."""
+        answers = self._fleet.gather(wanted, lambda address: self._replication(address, timeout_s=1.0))
+        states = {}
+        for address, answer in answers.items():
+            if isinstance(answer, (LinkError, ReplyError)):
+                states[address] = f"it cannot be asked: {answer}"
+            elif answer.is_master:
+                states[address] = "it still says that it is a master"
+            elif not self._same_now(answer.master, new_master):
+                states[address] = f"it follows {answer.master}"
+            elif answer.sync_in_progress:
+                seen_syncing.add(address)
+                left = f", {answer.sync_left_bytes} bytes left" if answer.sync_left_bytes >= 0 else ""
+                states[address] = f"it is in the middle of a full synchronisation{left}"
+            else:
+                states[address] = "" if answer.link_up else "its link to the new master is down"
+        return states
+
+    def _same_now(self, one: Address | None, other: Address) -> bool:
+        return one is not None and (
+            self._snapshot.same(one, other) or self._fleet.endpoint(one) == self._fleet.endpoint(other)
+        )
+
+    def _unsettled_sentinels(self, new_master: Address) -> dict[Address, str]:
+        found = {}
+        for address, entry in self._sentinel_states().items():
+            if isinstance(entry, (LinkError, ReplyError)):
+                found[address] = str(entry)
+            elif entry[0].failover_in_progress:
+                found[address] = f"its failover is not over ({entry[0].failover_state})"
+            elif not self._same_now(entry[0].address, new_master):
+                found[address] = f"it names {entry[0].address}"
+        return found
+
+    def _was_down(self, address: Address) -> bool:
+        node = self._snapshot.node(address)
+        entries = [
+            entry
+            for view in self._snapshot.informed_sentinels
+            for entry in view.replicas
+            if self._snapshot.same(entry.address, address)
+        ]
+        masters = [
+            view.master
+            for view in self._snapshot.informed_sentinels
+            if view.master and self._snapshot.same(view.master.address, address)
+        ]
+        unreachable = node is None or not node.reachable
+        return unreachable and (
+            any(entry.down for entry in entries) or any(bool(m.flags & {"s_down", "o_down"}) for m in masters)
+        )
+
+    def _counters_before(self, new_master: Address) -> tuple[int, int]:
+        node = self._snapshot_node(new_master)
+        return node.sync_counters if node is not None else (0, 0)
+
+    def _report_replicas(
+        self,
+        wanted: Iterable[Address],
+        states: dict[Address, str],
+        excused: Sequence[Address],
+        seen_syncing: set[Address],
+        full_before: int,
+        partial_before: int,
+    ) -> None:
+        assert self.progress.new_master is not None
+        full: int | None = None
+        try:
+            info = parse_info(self._fleet.node(self.progress.new_master).ask("INFO", "stats"))
+            full = int(info.get("sync_full", 0)) - full_before
+        except (LinkError, ReplyError) as error:
+            self.progress.notes.append(f"how the replicas resynchronised is not known: {error}")
+        for address in wanted:
+            if states.get(address):
+                resync = "unknown"
+            elif address in seen_syncing:
+                resync = "full"
+            else:
+                resync = "partial" if full is not None and full <= len(seen_syncing) else "unknown"
+            self.progress.replicas.append(
+                {
+                    **address.as_result(),
+                    "following": not states.get(address),
+                    "detail": states.get(address) or f"follows {self.progress.new_master}",
+                    "resync": resync,
+                    "excused": address in excused,
+                }
+            )
+
+    _rewritten: tuple[Address, ...] = ()
+    _lock_id: int = 0
+
+    def _lower_priorities(self) -> None:
+        """Put back what ``steer`` raised. The file is rewritten once Sentinel has reconfigured the node and rewritten it, too."""
+        if not self._raised or self.progress.plan is None:
+            return
+        before = {steer.address: steer.priority for steer in self.progress.plan.steering}
+        done = []
+        for address in self._raised:
+            try:
+                self._fleet.node(address).ask("CONFIG", "SET", "replica-priority", before[address])
+                done.append(address)
+                self._timeline.add("unsteered", f"{address}: replica-priority {before[address]}")
+            except (LinkError, ReplyError) as error:
+                text = f"{address}: set replica-priority back to {before[address]} ({error}); the next run does it"
+                (self.progress.left if self.progress.moved else self.progress.notes).append(text)
+        self._raised = []
+        self._rewritten = tuple(done)
+
+    # ---- small things --------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        began_s = self._clock.now_s()
+        self.progress.phase = name
+        self._timeline.add(name, "", at_s=began_s)
+        try:
+            yield
+        finally:
+            spent_ms = (self._clock.now_s() - began_s) * 1000
+            self.progress.phases_ms[name] = round(self.progress.phases_ms.get(name, 0.0) + spent_ms, 1)
+
+    def _replication(self, address: Address, timeout_s: float | None = None) -> Replication:
+        return parse_replication(parse_info(self._fleet.node(address).ask("INFO", "replication", timeout_s=timeout_s)))
+
+    def _role(self, address: Address | None, default: str | None) -> str | None:
+        if address is None:
+            return default
+        try:
+            role: Role = parse_role(self._fleet.node(address).ask("ROLE", timeout_s=0.25))
+        except (LinkError, ReplyError):
+            return default
+        return role.role
+
+    def _snapshot_node(self, address: Address) -> NodeView | None:
+        node = self._snapshot.node(address)
+        return node if node is not None and node.reachable else None
+
+    def _sleep_until(self, moment_s: float) -> None:
+        left_s = moment_s - self._clock.now_s()
+        if left_s > 0:
+            self._clock.sleep(left_s)
+
+    def _stop_if_requested(self) -> None:
+        if self._stop_requested():
+            raise Refused(
+                "interrupted",
+                "the run was asked to end",
+                "Nothing was moved. Run again when it suits.",
+                self.progress.phase,
+            )
+
+    # ---- results -------------------------------------------------------------------------------------------------
+
+    def _result(self, outcome: str, changed: bool) -> dict[str, Any]:
+        progress = self.progress
+        old = progress.old_master.as_result() if progress.old_master else None
+        new = progress.new_master.as_result() if progress.new_master else None
+        return {
+            "changed": changed,
+            "outcome": outcome,
+            "phase": progress.phase,
+            "error": None,
+            "strategy": progress.strategy or None,
+            "old_master": old,
+            "new_master": new,
+            "leader": str(progress.leader) if progress.leader else None,
+            "plan": progress.plan.as_result() if progress.plan else None,
+            "lossless": progress.lossless and progress.moved,
+            "lossless_reason": progress.lossless_reason if progress.moved else "nothing was moved",
+            "write_gap_ms": progress.write_gap_ms,
+            "agree_ms": progress.agree_ms,
+            "phases_ms": progress.phases_ms,
+            "timeline": self._timeline.as_result(),
+            "replicas": progress.replicas,
+            "repaired": progress.repaired,
+            "notes": list(dict.fromkeys(progress.notes)),
+            "remedy": None,
+            "diff": {
+                "before": {"master": str(progress.old_master) if progress.old_master else None},
+                "after": {
+                    "master": str(progress.new_master)
+                    if progress.moved or outcome == "planned"
+                    else str(progress.old_master)
+                },
+            },
+        }
+
+    def _failed(self, error: FailoverError) -> dict[str, Any]:
+        outcome = error.outcome
+        changed = self.progress.moved or outcome in ("incomplete", "unknown") or bool(self.progress.repaired)
+        result = self._result(outcome, changed)
+        result.update(
+            failed=True,
+            msg=f"{error.message}. {error.remedy}".replace("..", "."),
+            phase=error.phase or self.progress.phase,
+            error=error.code,
+            remedy=error.remedy,
+            seen=error.seen,
+        )
+        return result
+
+
+class _Fence:
+    """What stops writes on the old master: a pause with a lease, or min-replicas-to-write where there is no such pause."""
+
+    def __init__(self, client: Client, plan: Plan, clock: Clock) -> None:
+        self._client = client
+        self._plan = plan
+        self._clock = clock
+        self._up = False
+        self._renewed_at_s = 0.0
+        self._settings: tuple[tuple[str, int], ...] = ()
+        self.address = client.address
+        self.offset = -1
+        self.raised_at_s = 0.0
+
+    def raise_up(self) -> None:
+        """Stop writes, and read the offset at that instant.
+
+        Raises:
+            LinkError, ReplyError: It could not be done; a lease that was taken ends by itself.
+        """
+        self._up = True
+        if self._plan.fence == PAUSE_FENCE:
+            _ok, info = self._client.transact(self._pause(), ("INFO", "replication"))
+        else:
+            self._raise_settings()
+            info = self._client.ask("INFO", "replication")
+        self.raised_at_s = self._renewed_at_s = self._clock.now_s()
+        self.offset = self._master_offset(info)
+
+    def _pause(self) -> tuple[object, ...]:
+        return ("CLIENT", "PAUSE", self._plan.lease_ms, "WRITE")
+
+    def _raise_settings(self) -> None:
+        names = ("min-replicas-to-write", "min-replicas-max-lag")
+        count, lag = (int(self._client.ask("CONFIG", "GET", name)[1]) for name in names)
+        self._settings = tuple(zip(names, (count, lag)))
+        self._client.transact(
+            ("CONFIG", "SET", "min-replicas-max-lag", FENCE_MAX_LAG + lag),
+            ("CONFIG", "SET", "min-replicas-to-write", FENCE_MIN_REPLICAS + count),
+        )
+
+    def _master_offset(self, info: str) -> int:
+        replication = parse_replication(parse_info(info))
+        if not replication.is_master:
+            raise ReplyError(str(self.address), "READONLY", "it stopped being a master before the fence was up")
+        return replication.offset
+
+    def renew_if_due(self) -> None:
+        """Prolong the lease when a third of it has gone. A pause is only ever prolonged, never cut, by a second one."""
+        if self._plan.fence != PAUSE_FENCE:
+            return
+        now_s = self._clock.now_s()
+        left_s = self.raised_at_s + self._plan.fence_budget_ms / 1000 - now_s
+        if now_s - self._renewed_at_s > self._plan.lease_ms / 3000 and left_s > 0:
+            self._client.order(*self._pause(), timeout_s=self._plan.lease_ms / 2000)
+            self._renewed_at_s = now_s
+
+    def demote(self, new_master: Address) -> int:
+        """Make this node a replica of ``new_master`` and lift the fence, in one transaction.
+
+        Returns:
+            The last offset that this node reached as a master.
+        """
+        follow = ("REPLICAOF", new_master.host, new_master.port)
+        if self._plan.fence == PAUSE_FENCE:
+            info, _ok, _unpaused = self._client.transact(("INFO", "replication"), follow, ("CLIENT", "UNPAUSE"))
+            self._up = False
+            return self._master_offset(info)
+        # On 6.0 an INFO inside MULTI enters the replication stream: the replica would miss it, and this node resynchronise in full.
+        self._client.transact(follow, *(("CONFIG", "SET", name, value) for name, value in self._settings))
+        self._up = False
+        return parse_replication(parse_info(self._client.ask("INFO", "replication"))).offset
+
+    def lift(self) -> None:
+        """Let writes go on.
+
+        Raises:
+            LinkError, ReplyError: It could not be done.
+        """
+        if self._plan.fence == PAUSE_FENCE:
+            self._client.order("CLIENT", "UNPAUSE")
+        elif self._settings:
+            self._client.transact(*(("CONFIG", "SET", name, value) for name, value in self._settings))
+        self._up = False
+
+    def lift_if_up(self) -> None:
+        """Let writes go on, if they were stopped and have not been let go.
+
+        A pause ends with its lease if this fails; settings stay, and the next run puts them back: the error says so.
+        """
+        if not self._up:
+            return
+        try:
+            self.lift()
+        except (LinkError, ReplyError) as error:
+            if self._plan.fence != PAUSE_FENCE:
+                raise Unknown(
+                    "fence_left",
+                    f"writes on {self.address} are still refused: {error}",
+                    "Run again as soon as it can be asked: that lifts the fence. By hand: CONFIG SET "
+                    + ", ".join(f"{name} {value}" for name, value in self._settings),
+                    "fence",
+                ) from error
+
+    def forget(self) -> None:
+        """It went down together with the node's role."""
+        self._up = False

@@ -1,0 +1,158 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Groups of options: argument spec, constraints, environment fallbacks, and what they are turned into.
+
+Each group has its twin in ``plugins/doc_fragments``. This module is private to the collection redis_ha.sentinel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.module_utils.basic import env_fallback
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Access, ConnectionOptions, Tls
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import AUTO, COORDINATED, FENCED, PLAIN, Request
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
+    DEFAULT_SENTINEL_PORT,
+    Address,
+    parse_address,
+)
+
+
+def _from_environment(name: str, **spec: Any) -> dict[str, Any]:
+    return {**spec, "fallback": (env_fallback, [name])}
+
+
+CONNECTION: dict[str, dict[str, Any]] = {
+    "sentinels": _from_environment("REDIS_SENTINELS", type="list", elements="str", default=["127.0.0.1:26379"]),
+    "sentinel_username": _from_environment("REDIS_SENTINEL_USERNAME", type="str"),
+    "sentinel_password": _from_environment("REDIS_SENTINEL_PASSWORD", type="str", no_log=True),
+    "redis_username": _from_environment("REDIS_USERNAME", type="str"),
+    "redis_password": _from_environment("REDIS_PASSWORD", type="str", no_log=True),
+    "tls": _from_environment("REDIS_TLS", type="bool", default=False),
+    "sentinel_tls": _from_environment("REDIS_SENTINEL_TLS", type="bool"),
+    "validate_certs": _from_environment("REDIS_VALIDATE_CERTS", type="bool", default=True),
+    "ca_certs": _from_environment("REDIS_CA_CERTS", type="path"),
+    "client_cert_file": _from_environment("REDIS_CLIENT_CERT_FILE", type="path"),
+    "client_key_file": _from_environment("REDIS_CLIENT_KEY_FILE", type="path"),
+    "connect_timeout": {"type": "float", "default": 3.0},
+    "address_map": {"type": "dict", "default": {}},
+}
+"""The group of doc_fragments/connection.py."""
+
+CONNECTION_CONSTRAINTS: dict[str, Any] = {"required_together": [("client_cert_file", "client_key_file")]}
+
+FAILOVER: dict[str, dict[str, Any]] = {
+    "master_name": {"type": "str", "required": True},
+    "target": {"type": "str"},
+    "avoid": {"type": "list", "elements": "str", "default": []},
+    "min_sentinels": {"type": "int"},
+    "expected_master": {"type": "str"},
+    "strategy": {"type": "str", "choices": [AUTO, FENCED, COORDINATED, PLAIN], "default": AUTO},
+    "align": {"type": "bool", "default": True},
+    "max_lag_bytes": {"type": "int", "default": 10 * 1024 * 1024},
+    "catch_up_timeout": {"type": "float", "default": 1.0},
+    "timeout": {"type": "float", "default": 120.0},
+}
+"""The options of ``failover`` alone."""
+
+RANGES: dict[str, tuple[float, float]] = {
+    "connect_timeout": (0.1, 60),
+    "min_sentinels": (1, 1000),
+    "max_lag_bytes": (0, 2**53),
+    "catch_up_timeout": (0.05, 60),
+    "timeout": (5, 86400),
+}
+"""Smallest and largest value of each option that has a range."""
+
+
+def _invalid(message: str) -> Refused:
+    return Refused(
+        "option_invalid",
+        message,
+        "Correct this option; the documentation of the module has its form and range.",
+        "options",
+    )
+
+
+def check_ranges(params: Mapping[str, Any]) -> None:
+    """Hold every number against its range.
+
+    Raises:
+        Refused: One is out of it.
+    """
+    for name, (least, most) in RANGES.items():
+        value = params.get(name)
+        if value is not None and not least <= value <= most:
+            raise _invalid(f"{name}={value} is out of range: it must be from {least:g} to {most:g}")
+
+
+def _address(option: str, text: str, default_port: int | None = None) -> Address:
+    try:
+        return parse_address(text, default_port)
+    except ValueError as error:
+        raise _invalid(f"{option}: {error}") from error
+
+
+def _optional_address(option: str, text: str | None) -> Address | None:
+    return _address(option, text) if text else None
+
+
+def connection_options(params: Mapping[str, Any]) -> ConnectionOptions:
+    """The group CONNECTION, read.
+
+    Raises:
+        Refused: A value cannot be used.
+    """
+    check_ranges(params)
+    sentinels = tuple(dict.fromkeys(_address("sentinels", text, DEFAULT_SENTINEL_PORT) for text in params["sentinels"]))
+    if not sentinels:
+        raise _invalid("sentinels is empty: name at least one Sentinel as host:port")
+    tls = Tls(
+        validate_certs=params["validate_certs"],
+        ca_certs=params["ca_certs"],
+        client_cert_file=params["client_cert_file"],
+        client_key_file=params["client_key_file"],
+    )
+    sentinel_tls = params["tls"] if params["sentinel_tls"] is None else params["sentinel_tls"]
+    for announced, reached in params["address_map"].items():
+        # A host without a port is allowed on both sides; any port will do to look at its form.
+        _address("address_map", str(announced), 1)
+        _address("address_map", str(reached), 1)
+    return ConnectionOptions(
+        sentinels=sentinels,
+        sentinel_access=Access(
+            params["sentinel_username"] or None, params["sentinel_password"] or None, tls if sentinel_tls else None
+        ),
+        node_access=Access(
+            params["redis_username"] or None, params["redis_password"] or None, tls if params["tls"] else None
+        ),
+        connect_timeout_s=params["connect_timeout"],
+        address_map={str(announced): str(reached) for announced, reached in params["address_map"].items()},
+    )
+
+
+def failover_request(params: Mapping[str, Any]) -> Request:
+    """The group FAILOVER, read.
+
+    Raises:
+        Refused: A value cannot be used.
+    """
+    check_ranges(params)
+    if not params["master_name"].strip():
+        raise _invalid("master_name is empty: name the master as Sentinel does")
+    return Request(
+        master_name=params["master_name"],
+        target=_optional_address("target", params["target"]),
+        avoid=tuple(host for host in params["avoid"] if host),
+        min_sentinels=params["min_sentinels"],
+        expected_master=_optional_address("expected_master", params["expected_master"]),
+        strategy=params["strategy"],
+        align=params["align"],
+        max_lag_bytes=params["max_lag_bytes"],
+        catch_up_timeout_s=params["catch_up_timeout"],
+        timeout_s=params["timeout"],
+    )

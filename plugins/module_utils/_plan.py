@@ -1,0 +1,666 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Snapshot and request -> what to do, or nothing to do, or why not.
+
+Pure. This module is private to the collection redis_ha.sentinel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
+    REPLICA_REMEDIES,
+    SENTINEL_CHECKS,
+    STEERING,
+    Check,
+    Fitness,
+    access_check,
+    assess_replicas,
+    check_failover_permitted,
+    check_master_known,
+    check_master_node,
+    check_sentinels_reachable,
+    critical,
+    fenced_nodes,
+    steered_nodes,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
+
+MOVE = "move"
+FINISH = "finish"
+JOIN = "join"
+REPAIR = "repair"
+NOTHING = "nothing"
+
+FENCED = "fenced"
+COORDINATED = "coordinated"
+PLAIN = "plain"
+AUTO = "auto"
+
+PAUSE_FENCE = "pause"
+MIN_REPLICAS_FENCE = "min_replicas"
+
+LONGEST_LEASE_MS = 2_000
+ALIGNED_WRITE_STOP_MS = 320
+"""Median of the gap between durable writes, aligned (docs/benchmark.md)."""
+UNALIGNED_WRITE_STOP_MS = 1_400
+"""Sentinel looks at the replica that it promotes once a second; not aligned, it may take that long and some ticks to notice."""
+SENTINEL_HEALS_MS = 30_000
+"""Beyond down-after: 20 s until Sentinel calls a master that turned replica down, 10 s until its INFO shows it (``sentinel.c``)."""
+
+PROBED_COMMANDS: dict[str, tuple[object, ...]] = {
+    "INFO": ("INFO", "replication"),
+    "ROLE": ("ROLE",),
+    "CLIENT SETNAME": ("CLIENT", "SETNAME", "probe"),
+    "CLIENT ID": ("CLIENT", "ID"),
+    "CLIENT LIST": ("CLIENT", "LIST"),
+    "CLIENT PAUSE": ("CLIENT", "PAUSE", "1", "WRITE"),
+    "CLIENT UNPAUSE": ("CLIENT", "UNPAUSE"),
+    "CLIENT KILL": ("CLIENT", "KILL", "TYPE", "pubsub"),
+    "REPLICAOF": ("REPLICAOF", "NO", "ONE"),
+    "CONFIG GET": ("CONFIG", "GET", "replica-priority"),
+    "CONFIG SET": ("CONFIG", "SET", "replica-priority", "100"),
+    "CONFIG REWRITE": ("CONFIG", "REWRITE"),
+}
+"""Commands that the fenced strategy sends to nodes; tried in MULTI and discarded, never run by the probe."""
+
+OLD_MASTER_COMMANDS = (
+    "INFO",
+    "ROLE",
+    "CLIENT SETNAME",
+    "CLIENT ID",
+    "CLIENT LIST",
+    "CLIENT KILL",
+    "REPLICAOF",
+    "CONFIG REWRITE",
+)
+PAUSE_COMMANDS = ("CLIENT PAUSE", "CLIENT UNPAUSE")
+SETTING_COMMANDS = ("CONFIG GET", "CONFIG SET", "CONFIG REWRITE")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the caller asks for: the options of ``redis_ha.sentinel.failover``."""
+
+    master_name: str
+    target: Address | None = None
+    avoid: tuple[str, ...] = ()
+    min_sentinels: int | None = None
+    expected_master: Address | None = None
+    strategy: str = AUTO
+    align: bool = True
+    max_lag_bytes: int = 10 * 1024 * 1024
+    catch_up_timeout_s: float = 1.0
+    timeout_s: float = 120.0
+
+
+@dataclass(frozen=True)
+class Steering:
+    """A sibling whose ``replica-priority`` is raised for the time of the failover."""
+
+    address: Address
+    priority: int
+
+    @property
+    def raised(self) -> int:
+        return self.priority + STEERING
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A setting that an interrupted run left on a node, and what to put back."""
+
+    address: Address
+    settings: tuple[tuple[str, int], ...]
+
+    def __str__(self) -> str:
+        return f"put back on {self.address}: " + ", ".join(f"{name} {value}" for name, value in self.settings)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do.
+
+    Attributes:
+        action: ``move``, ``finish`` (what an interrupted run began), ``join`` (a failover that is in progress), ``repair``
+            (settings that an interrupted run left, nothing else), or ``nothing``.
+        strategy: ``fenced``, ``coordinated`` or ``plain``; empty where nothing is moved.
+        old_master: The master now.
+        new_master: The replica to promote.
+        siblings: The other replicas that Sentinel could choose and that have to catch up, too.
+        others: All other replicas that should follow the new master afterwards.
+        lagging: Siblings that Sentinel could choose and that are too far behind to be waited for.
+        steering: Siblings whose priority is raised.
+        leaders: Sentinels that could lead; the one that clients ask first stands last.
+        first_asked: The first Sentinel that was given.
+        fence: ``pause`` or ``min_replicas``; empty without a fence.
+        lease_ms: How long a pause lasts if it is not renewed.
+        fence_budget_ms: How long the fence may stand before it is given up.
+        repairs: What an interrupted run left.
+        notes: What the caller should know.
+    """
+
+    action: str
+    old_master: Address
+    strategy: str = ""
+    new_master: Address | None = None
+    siblings: tuple[Address, ...] = ()
+    others: tuple[Address, ...] = ()
+    lagging: tuple[Address, ...] = ()
+    steering: tuple[Steering, ...] = ()
+    leaders: tuple[Address, ...] = ()
+    first_asked: Address | None = None
+    fence: str = ""
+    lease_ms: int = 0
+    fence_budget_ms: int = 0
+    down_after_ms: int = 0
+    align: bool = False
+    repairs: tuple[Repair, ...] = ()
+    notes: tuple[str, ...] = ()
+    master_reachable: bool = True
+    steps: tuple[str, ...] = field(default=())
+
+    @property
+    def preferred_leaders(self) -> tuple[Address, ...]:
+        """Sentinels that could lead without making clients wait: not the first one, where there is another."""
+        return tuple(leader for leader in self.leaders if leader != self.first_asked) or self.leaders
+
+    @property
+    def write_stop_ms(self) -> int:
+        """How long writes are expected to stand still."""
+        if self.strategy == FENCED:
+            return ALIGNED_WRITE_STOP_MS if self.align else UNALIGNED_WRITE_STOP_MS
+        return 2_000 if self.strategy == COORDINATED else 11_000
+
+    def as_result(self) -> dict[str, Any]:
+        """The plan as the result carries it."""
+        result: dict[str, Any] = {
+            "action": self.action,
+            "strategy": self.strategy,
+            "old_master": self.old_master.as_result(),
+            "new_master": self.new_master.as_result() if self.new_master else None,
+            "siblings": [str(address) for address in self.siblings],
+            "lagging": [str(address) for address in self.lagging],
+            "leaders": [str(address) for address in self.preferred_leaders],
+            "steering": {str(steer.address): {"from": steer.priority, "to": steer.raised} for steer in self.steering},
+            "repairs": [str(repair) for repair in self.repairs],
+            "notes": list(self.notes),
+            "steps": list(self.steps or _steps(self)),
+        }
+        if self.action == MOVE:
+            result.update(
+                fence=self.fence,
+                lease_ms=self.lease_ms,
+                expected_write_stop_ms=self.write_stop_ms,
+                worst_case_write_stop_ms=self.fence_budget_ms + UNALIGNED_WRITE_STOP_MS
+                if self.strategy == FENCED
+                else None,
+                write_stop_if_killed_ms=self.down_after_ms + SENTINEL_HEALS_MS if self.strategy == FENCED else None,
+            )
+        return result
+
+
+def refuse(checks: Sequence[Check]) -> Refused:
+    """One error that names every reason."""
+    remedies = list(dict.fromkeys(check.remedy for check in checks if check.remedy))
+    return Refused(
+        checks[0].name,
+        "; ".join(dict.fromkeys(check.detail for check in checks)),
+        " ".join(remedies),
+        phase="check",
+        seen={"reasons": [check.as_result() for check in checks]},
+    )
+
+
+def decide(snapshot: Snapshot, request: Request) -> Plan:
+    """What to do.
+
+    Raises:
+        Refused: Something speaks against it; every reason is named.
+    """
+    reachable = check_sentinels_reachable(snapshot, request.min_sentinels)
+    if critical(reachable):
+        raise refuse(critical(reachable))
+    notes = tuple(check.detail for check in reachable if check.status != "ok")
+    if not snapshot.informed_sentinels:
+        raise refuse(critical(check_master_known(snapshot)))
+
+    joined = _in_progress(snapshot)
+    if joined is not None:
+        return joined
+    checks = [check for hard in SENTINEL_CHECKS for check in hard(snapshot)]
+    if critical(checks):
+        raise refuse(critical(checks))
+    old_master = snapshot.master_address
+    assert old_master is not None
+    repairs = find_repairs(snapshot)
+    finishing = _half_finished(snapshot, old_master, repairs)
+    if finishing is not None:
+        return finishing
+
+    if request.target is not None and snapshot.same(request.target, old_master):
+        return Plan(NOTHING, old_master, repairs=repairs, notes=(*notes, f"{old_master} is the master already"))
+    if request.expected_master is not None and not snapshot.same(request.expected_master, old_master):
+        raise refuse(
+            [
+                Check(
+                    "expected_master_mismatch",
+                    "critical",
+                    f"the master is {old_master}, not {request.expected_master} as expected",
+                    "Somebody moved it: look at the deployment again before you go on.",
+                )
+            ]
+        )
+    if request.avoid and not snapshot.on_host(old_master, request.avoid):
+        return Plan(
+            NOTHING,
+            old_master,
+            repairs=repairs,
+            notes=(*notes, f"the master {old_master} is on none of the hosts to leave"),
+        )
+    fenced_master = any(snapshot.same(repair.address, old_master) and _is_fence(repair) for repair in repairs)
+    unasked = request.target is None and not request.avoid and request.expected_master is None
+    if repairs and unasked and not fenced_master:
+        note = (
+            f"an interrupted run left its settings; they are put back, and the master stays {old_master}: it cannot be told whether that run had "
+            "moved it already. Run again to move it, or say expected_master."
+        )
+        return Plan(REPAIR, old_master, repairs=repairs, notes=(*notes, note))
+    return _plan_move(snapshot, request, old_master, repairs, notes)
+
+
+def find_repairs(snapshot: Snapshot) -> tuple[Repair, ...]:
+    """What an interrupted run left on the nodes."""
+    repairs = [
+        Repair(address, (("replica-priority", priority),)) for address, priority in steered_nodes(snapshot).items()
+    ]
+    for address, (count, lag) in fenced_nodes(snapshot).items():
+        repairs.append(Repair(address, (("min-replicas-to-write", count), ("min-replicas-max-lag", lag))))
+    return tuple(repairs)
+
+
+def _is_fence(repair: Repair) -> bool:
+    return any(name == "min-replicas-to-write" for name, _value in repair.settings)
+
+
+def _in_progress(snapshot: Snapshot) -> Plan | None:
+    for view in snapshot.informed_sentinels:
+        if view.master is not None and view.master.failover_in_progress:
+            return Plan(
+                JOIN,
+                view.master.address,
+                leaders=(view.address,),
+                others=_known_replicas(snapshot, ()),
+                notes=(
+                    f"a failover led by Sentinel {view.address} is in progress ({view.master.failover_state}); it is joined, nothing is sent",
+                ),
+            )
+    return None
+
+
+def _known_replicas(snapshot: Snapshot, without: Sequence[Address]) -> tuple[Address, ...]:
+    known: dict[Address, Address] = {}
+    for view in snapshot.informed_sentinels:
+        for entry in view.replicas:
+            known.setdefault(snapshot.identity(entry.address), entry.address)
+    left_out = {snapshot.identity(address) for address in without}
+    return tuple(sorted(address for identity, address in known.items() if identity not in left_out))
+
+
+def _half_finished(snapshot: Snapshot, old_master: Address, repairs: tuple[Repair, ...]) -> Plan | None:
+    """An interrupted run had demoted the master and had not yet triggered the failover: no master is left."""
+    node = snapshot.node(old_master)
+    if node is None or not node.reachable or node.role is None or node.is_master or node.role.master is None:
+        return None
+    promoted = node.role.master
+    heir = snapshot.node(promoted)
+    if heir is None or not heir.reachable:
+        return None
+    followed = heir.role.master if heir.role is not None and not heir.is_master else None
+    if followed is not None and not snapshot.same(followed, old_master):
+        return None
+    shown = next((address for address in _known_replicas(snapshot, ()) if snapshot.same(address, promoted)), promoted)
+    return Plan(
+        FINISH,
+        old_master,
+        strategy=FENCED,
+        new_master=shown,
+        others=_known_replicas(snapshot, (old_master, promoted)),
+        leaders=tuple(view.address for view in _leaders(snapshot, shown)),
+        first_asked=snapshot.sentinels[0].address,
+        down_after_ms=snapshot.down_after_ms,
+        repairs=repairs,
+        notes=(
+            f"an interrupted run had demoted {old_master} and left the promotion of {shown} to do; it is finished, and not moved again",
+        ),
+    )
+
+
+def _leaders(snapshot: Snapshot, target: Address) -> list[SentinelView]:
+    """Sentinels fit to lead.
+
+    The first Sentinel that was given comes last: redis-py asks it first for ``SENTINEL MASTERS``, where a leader shows
+    the old address until every replica is reconfigured, about a second longer than the others.
+    """
+    fit = []
+    for view in snapshot.informed_sentinels:
+        entry = view.replica(snapshot.aliases(target))
+        if (
+            entry is not None
+            and not entry.down
+            and view.quorum_ok
+            and not view.tilt
+            and not any(peer.down for peer in view.peers)
+        ):
+            fit.append(view)
+    if not fit:
+        fit = [
+            view
+            for view in snapshot.informed_sentinels
+            if view.replica(snapshot.aliases(target)) is not None and not view.tilt
+        ]
+    first = snapshot.sentinels[0].address
+    return [view for view in fit if view.address != first] + [view for view in fit if view.address == first]
+
+
+def _plan_move(
+    snapshot: Snapshot, request: Request, old_master: Address, repairs: tuple[Repair, ...], notes: tuple[str, ...]
+) -> Plan:
+    fitness = assess_replicas(snapshot, request.max_lag_bytes)
+    target = _choose(snapshot, request, fitness)
+    leaders = _leaders(snapshot, target.address)
+    permitted = critical(check_failover_permitted(snapshot, leaders))
+    leaders = [view for view in leaders if not view.failover_refused]
+    node = snapshot.node(old_master)
+    others = _known_replicas(snapshot, (old_master, target.address))
+    electable = [it for it in fitness if it.electable and it.address != target.address]
+    steering = tuple(Steering(it.address, it.priority) for it in electable if it.priority <= target.priority)
+    lagging = tuple(it.address for it in electable if not it.fit)
+    if permitted:
+        raise refuse(permitted)
+
+    fence_budget_ms = min(int(request.catch_up_timeout_s * 1000), snapshot.down_after_ms // 2)
+    common: dict[str, Any] = {
+        "old_master": old_master,
+        "new_master": target.address,
+        "others": others,
+        "lagging": lagging,
+        "first_asked": snapshot.sentinels[0].address,
+        "down_after_ms": snapshot.down_after_ms,
+        "repairs": repairs,
+        "master_reachable": node is not None and node.reachable,
+    }
+    blockers = _fenced_blockers(snapshot, target, steering)
+    if request.strategy in (AUTO, FENCED) and not blockers:
+        assert node is not None
+        return Plan(
+            MOVE,
+            strategy=FENCED,
+            siblings=tuple(it.address for it in electable if it.fit),
+            steering=steering,
+            leaders=tuple(view.address for view in leaders),
+            fence=PAUSE_FENCE if node.write_pause else MIN_REPLICAS_FENCE,
+            lease_ms=min(LONGEST_LEASE_MS, snapshot.down_after_ms // 4),
+            fence_budget_ms=fence_budget_ms,
+            align=request.align,
+            notes=(
+                *notes,
+                *(
+                    f"{it.address} could be chosen by Sentinel and is not waited for: {it.why_not}"
+                    for it in electable
+                    if not it.fit
+                ),
+            ),
+            **common,
+        )
+    if request.strategy == FENCED:
+        raise refuse(blockers)
+    return _plan_unfenced(snapshot, request, leaders, steering, blockers, notes, common)
+
+
+def _plan_unfenced(
+    snapshot: Snapshot,
+    request: Request,
+    leaders: list[SentinelView],
+    steering: tuple[Steering, ...],
+    blockers: list[Check],
+    notes: tuple[str, ...],
+    common: dict[str, Any],
+) -> Plan:
+    down = all(view.master is not None and view.master.objectively_down for view in snapshot.informed_sentinels)
+    capable = [view for view in leaders if view.coordinated]
+    why = tuple(f"not fenced: {check.detail}" for check in blockers)
+    if request.target is not None:
+        unsteerable = [s.address for s in steering if not _may(snapshot.node(s.address), SETTING_COMMANDS)]
+        if unsteerable:
+            raise refuse(
+                [
+                    Check(
+                        "target_not_steerable",
+                        "critical",
+                        f"Sentinel might choose {', '.join(map(str, unsteerable))} instead of {request.target}, and its priority cannot be set from here",
+                        "Let this host reach the replicas with a user that may CONFIG SET, or do not name a target.",
+                    ),
+                    *blockers,
+                ]
+            )
+        common = {**common, "steering": steering}
+    if request.strategy == COORDINATED or (request.strategy == AUTO and capable and not down):
+        if not capable:
+            raise refuse(
+                [
+                    Check(
+                        "strategy_unavailable",
+                        "critical",
+                        f"no fit Sentinel knows COORDINATED ({', '.join(sorted({'.'.join(map(str, v.version)) for v in leaders}))}); Valkey 9 does",
+                        "Use strategy=fenced.",
+                    )
+                ]
+            )
+        return Plan(
+            MOVE, strategy=COORDINATED, leaders=tuple(view.address for view in capable), notes=(*notes, *why), **common
+        )
+    if request.strategy == PLAIN or down:
+        loss = (
+            "the master is down: what it had not replicated is lost"
+            if down
+            else "writes that the old master acknowledges meanwhile are lost"
+        )
+        return Plan(
+            MOVE, strategy=PLAIN, leaders=tuple(view.address for view in leaders), notes=(*notes, *why, loss), **common
+        )
+    raise refuse(
+        [
+            *blockers,
+            Check(
+                "no_lossless_way",
+                "critical",
+                "no strategy is left that loses nothing, and the master is not down",
+                "Mend what is named, or ask for strategy=plain and accept that writes are lost.",
+            ),
+        ]
+    )
+
+
+def _choose(snapshot: Snapshot, request: Request, fitness: list[Fitness]) -> Fitness:
+    if request.target is not None:
+        named = next((it for it in fitness if snapshot.same(it.address, request.target)), None)
+        if named is None:
+            raise refuse(
+                [
+                    Check(
+                        "target_unknown",
+                        "critical",
+                        f"{request.target} is no replica of {snapshot.master_name}; its replicas are {', '.join(str(it.address) for it in fitness)}",
+                        "Name a replica as Sentinel shows it (topology_info lists them).",
+                    )
+                ]
+            )
+        if request.avoid and snapshot.on_host(named.address, request.avoid):
+            raise refuse(
+                [
+                    Check(
+                        "target_avoided",
+                        "critical",
+                        f"the target {named.address} is on a host to leave",
+                        "Name a target on another host.",
+                    )
+                ]
+            )
+        if not named.fit:
+            raise refuse(
+                [
+                    Check(code, "critical", f"{named.address}: {text}", REPLICA_REMEDIES.get(code, ""))
+                    for code, text in named.objections
+                ]
+            )
+        return named
+    allowed = [it for it in fitness if not snapshot.on_host(it.address, request.avoid)]
+    if request.avoid and not allowed:
+        raise refuse(
+            [
+                Check(
+                    "avoid_leaves_nobody",
+                    "critical",
+                    f"every replica of {snapshot.master_name} is on a host to leave ({', '.join(request.avoid)})",
+                    "Leave fewer hosts at a time, or add a replica elsewhere.",
+                )
+            ]
+        )
+    fit = [it for it in allowed if it.fit]
+    if not fit:
+        raise refuse(
+            [
+                Check(
+                    "no_suitable_replica",
+                    "critical",
+                    f"{it.address} cannot be promoted: {it.why_not}",
+                    REPLICA_REMEDIES.get(it.objections[0][0], ""),
+                )
+                for it in allowed
+            ]
+        )
+    return fit[0]
+
+
+def _may(node: NodeView | None, commands: Sequence[str]) -> bool:
+    return node is not None and node.reachable and not _refusals(node, commands)
+
+
+def _refusals(node: NodeView, commands: Sequence[str]) -> dict[str, str]:
+    return {name: text for name, text in node.refused.items() if name in commands or name == "MULTI"}
+
+
+def _fenced_blockers(snapshot: Snapshot, target: Fitness, steering: tuple[Steering, ...]) -> list[Check]:
+    """Why the fenced strategy cannot be used."""
+    blockers = critical(check_master_node(snapshot))
+    master = snapshot.node(snapshot.master_address)
+    heir = snapshot.node(target.address)
+    if master is not None and master.reachable and master.is_master:
+        fence_commands = PAUSE_COMMANDS if master.write_pause else SETTING_COMMANDS
+        blockers += _command_checks(master, (*OLD_MASTER_COMMANDS, *fence_commands), "the old master")
+    if heir is None or not heir.reachable:
+        blockers.append(
+            access_check(
+                "node", target.address, heir.error if heir else "nobody asked it", heir.error_code if heir else ""
+            )
+        )
+    elif master is not None and master.reachable:
+        blockers += _follow_checks(master, heir)
+        if heir.compatible_version < (6, 0, 0):
+            blockers.append(
+                Check(
+                    "server_too_old",
+                    "critical",
+                    f"{heir.address} runs a version before 6.0",
+                    "Upgrade it, or ask for strategy=plain.",
+                )
+            )
+    for steer in steering:
+        node = snapshot.node(steer.address)
+        if node is None or not node.reachable:
+            blockers.append(
+                access_check(
+                    "node", steer.address, node.error if node else "nobody asked it", node.error_code if node else ""
+                )
+            )
+        else:
+            blockers += _command_checks(node, SETTING_COMMANDS, "a replica that must not be chosen")
+    return blockers
+
+
+def _command_checks(node: NodeView, commands: Sequence[str], part: str) -> list[Check]:
+    refusals = _refusals(node, commands)
+    if not refusals:
+        return []
+    said = "; ".join(f"{name}: {text}" for name, text in refusals.items())
+    permission = any(text.startswith("NOPERM") for text in refusals.values())
+    return [
+        Check(
+            "node_not_permitted" if permission else "command_unavailable",
+            "critical",
+            f"{node.address} ({part}) refuses {', '.join(refusals)} ({said})",
+            "Give our user these permissions (docs/permissions.md)."
+            if permission
+            else "These commands are renamed or disabled on it (rename-command): Sentinel needs them, too; bring them back.",
+        )
+    ]
+
+
+def _follow_checks(master: NodeView, heir: NodeView) -> list[Check]:
+    if heir.password_set and master.master_auth_set is False:
+        return [
+            Check(
+                "masterauth_missing",
+                "critical",
+                f"{heir.address} wants a password, and {master.address} has no masterauth: demoted, it could not follow",
+                "CONFIG SET masterauth (and masteruser) on every node, the master too, and CONFIG REWRITE.",
+            )
+        ]
+    return []
+
+
+def _steps(plan: Plan) -> list[str]:
+    """What a run would do, one line a step."""
+    steps = [str(repair) for repair in plan.repairs]
+    if plan.action == JOIN:
+        return [
+            *steps,
+            "wait until the failover that is in progress has ended",
+            "check that every replica follows the new master",
+        ]
+    if plan.action in (NOTHING, REPAIR) or plan.new_master is None:
+        return steps
+    steps += [
+        f"raise replica-priority on {steer.address} from {steer.priority} to {steer.raised}" for steer in plan.steering
+    ]
+    if plan.strategy == FENCED and plan.action == MOVE:
+        steps.append(f"see {plan.new_master} reach the master's offset while writes go on")
+        if plan.align:
+            steps.append(
+                "wait for the moment at which Sentinel notices a promotion soonest (at most about ten seconds, costs clients nothing)"
+            )
+        if plan.fence == PAUSE_FENCE:
+            steps.append(f"pause writes on {plan.old_master}, {plan.lease_ms} ms at a time")
+        else:
+            steps.append(f"refuse writes on {plan.old_master} by min-replicas-to-write")
+        waited = ", ".join(str(address) for address in (plan.new_master, *plan.siblings))
+        steps.append(f"see {waited} apply everything that {plan.old_master} acknowledged")
+        steps.append(f"make {plan.old_master} a replica of {plan.new_master}")
+    if plan.strategy == COORDINATED:
+        steps.append("lower failover-timeout on the leading Sentinel for the time of the failover")
+    word = " COORDINATED" if plan.strategy == COORDINATED else ""
+    steps.append(f"send SENTINEL FAILOVER{word} to one of {', '.join(map(str, plan.preferred_leaders))}")
+    steps.append(f"see {plan.new_master} become the master, and every Sentinel name it")
+    if plan.strategy == FENCED:
+        steps.append(f"rewrite the configuration of {plan.old_master} and close its clients' connections")
+    steps.append(f"see every replica follow {plan.new_master}")
+    if plan.steering:
+        steps.append("put the priorities back")
+    return steps

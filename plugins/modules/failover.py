@@ -1,0 +1,310 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ansible module: move the master of a Redis or Valkey deployment under Sentinel."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: failover
+short_description: Move a Redis or Valkey master under Sentinel without losing a write
+version_added: 0.1.0
+description:
+  - Moves the master of a deployment under Redis or Valkey Sentinel to a replica, verifies the end state, and reports truthfully what happened.
+  - With the strategy V(fenced), no write that the old master acknowledged is lost, and writes stand still for about a third of a second.
+    The old master stops being a master before the new one becomes one.
+  - It checks first. Whatever speaks against the move is named, all of it at once, and nothing is touched.
+  - A run that was interrupted is finished or undone by the next one.
+author:
+  - The redis_ha.sentinel authors (@redis-ha)
+extends_documentation_fragment:
+  - redis_ha.sentinel.connection
+attributes:
+  check_mode:
+    description: Returns the plan and changes nothing on any server.
+    support: full
+  diff_mode:
+    description: Shows the master before and after.
+    support: full
+  idempotent:
+    description: Whether a second run changes nothing.
+    support: partial
+    details:
+      - With O(target) or O(avoid), a second run changes nothing. Without them, every run moves the master.
+options:
+  master_name:
+    description:
+      - Name of the master, as Sentinel knows it.
+    type: str
+    required: true
+  target:
+    description:
+      - The replica to promote, as C(host:port). If it is the master already, nothing is done.
+      - If left out, the replica that Sentinel itself prefers is promoted.
+    type: str
+  avoid:
+    description:
+      - Hosts to leave, by name or IP address. Acts only if the master is on one of them, and never promotes a replica on one of them.
+    type: list
+    elements: str
+    default: []
+  min_sentinels:
+    description:
+      - How many Sentinels must answer, from 1 to 1000. If left out, all that are known must.
+      - Set it to go on although a Sentinel is down. Quorum and majority are demanded in any case.
+    type: int
+  expected_master:
+    description:
+      - The master that the caller believes to be there, as C(host:port). If another one is, nothing is done and the task fails.
+    type: str
+  strategy:
+    description:
+      - V(fenced) stops writes on the old master, sees the replica catch up, demotes the old master, and then lets Sentinel promote the replica.
+        Needs to reach the data nodes.
+      - V(coordinated) is Valkey 9's own C(SENTINEL FAILOVER ... COORDINATED), for callers who may talk to Sentinels only.
+      - V(plain) is C(SENTINEL FAILOVER) alone. Right when the master is down. On a healthy master it loses what is written in about eleven seconds.
+      - V(auto) is V(fenced) where that can be done, else V(coordinated) where Sentinel has it, else V(plain) if the Sentinels agree that the
+        master is down, else the task fails and says what stands in the way.
+    type: str
+    choices: [auto, fenced, coordinated, plain]
+    default: auto
+  align:
+    description:
+      - Whether to wait for the moment at which Sentinel notices the promotion soonest. It costs clients nothing and takes about ten seconds at most.
+      - Without it, writes stand still for up to about a second more.
+    type: bool
+    default: true
+  max_lag_bytes:
+    description:
+      - How far behind the master the replica to promote may be when the run begins, in bytes. At least 0.
+    type: int
+    default: 10485760
+  catch_up_timeout:
+    description:
+      - How many seconds writes may stand still until the replicas have caught up. From 0.05 to 60, and never more than half of the smallest
+        C(down-after-milliseconds) of the Sentinels. When it has passed, writes go on and nothing is moved.
+      - Before writes are stopped, the replica must show that it can reach the master's offset within this time.
+    type: float
+    default: 1.0
+  timeout:
+    description:
+      - How many seconds to wait for the promotion, and then for all replicas to follow. From 5 to 86400. Allow for a full synchronisation where one is to be
+        expected.
+    type: float
+    default: 120.0
+seealso:
+  - module: redis_ha.sentinel.topology_info
+"""
+
+EXAMPLES = r"""
+- name: Move the master to whichever replica Sentinel prefers
+  redis_ha.sentinel.failover:
+    sentinels: ["192.0.2.11:26379"]
+    master_name: mymaster
+  delegate_to: localhost
+
+- name: Leave a host that is about to be patched
+  redis_ha.sentinel.failover:
+    sentinels: ["192.0.2.11:26379", "192.0.2.12:26379"]
+    master_name: mymaster
+    avoid: ["{{ inventory_hostname }}"]
+  delegate_to: localhost
+
+- name: Move it to a certain replica, if the master is still where we think it is
+  redis_ha.sentinel.failover:
+    sentinels: ["192.0.2.11:26379"]
+    master_name: mymaster
+    target: 192.0.2.22:6379
+    expected_master: 192.0.2.21:6379
+  delegate_to: localhost
+  register: moved
+
+- name: Show what a run would do, and change nothing
+  redis_ha.sentinel.failover:
+    sentinels: ["192.0.2.11:26379"]
+    master_name: mymaster
+  check_mode: true
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+outcome:
+  description:
+    - V(switched), the master was moved.
+    - V(unchanged), it is as asked already, or only what an interrupted run had left was put back.
+    - V(planned), check mode.
+    - V(refused), nothing was tried. V(aborted), it was tried and rolled back.
+    - V(incomplete), it was moved and something is left to do. V(unknown), how it ended could not be established; it may still finish.
+    - The last four fail the task.
+  returned: always
+  type: str
+  sample: switched
+phase:
+  description: The phase in which the run ended.
+  returned: always
+  type: str
+  sample: settle
+error:
+  description: A code for what went wrong, see the list of errors in the documentation of the collection. Null if nothing did.
+  returned: always
+  type: str
+  sample: target_lagging
+remedy:
+  description: What to do now. Null if nothing went wrong.
+  returned: always
+  type: str
+  sample: Wait until it has caught up, or raise max_lag_bytes.
+seen:
+  description: What was seen last, for example every reason for a refusal under C(reasons).
+  returned: when the task fails
+  type: dict
+  sample: {}
+strategy:
+  description: The strategy that was used. Null if none was.
+  returned: always
+  type: str
+  sample: fenced
+old_master:
+  description: The master before. Null if it could not be established.
+  returned: always
+  type: dict
+  contains:
+    host:
+      description: Host, as Sentinel shows it.
+      type: str
+    port:
+      description: Port.
+      type: int
+  sample: {host: 192.0.2.21, port: 6379}
+new_master:
+  description: The master after, or the planned one. Null if it could not be established.
+  returned: always
+  type: dict
+  contains:
+    host:
+      description: Host, as Sentinel shows it.
+      type: str
+    port:
+      description: Port.
+      type: int
+  sample: {host: 192.0.2.22, port: 6379}
+leader:
+  description: The Sentinel that led the failover. Null if none did.
+  returned: always
+  type: str
+  sample: 192.0.2.12:26379
+plan:
+  description:
+    - What was decided, and the steps of it. Null if the run was refused before.
+    - C(expected_write_stop_ms) is the figure of the benchmark, C(worst_case_write_stop_ms) the longest while the program runs, and
+      C(write_stop_if_killed_ms) the time after which Sentinel heals by itself if the program is killed at the worst moment.
+  returned: always
+  type: dict
+  sample: {action: move, strategy: fenced}
+lossless:
+  description:
+    - Whether no acknowledged write was lost. True only where the new master is shown to have applied the offset at which the old one stopped being a master.
+  returned: always
+  type: bool
+  sample: true
+lossless_reason:
+  description: Why O(ignore:lossless) is what it is.
+  returned: always
+  type: str
+  sample: 192.0.2.22:6379 had applied offset 4711, the last that 192.0.2.21:6379 reached when it stopped being a master
+write_gap_ms:
+  description: Milliseconds from the moment when the old master stopped acknowledging writes until the new one was a master. Null without a fence.
+  returned: always
+  type: float
+  sample: 190.2
+agree_ms:
+  description: Milliseconds from then until every Sentinel named the new master. Null if that did not come about.
+  returned: always
+  type: float
+  sample: 95.1
+phases_ms:
+  description: Milliseconds spent in each phase, by name.
+  returned: always
+  type: dict
+  sample: {discover: 31.0, align: 4103.5, fence: 0.9}
+timeline:
+  description: What happened, in the order of time.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    at_ms:
+      description: Milliseconds since the run began.
+      type: float
+    who:
+      description: V(program), or the Sentinel that published the event.
+      type: str
+    what:
+      description: A phase or step of the program, or the event.
+      type: str
+    detail:
+      description: The rest, for a person.
+      type: str
+  sample: []
+replicas:
+  description: The replicas after the failover.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    host:
+      description: Host, as Sentinel shows it.
+      type: str
+    port:
+      description: Port.
+      type: int
+    following:
+      description: Whether it follows the new master with its link up.
+      type: bool
+    detail:
+      description: What it does, or what is missing.
+      type: str
+    resync:
+      description: V(partial), V(full) or V(unknown).
+      type: str
+    excused:
+      description: Whether it was down before the run and was not waited for.
+      type: bool
+  sample: []
+repaired:
+  description: What an interrupted run had left and this one put back.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+notes:
+  description: What the caller should know.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import Failover
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._module import run_module, stop_on_signals
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import FAILOVER, failover_request
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Timeline
+
+
+def move(module: AnsibleModule, fleet: Fleet) -> dict[str, object]:
+    """Move one master."""
+    clock = Clock()
+    run = Failover(fleet, failover_request(module.params), clock, Timeline(clock), stop_on_signals())
+    return run.run(check_mode=module.check_mode)
+
+
+def main() -> None:
+    """Entry point."""
+    run_module(FAILOVER, move, {"outcome": "refused"})
+
+
+if __name__ == "__main__":
+    main()
