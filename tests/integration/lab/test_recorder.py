@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import signal
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -155,6 +155,23 @@ def test_a_write_without_a_reply_in_time_is_unknown_and_may_be_there(own: Deploy
     assert recording.writes_lost == recording.refused == recording.denied_but_present == 0
 
 
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_write_still_under_way_at_the_end_is_unknown(shared: Deployment, client: Client) -> None:
+    master = shared.master()
+    with recorder_of(shared, client=client, reply_timeout_s=1) as recorder:
+        recorder.wait_for_writes(100)
+        master.command("CLIENT", "PAUSE", 60_000, "WRITE")
+        try:
+            shared.wait_for(lambda: writes_held_back(master) == 4, 10, "all writers to wait")
+            recorder.stop()
+        finally:
+            master.command("CLIENT", "UNPAUSE")
+        recording = recorder.finish(master.address)
+    recorder.cleanup(master.address)
+    assert recording.unknown == 4
+    assert recording.writes_lost == recording.refused == recording.not_sent == recording.denied_but_present == 0
+
+
 def read_only(master: Process) -> Callable[[], None]:
     master.command("REPLICAOF", "127.0.0.1", 1)
     return lambda: master.command("REPLICAOF", "NO", "ONE")
@@ -246,20 +263,25 @@ def test_the_recorder_ends_by_itself(shared: Deployment) -> None:
     assert recording.duration_s <= 0.5
 
 
-def test_the_writers_end_with_the_process_that_started_them(shared: Deployment) -> None:
+@pytest.mark.parametrize("client", CLIENTS)
+def test_the_writers_end_with_the_process_that_started_them(shared: Deployment, tmp_path: Path, client: Client) -> None:
     master = shared.master()
     program = (
         "import sys, lab.recorder\n"
-        "recorder = lab.recorder.Recorder(sys.argv[1:], 'mymaster')\n"
+        "recorder = lab.recorder.Recorder(sys.argv[2:], 'mymaster', client=sys.argv[1])\n"
         "recorder.start(); recorder.wait_for_writes(100); print('writing', flush=True); sys.stdin.read()\n"
     )
-    argv = [sys.executable, "-c", program, *shared.sentinel_addresses]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as caller:
+    argv = [sys.executable, "-c", program, client, *shared.sentinel_addresses]
+    tests = str(Path(__file__).parents[2])
+    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": tests}
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as caller:
         assert caller.stdout is not None
         assert caller.stdout.readline() == "writing\n"
         assert writers_at(master) == 4
-        caller.send_signal(signal.SIGKILL)
+        assert list(tmp_path.iterdir()) != []
+        caller.kill()
     shared.wait_for(lambda: writers_at(master) == 0, 10, "the writers to end")
+    shared.wait_for(lambda: list(tmp_path.iterdir()) == [], 10, "the records to be removed")
     master.command("FLUSHALL")
 
 

@@ -1,0 +1,276 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The process in which the recorder's redis-py writers run; started by ``recorder.py``, never by hand.
+
+It reads its configuration as one line of JSON from standard input, prints when it began, writes until standard input
+closes (the recorder asks for the end, or has died) or its time is up, and prints a summary. Every write is one line of
+``writer-N.jsonl``: sequence number, start and end (monotonic nanoseconds), outcome, code of the refusal. Live counts
+stand in the file ``counters``: for each writer the writes acknowledged and the writes failed, eight bytes each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.connection import Connection, SSLConnection
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+)
+from redis.retry import Retry
+from redis.sentinel import Sentinel, SentinelManagedConnection
+
+ACKNOWLEDGED, REFUSED, NOT_SENT, UNKNOWN = "acknowledged", "refused", "not_sent", "unknown"
+COUNTERS_BYTES = 16
+RECORDS_BUFFER_BYTES = 64 * 1024
+
+
+class Configuration(TypedDict):
+    """What the recorder tells a writing process, in whichever language it is written."""
+
+    client: str
+    sentinels: list[tuple[str, int]]
+    master_name: str
+    writers: int
+    pause_ms: float
+    backoff_ms: float
+    max_s: float
+    reply_timeout_s: float
+    key_prefix: str
+    directory: str
+    address_map: dict[str, str]
+    redis_username: str | None
+    redis_password: str | None
+    sentinel_username: str | None
+    sentinel_password: str | None
+    tls: bool
+    sentinel_tls: bool
+    validate_certs: bool
+    ca_certs: str | None
+    client_cert_file: str | None
+    client_key_file: str | None
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Host and port of ``host:port`` or ``[IPv6]:port``."""
+    host, _, port = address.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def format_address(host: str, port: int) -> str:
+    """``host:port``, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def reachable(host: str, port: int, address_map: Mapping[str, str]) -> tuple[str, int]:
+    """Where a node that is announced as host and port is reached from here."""
+    mapped = address_map.get(format_address(host, port))
+    return parse_address(mapped) if mapped else (address_map.get(host, host), port)
+
+
+def connection_options(configuration: Configuration, *, to_sentinel: bool) -> dict[str, Any]:
+    """redis-py's options for connections to Sentinels or to nodes.
+
+    Library retries are off, or a write whose reply was lost would be sent twice. RESP2 is what every server version
+    speaks alike.
+    """
+    prefix = "sentinel" if to_sentinel else "redis"
+    options: dict[str, Any] = {
+        "username": configuration[f"{prefix}_username"],  # type: ignore[literal-required]
+        "password": configuration[f"{prefix}_password"],  # type: ignore[literal-required]
+        "socket_connect_timeout": 1.0,
+        "socket_timeout": 1.0 if to_sentinel else configuration["reply_timeout_s"],
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+    }
+    if configuration["sentinel_tls" if to_sentinel else "tls"]:
+        options |= {
+            "ssl": True,
+            "ssl_ca_certs": configuration["ca_certs"],
+            "ssl_certfile": configuration["client_cert_file"],
+            "ssl_keyfile": configuration["client_key_file"],
+            "ssl_cert_reqs": "required" if configuration["validate_certs"] else "none",
+            "ssl_check_hostname": configuration["validate_certs"],
+        }
+    return options
+
+
+@dataclass
+class Exchange:
+    """What is known of the write under way: whether it was sent, and the error with which the server answered it."""
+
+    sent: bool = False
+    refusal: RedisError | None = None
+
+    def begin(self) -> None:
+        self.sent = False
+        self.refusal = None
+
+    def outcome(self) -> str:
+        """How a write ended that raised an error."""
+        if self.refusal is not None:
+            return REFUSED
+        return UNKNOWN if self.sent else NOT_SENT
+
+    def refusal_code(self) -> str:
+        """The server's error code, as it stands before the message."""
+        if isinstance(self.refusal, ReadOnlyError):
+            return "READONLY"
+        return str(getattr(self.refusal, "status_code", None) or str(self.refusal).partition(" ")[0])
+
+
+class _Observing:
+    """Stands below redis-py's Sentinel-managed connection, which turns -READONLY into a lost connection.
+
+    Only the write itself is observed: what the library sends while it connects is no write.
+    """
+
+    def __init__(self, *, exchange: Exchange, **options: Any) -> None:
+        self._exchange = exchange
+        super().__init__(**options)
+
+    def send_command(self, *args: Any, **options: Any) -> None:
+        if args[0] != "SET":
+            super().send_command(*args, **options)  # type: ignore[misc]
+            return
+        try:
+            super().send_command(*args, **options)  # type: ignore[misc]
+        except TimeoutError:
+            # Part of it may have gone. Any other error means that the one call of send() was refused as a whole.
+            self._exchange.sent = True
+            raise
+        self._exchange.sent = True
+
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().read_response(*args, **options)  # type: ignore[misc]
+        except (ResponseError, BusyLoadingError, AuthenticationError) as error:
+            if self._exchange.sent:
+                self._exchange.refusal = error
+            raise
+
+
+class _ObservedConnection(SentinelManagedConnection, _Observing, Connection):
+    pass
+
+
+class _ObservedTLSConnection(SentinelManagedConnection, _Observing, SSLConnection):
+    pass
+
+
+class _MappedSentinel(Sentinel):
+    """redis-py's Sentinel client, for masters that are announced under another address than they have from here."""
+
+    def __init__(self, *args: Any, address_map: Mapping[str, str], **options: Any) -> None:
+        self._address_map = address_map
+        super().__init__(*args, **options)  # type: ignore[no-untyped-call]
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        host, port = super().discover_master(service_name)  # type: ignore[no-untyped-call]
+        return reachable(host, port, self._address_map)
+
+
+def application(configuration: Configuration, exchange: Exchange) -> Redis:
+    """A client of its own, as each of several applications has one."""
+    sentinel = _MappedSentinel(
+        [tuple(address) for address in configuration["sentinels"]],
+        sentinel_kwargs=connection_options(configuration, to_sentinel=True),
+        address_map=configuration["address_map"],
+    )
+    options = connection_options(configuration, to_sentinel=False)
+    connection_class = _ObservedTLSConnection if options.pop("ssl", False) else _ObservedConnection
+    client: Redis = sentinel.master_for(  # type: ignore[no-untyped-call]
+        configuration["master_name"], connection_class=connection_class, exchange=exchange, **options
+    )
+    return client
+
+
+def write_until(stop: threading.Event, configuration: Configuration, writer: int, attempts: list[int]) -> None:
+    """Writes unique keys, one after another, and records what became of each."""
+    exchange = Exchange()
+    client = application(configuration, exchange)
+    key_prefix = f"{configuration['key_prefix']}{writer}:"
+    pause_s, backoff_s = configuration["pause_ms"] / 1000, configuration["backoff_ms"] / 1000
+    directory = Path(configuration["directory"])
+    counters = os.open(directory / "counters", os.O_WRONLY)
+    acknowledged = failed = sequence = 0
+    with (directory / f"writer-{writer}.jsonl").open("w", buffering=RECORDS_BUFFER_BYTES) as records:
+        while not stop.is_set():
+            exchange.begin()
+            began_ns = time.monotonic_ns()
+            try:
+                client.set(f"{key_prefix}{sequence}", sequence)
+            except (RedisError, OSError):
+                ended_ns = time.monotonic_ns()
+                outcome = exchange.outcome()
+                code = f',"{exchange.refusal_code()}"' if outcome == REFUSED else ""
+                records.write(f'[{sequence},{began_ns},{ended_ns},"{outcome}"{code}]\n')
+                failed += 1
+                os.pwrite(counters, failed.to_bytes(8, "little"), COUNTERS_BYTES * writer + 8)
+                client.connection_pool.disconnect()
+                stop.wait(backoff_s)
+            else:
+                records.write(f'[{sequence},{began_ns},{time.monotonic_ns()},"acknowledged"]\n')
+                acknowledged += 1
+                os.pwrite(counters, acknowledged.to_bytes(8, "little"), COUNTERS_BYTES * writer)
+                time.sleep(pause_s)
+            sequence += 1
+            attempts[writer] = sequence
+    os.close(counters)
+
+
+def _end_the_process(error: threading.ExceptHookArgs) -> None:
+    """A recording that lacks one writer would be read as one in which nothing went wrong."""
+    threading.__excepthook__(error)
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def main() -> None:
+    """Runs the writers until standard input closes or the time is up."""
+    recorder = os.getppid()
+    configuration: Configuration = json.loads(sys.stdin.buffer.readline())
+    stop = threading.Event()
+    attempts = [0] * configuration["writers"]
+
+    threading.excepthook = _end_the_process
+    threads = [
+        threading.Thread(target=write_until, args=(stop, configuration, writer, attempts))
+        for writer in range(configuration["writers"])
+    ]
+    began_ns = time.monotonic_ns()
+    for thread in threads:
+        thread.start()
+    print(json.dumps({"began_ns": began_ns}), flush=True)
+    asked, _, _ = select.select([sys.stdin], [], [], configuration["max_s"])
+    stop.set()
+    ended_ns = time.monotonic_ns()
+    for thread in threads:
+        thread.join()
+    if os.getppid() != recorder:
+        # It died, and nobody will read what was recorded.
+        shutil.rmtree(configuration["directory"])
+        return
+    summary = {"ended_ns": ended_ns, "timed_out": not asked, "cpu_s": time.process_time(), "attempts": attempts}
+    print(json.dumps(summary), flush=True)
+
+
+if __name__ == "__main__":
+    main()
