@@ -14,6 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable
 
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._alignment import (
+    BLIND_AGE_S,
+    LATEST_BLIND_AGE_S,
+    LATEST_TICK_AGE_S,
+    MISSED,
+    TAKE,
+    TickForecast,
+    verdict,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import FENCE_MAX_LAG, FENCE_MIN_REPLICAS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client, Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
@@ -62,24 +71,21 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import
 LOCK_NAME = "redis_ha.sentinel:failover"
 """The name of our connection to the old master, by which two runs see each other in CLIENT LIST."""
 
-ALIGNED_AGE_S = 0.812
-"""How old the leader's last INFO of the replica should be when the trigger arrives.
-
-The leader looks once a second, and orders the promotion in the third tick of its timer. An INFO that falls due in the
-second tick would come too early and cost a second; one that falls due later sees the promotion at once. A tick lasts
-1000/(10..19) ms, drawn anew each time (``sentinelTimer``): the second tick is over 188 ms after the trigger in all but
-3 of 1000 cases, and 200 ms after it in all. Every millisecond later costs writers a millisecond.
-"""
-LATEST_ALIGNED_AGE_S = 0.88
-"""Older than this, the fence is lifted and the next moment is waited for."""
-RECHECK_BEFORE_S = 0.06
-FENCE_ROUND_TRIPS = 4
-FENCE_WORK_S = 0.002
-"""Between the fence and the trigger: a transaction, at least one look at the replicas, a transaction, one more look."""
 ALIGN_WAIT_S = 32.0
 """Three INFO periods of Sentinel (10 s each, and its ticks)."""
-ALIGN_POLL_S = 0.05
-REALIGNMENTS = 2
+ALIGN_POLL_S = 0.04
+ALIGN_ATTEMPTS = 4
+"""How many moments are waited for; the last one is taken without looking at the ticks."""
+RECHECK_AGE_S = 0.62
+WATCH_AGE_S = 0.69
+"""One tick at least is seen between here and the first that can be taken."""
+TICK_POLL_S = 0.001
+SLOWEST_TICK_WATCH_S = 0.01
+"""A Sentinel that takes longer to answer cannot be watched closely enough."""
+FENCE_ROUND_TRIPS = 4
+"""Between the fence and the trigger: a transaction, at least one look at the replicas, a transaction, one more look."""
+FENCE_WORK_S = 0.004
+TRIGGER_MARGIN_S = 0.003
 
 FAST_POLL_S = 0.002
 PROMOTION_POLL_S = 0.004
@@ -255,39 +261,44 @@ class Failover:
     def _fenced(self, plan: Plan) -> None:
         self._steer(plan)
         plan = self._probe(plan)
-        for attempt in range(REALIGNMENTS + 1):
-            leader, aligned_at_s = self._align(plan)
-            self._recheck(plan, leader, aligned_at_s)
-            fence = _Fence(self._fleet.node(plan.old_master), plan, self._clock)
-            last_attempt = attempt == REALIGNMENTS
-            try:
-                self._fence(fence)
-                self._catch_up(plan, fence)
-                if (
-                    aligned_at_s is not None
-                    and self._clock.now_s() > aligned_at_s + LATEST_ALIGNED_AGE_S - ALIGNED_AGE_S
-                    and not last_attempt
-                ):
-                    self._timeline.add(
-                        "realign", "the replicas took too long to catch up for this moment; the next one is waited for"
-                    )
-                    fence.lift()
-                    continue
-                if self._demote(plan, fence):
-                    break
-            except BaseException:
-                fence.lift_if_up()
-                raise
-            if last_attempt:
-                raise Aborted(
-                    "late_writes",
-                    f"{plan.old_master} had acknowledged more than {plan.new_master} had received, {REALIGNMENTS + 1} times; it is the master again",
-                    "The fence did not hold: look for a long pause of this host, raise down-after-milliseconds, or run again at a quieter time.",
-                    "demote",
-                )
+        leader = self._stop_writes_and_demote(plan)
         self._trigger_and_promote(plan, leader)
         self._agree(plan)
         self._release(plan)
+
+    def _stop_writes_and_demote(self, plan: Plan) -> Address:
+        """Fence OM and make it a replica of R, at the right moment for the leader that is returned."""
+        for attempts_left in reversed(range(ALIGN_ATTEMPTS)):
+            leader, info_at_s = self._align(plan)
+            round_trip_s = self._recheck(plan, leader, info_at_s)
+            latest_s = self._await_moment(leader, info_at_s, round_trip_s, watch_ticks=attempts_left > 0)
+            if latest_s is None:
+                self._timeline.add(
+                    "moment missed", f"no tick of Sentinel {leader} fell into place; the next one is waited for"
+                )
+                continue
+            fence = _Fence(self._fleet.node(plan.old_master), plan, self._clock)
+            try:
+                self._fence(fence)
+                self._catch_up(plan, fence)
+                if attempts_left and self._clock.now_s() > latest_s - round_trip_s:
+                    fence.lift()
+                    self._timeline.add(
+                        "moment missed",
+                        "the replicas took too long to catch up; writes go on, and the next one is waited for",
+                    )
+                    continue
+                if self._demote(plan, fence):
+                    return leader
+            except BaseException:
+                fence.lift_if_up()
+                raise
+        raise Aborted(
+            "late_writes",
+            f"{plan.old_master} had acknowledged more than {plan.new_master} had received, again and again; it is the master",
+            "The fence did not hold: look for long pauses of this host, raise down-after-milliseconds, or run again at a quieter time.",
+            "demote",
+        )
 
     def _steer(self, plan: Plan) -> None:
         if not plan.steering:
@@ -361,10 +372,10 @@ class Failover:
         return self._fleet.gather(addresses, lambda address: self._replication(address, timeout_s=min(left_s, 0.25)))
 
     def _align(self, plan: Plan) -> tuple[Address, float | None]:
-        """Wait until a leader shows the steering and looked at R just long enough ago.
+        """Wait until a leader shows the steering and has looked at R a moment ago.
 
         Returns:
-            The leader, and the moment at which the trigger should arrive; ``None`` where it is not aligned.
+            The leader, and the moment of its last INFO of R; ``None`` where it is not aligned.
         """
         assert plan.new_master is not None
         with self._phase("align"):
@@ -378,12 +389,11 @@ class Failover:
                     ready = []
                 if ready and not plan.align:
                     return ready[0], None
-                moments = [(ages[leader] + ALIGNED_AGE_S, leader) for leader in ready]
-                coming = sorted(
-                    moment for moment in moments if moment[0] - self._clock.now_s() > RECHECK_BEFORE_S + ALIGN_POLL_S
-                )
-                if coming and coming[0][0] - self._clock.now_s() < ALIGNED_AGE_S:
-                    return coming[0][1], coming[0][0]
+                coming = [ages[leader] for leader in ready if self._clock.now_s() < ages[leader] + RECHECK_AGE_S]
+                if coming:
+                    return next(
+                        (leader, at_s) for leader, at_s in ages.items() if leader in ready and at_s == min(coming)
+                    )
                 self._clock.sleep(ALIGN_POLL_S)
             if not ready:
                 raise Refused(
@@ -428,10 +438,14 @@ class Failover:
         )
         return self._clock.now_s(), entries
 
-    def _recheck(self, plan: Plan, leader: Address, aligned_at_s: float | None) -> None:
-        """Once more, right before writes stop: OM is master, no TILT, no failover in progress, nobody else at work."""
-        if aligned_at_s is not None:
-            self._sleep_until(aligned_at_s - RECHECK_BEFORE_S)
+    def _recheck(self, plan: Plan, leader: Address, info_at_s: float | None) -> float:
+        """Once more, right before writes stop: OM is master, no TILT, no failover in progress, nobody else at work.
+
+        Returns:
+            How long OM took to answer, in seconds.
+        """
+        if info_at_s is not None:
+            self._sleep_until(info_at_s + RECHECK_AGE_S)
         with self._phase("recheck"):
             self._stop_if_requested()
             client = self._fleet.node(plan.old_master)
@@ -450,8 +464,51 @@ class Failover:
                     "recheck",
                 )
             self._refuse_if_disturbed(plan)
-        if aligned_at_s is not None:
-            self._sleep_until(aligned_at_s - FENCE_WORK_S - FENCE_ROUND_TRIPS * round_trip_s)
+            return round_trip_s
+
+    def _await_moment(
+        self, leader: Address, info_at_s: float | None, round_trip_s: float, watch_ticks: bool
+    ) -> float | None:
+        """Sleep until the fence should go up.
+
+        Returns:
+            The moment before which the trigger should have reached the leader; ``None``: no fitting moment came.
+        """
+        if info_at_s is None:
+            return self._clock.now_s() + 3600
+        lead_s = FENCE_WORK_S + FENCE_ROUND_TRIPS * round_trip_s
+        if not watch_ticks:
+            self._sleep_until(info_at_s + BLIND_AGE_S - lead_s)
+            return info_at_s + LATEST_BLIND_AGE_S
+        with self._phase("await_tick"):
+            self._sleep_until(info_at_s + WATCH_AGE_S)
+            forecast = TickForecast()
+            while True:
+                asked_at_s = self._clock.now_s()
+                hz = self._hz(leader)
+                took_s = self._clock.now_s() - asked_at_s
+                if hz is None or took_s > SLOWEST_TICK_WATCH_S:
+                    return self._await_moment(leader, info_at_s, round_trip_s, watch_ticks=False)
+                forecast.observe(asked_at_s, hz)
+                tick_s = forecast.next_s
+                if self._clock.now_s() > info_at_s + LATEST_TICK_AGE_S:
+                    return None
+                if tick_s is not None:
+                    decision = verdict(tick_s - info_at_s)
+                    start_s = tick_s - TRIGGER_MARGIN_S - lead_s
+                    if decision == MISSED:
+                        return None
+                    if decision == TAKE and start_s > self._clock.now_s():
+                        self._sleep_until(start_s)
+                        return tick_s - TRIGGER_MARGIN_S / 2
+                self._clock.sleep(TICK_POLL_S)
+
+    def _hz(self, sentinel: Address) -> int | None:
+        try:
+            shown = parse_info(self._fleet.sentinel(sentinel).ask("INFO", "server", timeout_s=0.25)).get("hz", "")
+        except (LinkError, ReplyError):
+            return None
+        return int(shown) if shown.isdigit() else None
 
     def _refuse_if_disturbed(self, plan: Plan) -> None:
         for address, entry in self._sentinel_states(tilt=True).items():
@@ -561,6 +618,10 @@ class Failover:
     def _demote_once(self, plan: Plan, fence: _Fence) -> int:
         assert plan.new_master is not None
         try:
+            if plan.fence == MIN_REPLICAS_FENCE:
+                # Pings and expired keys still move the offset; demoted ahead of R, OM would have to resynchronise in full.
+                offset = self._replication(plan.old_master).offset
+                self._wait_applied((plan.new_master,), offset, self._clock.now_s() + LATE_BYTES_WAIT_S)
             return fence.demote(plan.new_master)
         except ReplyError as error:
             raise Aborted(
