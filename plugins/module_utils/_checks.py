@@ -248,7 +248,8 @@ def check_master_node(snapshot: Snapshot) -> list[Check]:
                 "master_is_replica",
                 CRITICAL,
                 f"the Sentinels name {address}, but it says it is a replica{following}",
-                "Look at it with topology_info. A half-finished failover is finished by running this module again once the replica that it follows can be asked.",
+                "Look at it with topology_info. A half-finished failover is finished by running this module again "
+                "once the replica that it follows can be asked.",
             )
         )
         return checks
@@ -360,7 +361,6 @@ def _assess(snapshot: Snapshot, address: Address, max_lag_bytes: int) -> Fitness
     node = snapshot.node(address)
     by_sentinel: dict[str, str] = {}
     for view, entry in entries:
-        assert view.master is not None
         if entry.down:
             by_sentinel.setdefault(
                 "target_down", f"Sentinel {view.address} sees it down ({','.join(sorted(entry.flags))})"
@@ -374,7 +374,7 @@ def _assess(snapshot: Snapshot, address: Address, max_lag_bytes: int) -> Fitness
         if entry.info_age_ms > SENTINEL_INFO_MAX_AGE_MS:
             age = "never" if entry.info_age_ms >= NEVER_MS else f"{entry.info_age_ms} ms ago"
             by_sentinel.setdefault("target_stale", f"Sentinel {view.address} had its last INFO {age}")
-        if entry.link_down_ms > view.master.down_after_ms * 10:
+        if view.master is not None and entry.link_down_ms > view.master.down_after_ms * 10:
             by_sentinel.setdefault(
                 "target_link_down", f"its link to the master has been down for {entry.link_down_ms} ms"
             )

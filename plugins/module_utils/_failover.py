@@ -23,7 +23,6 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._alignment impor
     TickForecast,
     verdict,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import FENCE_MAX_LAG, FENCE_MIN_REPLICAS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client, Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     Aborted,
@@ -34,6 +33,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     ReplyError,
     Unknown,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._fence import Fence
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import (
     COORDINATED,
     FENCED,
@@ -42,7 +42,6 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import (
     MIN_REPLICAS_FENCE,
     MOVE,
     NOTHING,
-    PAUSE_FENCE,
     PROBED_COMMANDS,
     REPAIR,
     Plan,
@@ -277,7 +276,7 @@ class Failover:
                     "moment missed", f"no tick of Sentinel {leader} fell into place; the next one is waited for"
                 )
                 continue
-            fence = _Fence(self._fleet.node(plan.old_master), plan, self._clock)
+            fence = Fence(self._fleet.node(plan.old_master), plan, self._clock)
             try:
                 self._fence(fence)
                 self._catch_up(plan, fence)
@@ -295,7 +294,7 @@ class Failover:
                 raise
         raise Aborted(
             "late_writes",
-            f"{plan.old_master} had acknowledged more than {plan.new_master} had received, again and again; it is the master",
+            f"{plan.old_master} had acknowledged more than {plan.replica_to_promote} had received, again and again; it is the master",
             "The fence did not hold: look for long pauses of this host, raise down-after-milliseconds, or run again at a quieter time.",
             "demote",
         )
@@ -319,15 +318,15 @@ class Failover:
 
     def _probe(self, plan: Plan) -> Plan:
         """R must reach the offset that OM has now; a sibling that does not is not waited for under the fence."""
-        assert plan.new_master is not None
         with self._phase("probe"):
             wanted = self._replication(plan.old_master).offset
             deadline_s = self._clock.now_s() + self._request.catch_up_timeout_s
-            behind = self._wait_applied((plan.new_master, *plan.siblings), wanted, deadline_s)
-            if plan.new_master in behind:
+            behind = self._wait_applied((plan.replica_to_promote, *plan.siblings), wanted, deadline_s)
+            if plan.replica_to_promote in behind:
                 raise Refused(
                     "target_lagging",
-                    f"{plan.new_master} did not reach the master's offset {wanted} within {self._request.catch_up_timeout_s:g} s ({behind[plan.new_master]}) "
+                    f"{plan.replica_to_promote} did not reach the master's offset {wanted} within "
+                    f"{self._request.catch_up_timeout_s:g} s ({behind[plan.replica_to_promote]}) "
                     "while writes went on",
                     "Wait until it has caught up, or raise catch_up_timeout: writes would stand still as long.",
                     "probe",
@@ -377,7 +376,6 @@ class Failover:
         Returns:
             The leader, and the moment of its last INFO of R; ``None`` where it is not aligned.
         """
-        assert plan.new_master is not None
         with self._phase("align"):
             deadline_s = self._clock.now_s() + ALIGN_WAIT_S
             ready: list[Address] = []
@@ -409,7 +407,6 @@ class Failover:
 
     def _info_ages(self, plan: Plan) -> dict[Address, float]:
         """For every Sentinel that shows the steering: the moment of its last INFO of R."""
-        assert plan.new_master is not None
         asked = (
             {view.address for view in self._snapshot.informed_sentinels}
             if plan.lagging
@@ -422,7 +419,7 @@ class Failover:
             answered_at_s, entries = answer
             by_identity = {self._snapshot.identity(entry.address): entry for entry in entries}
             steered = [by_identity.get(self._snapshot.identity(steer.address)) for steer in plan.steering]
-            heir = by_identity.get(self._snapshot.identity(plan.new_master))
+            heir = by_identity.get(self._snapshot.identity(plan.replica_to_promote))
             if (
                 heir is None
                 or heir.down
@@ -542,7 +539,7 @@ class Failover:
 
         return self._fleet.gather([view.address for view in self._snapshot.informed_sentinels], ask)
 
-    def _fence(self, fence: _Fence) -> None:
+    def _fence(self, fence: Fence) -> None:
         with self._phase("fence"):
             try:
                 fence.raise_up()
@@ -560,13 +557,12 @@ class Failover:
                 at_s=fence.raised_at_s,
             )
 
-    def _catch_up(self, plan: Plan, fence: _Fence) -> None:
-        assert plan.new_master is not None
+    def _catch_up(self, plan: Plan, fence: Fence) -> None:
         with self._phase("catch_up"):
             deadline_s = fence.raised_at_s + plan.fence_budget_ms / 1000
             try:
                 behind = self._wait_applied(
-                    (plan.new_master, *plan.siblings), fence.offset, deadline_s, fence.renew_if_due
+                    (plan.replica_to_promote, *plan.siblings), fence.offset, deadline_s, fence.renew_if_due
                 )
             except (LinkError, ReplyError) as error:
                 raise Aborted(
@@ -588,41 +584,49 @@ class Failover:
                     {"wanted_offset": fence.offset, "behind": {str(address): text for address, text in behind.items()}},
                 )
 
-    def _demote(self, plan: Plan, fence: _Fence) -> bool:
+    def _demote(self, plan: Plan, fence: Fence) -> bool:
         """Make OM a replica of R.
 
         Returns:
             Whether it is one now; ``False``: it had acknowledged more than R has, and it is the master again.
         """
-        assert plan.new_master is not None
         with self._phase("demote"):
             final = self._demote_once(plan, fence)
-            behind = self._wait_applied((plan.new_master,), final, self._clock.now_s() + LATE_BYTES_WAIT_S)
+            behind = self._wait_applied((plan.replica_to_promote,), final, self._clock.now_s() + LATE_BYTES_WAIT_S)
             if not behind:
                 self.progress.lossless = True
-                self.progress.lossless_reason = f"{plan.new_master} had applied offset {final}, the last that {plan.old_master} reached when it stopped being a master"
+                self.progress.lossless_reason = (
+                    f"{plan.replica_to_promote} had applied offset {final}, "
+                    f"the last that {plan.old_master} reached when it stopped being a master"
+                )
             elif plan.fence == MIN_REPLICAS_FENCE:
                 # The fence was lifted in the very transaction that demoted: what came after its offset is no write of a client.
                 self.progress.lossless = True
-                self.progress.lossless_reason = f"{plan.new_master} had applied offset {fence.offset}, after which {plan.old_master} acknowledged no write"
+                self.progress.lossless_reason = (
+                    f"{plan.replica_to_promote} had applied offset {fence.offset}, "
+                    f"after which {plan.old_master} acknowledged no write"
+                )
                 self.progress.notes.append(
                     f"{plan.old_master} ended at offset {final} by itself (expired keys or a ping) and may resynchronise in full"
                 )
             else:
-                self._timeline.add("late writes", f"{plan.old_master} ended at {final}; {behind[plan.new_master]}")
+                self._timeline.add(
+                    "late writes", f"{plan.old_master} ended at {final}; {behind[plan.replica_to_promote]}"
+                )
                 self._give_back(plan)
                 return False
-            self._timeline.add("demoted", f"{plan.old_master} is a replica of {plan.new_master}; final offset {final}")
+            self._timeline.add(
+                "demoted", f"{plan.old_master} is a replica of {plan.replica_to_promote}; final offset {final}"
+            )
             return True
 
-    def _demote_once(self, plan: Plan, fence: _Fence) -> int:
-        assert plan.new_master is not None
+    def _demote_once(self, plan: Plan, fence: Fence) -> int:
         try:
             if plan.fence == MIN_REPLICAS_FENCE:
                 # Pings and expired keys still move the offset; demoted ahead of R, OM would have to resynchronise in full.
                 offset = self._replication(plan.old_master).offset
-                self._wait_applied((plan.new_master,), offset, self._clock.now_s() + LATE_BYTES_WAIT_S)
-            return fence.demote(plan.new_master)
+                self._wait_applied((plan.replica_to_promote,), offset, self._clock.now_s() + LATE_BYTES_WAIT_S)
+            return fence.demote(plan.replica_to_promote)
         except ReplyError as error:
             raise Aborted(
                 "demotion_refused", f"{error}", "Nothing was moved; writes go on. Look at this node.", "demote"
@@ -679,8 +683,7 @@ class Failover:
         for attempt in range(3):
             accepted = self._trigger(plan, leaders)
             if accepted is None:
-                self._give_back_or_say(plan)
-            assert accepted is not None
+                break
             verdict = self._promote(plan, accepted)
             if verdict == "promoted":
                 return
@@ -725,7 +728,7 @@ class Failover:
         """Whether a trigger whose answer was lost has had an effect. Waits until there can be none any more."""
         deadline_s = self._clock.now_s() + LEADER_SILENCE_S
         while self._clock.now_s() < deadline_s:
-            if self._role(plan.new_master, default=None) == "master":
+            if self._role(plan.replica_to_promote, default=None) == "master":
                 return True
             states = self._sentinel_states()
             entry = states.get(leader)
@@ -747,8 +750,8 @@ class Failover:
         look_around_s = self._clock.now_s() + 0.5
         with self._phase("promote"):
             while self._clock.now_s() < deadline_s:
-                if self._role(plan.new_master, default=None) == "master":
-                    self._promoted(plan.new_master)
+                if self._role(plan.replica_to_promote, default=None) == "master":
+                    self._promoted(plan.replica_to_promote)
                     return "promoted"
                 if self._clock.now_s() >= look_around_s:
                     look_around_s = self._clock.now_s() + 0.25
@@ -766,13 +769,13 @@ class Failover:
                     if (
                         state == "idle"
                         and self._clock.now_s() > began_s + LEADER_SILENCE_S
-                        and self._role(plan.new_master, default=None) == "replica"
+                        and self._role(plan.replica_to_promote, default=None) == "replica"
                     ):
                         return "aborted"
                 self._clock.sleep(PROMOTION_POLL_S)
             raise Unknown(
                 "promotion_timeout",
-                f"{plan.new_master} did not become a master within {self._request.timeout_s:g} s, and Sentinel {leader} has not given up",
+                f"{plan.replica_to_promote} did not become a master within {self._request.timeout_s:g} s, and Sentinel {leader} has not given up",
                 "It may still happen. Look with topology_info; run again to join it or to finish it.",
                 "promote",
             )
@@ -795,7 +798,7 @@ class Failover:
         """A replica other than R that a Sentinel has promoted."""
         for _sentinel, event in self._timeline.events(since_s, "+promoted-slave", self._request.master_name):
             winner = event.instance
-            if winner is None or self._snapshot.same(winner, plan.new_master):
+            if winner is None or self._snapshot.same(winner, plan.replica_to_promote):
                 continue
             if self._role(winner, default=None) == "master":
                 return winner
@@ -813,10 +816,10 @@ class Failover:
         in_progress = [
             address for address, entry in states.items() if isinstance(entry, tuple) and entry[0].failover_in_progress
         ]
-        if in_progress or self._role(plan.new_master, default=None) != "replica":
+        if in_progress or self._role(plan.replica_to_promote, default=None) != "replica":
             raise Unknown(
                 "promotion_in_doubt",
-                f"Sentinel {', '.join(map(str, in_progress)) or 'unknown'} may still promote {plan.new_master}",
+                f"Sentinel {', '.join(map(str, in_progress)) or 'unknown'} may still promote {plan.replica_to_promote}",
                 "Run again: it is joined or finished then.",
                 self.progress.phase,
             )
@@ -877,7 +880,7 @@ class Failover:
             client = self._fleet.node(plan.old_master)
             new_master = self.progress.new_master
             try:
-                if new_master is not None and not self._snapshot.same(new_master, plan.new_master):
+                if new_master is not None and not self._snapshot.same(new_master, plan.replica_to_promote):
                     client.order("REPLICAOF", new_master.host, new_master.port)
                 self._rewrite(client)
                 client.transact(("CLIENT", "KILL", "TYPE", "normal"), ("CLIENT", "KILL", "TYPE", "pubsub"))
@@ -905,21 +908,20 @@ class Failover:
 
     def _finish(self, plan: Plan) -> None:
         """Go on where an interrupted run stopped: OM is a replica of R, and nobody has promoted R."""
-        assert plan.new_master is not None
         try:
             final = self._replication(plan.old_master)
-            heir = self._replication(plan.new_master)
+            heir = self._replication(plan.replica_to_promote)
         except (LinkError, ReplyError) as error:
             raise Refused("node_unreachable", str(error), "Run again when it can be asked.", "finish") from error
         applied = heir.offset if heir.is_master else heir.applied_offset
         if applied >= final.offset and final.replid in (heir.replid, heir.replid2):
             self.progress.lossless = True
             self.progress.lossless_reason = (
-                f"{plan.new_master} has everything up to offset {final.offset}, where {plan.old_master} ended"
+                f"{plan.replica_to_promote} has everything up to offset {final.offset}, where {plan.old_master} ended"
             )
         else:
             self.progress.lossless_reason = (
-                f"{plan.new_master} is at offset {applied}, {plan.old_master} ended at {final.offset}"
+                f"{plan.replica_to_promote} is at offset {applied}, {plan.old_master} ended at {final.offset}"
             )
         self._trigger_and_promote(plan, plan.leaders[0]) if plan.leaders else self._give_back_or_say(plan)
         self._agree(plan)
@@ -1017,7 +1019,7 @@ class Failover:
             )
         self.progress.new_master = new_master
         self.progress.moved = True
-        self._wait_settled(replace(plan, new_master=new_master))
+        self._wait_settled(plan, new_master)
         target = self._request.target
         if target is not None and not self._snapshot.same(target, new_master):
             self.progress.left.append(
@@ -1028,7 +1030,7 @@ class Failover:
     # ---- settle --------------------------------------------------------------------------------------------------
 
     def _settled_result(self, plan: Plan) -> dict[str, Any]:
-        self._wait_settled(plan)
+        self._wait_settled(plan, self.progress.new_master or plan.replica_to_promote)
         return self._outcome_of_the_moved()
 
     def _outcome_of_the_moved(self) -> dict[str, Any]:
@@ -1043,10 +1045,8 @@ class Failover:
             )
         return self._result("switched", True)
 
-    def _wait_settled(self, plan: Plan) -> None:
+    def _wait_settled(self, plan: Plan, new_master: Address) -> None:
         """Priorities put back, the leader's failover over, every replica follows."""
-        new_master = self.progress.new_master
-        assert new_master is not None
         with self._phase("settle"):
             self._lower_priorities()
             deadline_s = self._clock.now_s() + self._request.timeout_s
@@ -1076,7 +1076,7 @@ class Failover:
             self.progress.notes += [
                 f"{address} was down before and is not waited for" for address in excused if states.get(address)
             ]
-            self._report_replicas(wanted, states, excused, seen_syncing, full_before, partial_before)
+            self._report_replicas(new_master, wanted, states, excused, seen_syncing, full_before, partial_before)
             self._timeline.add("settled" if not self.progress.left else "not settled", "; ".join(self.progress.left))
 
     def _follow_states(
@@ -1140,6 +1140,7 @@ class Failover:
 
     def _report_replicas(
         self,
+        new_master: Address,
         wanted: Iterable[Address],
         states: dict[Address, str],
         excused: Sequence[Address],
@@ -1147,10 +1148,9 @@ class Failover:
         full_before: int,
         partial_before: int,
     ) -> None:
-        assert self.progress.new_master is not None
         full: int | None = None
         try:
-            info = parse_info(self._fleet.node(self.progress.new_master).ask("INFO", "stats"))
+            info = parse_info(self._fleet.node(new_master).ask("INFO", "stats"))
             full = int(info.get("sync_full", 0)) - full_before
         except (LinkError, ReplyError) as error:
             self.progress.notes.append(f"how the replicas resynchronised is not known: {error}")
@@ -1165,7 +1165,7 @@ class Failover:
                 {
                     **address.as_result(),
                     "following": not states.get(address),
-                    "detail": states.get(address) or f"follows {self.progress.new_master}",
+                    "detail": states.get(address) or f"follows {new_master}",
                     "resync": resync,
                     "excused": address in excused,
                 }
@@ -1283,112 +1283,3 @@ class Failover:
             seen=error.seen,
         )
         return result
-
-
-class _Fence:
-    """What stops writes on the old master: a pause with a lease, or min-replicas-to-write where there is no such pause."""
-
-    def __init__(self, client: Client, plan: Plan, clock: Clock) -> None:
-        self._client = client
-        self._plan = plan
-        self._clock = clock
-        self._up = False
-        self._renewed_at_s = 0.0
-        self._settings: tuple[tuple[str, int], ...] = ()
-        self.address = client.address
-        self.offset = -1
-        self.raised_at_s = 0.0
-
-    def raise_up(self) -> None:
-        """Stop writes, and read the offset at that instant.
-
-        Raises:
-            LinkError, ReplyError: It could not be done; a lease that was taken ends by itself.
-        """
-        self._up = True
-        if self._plan.fence == PAUSE_FENCE:
-            _ok, info = self._client.transact(self._pause(), ("INFO", "replication"))
-        else:
-            self._raise_settings()
-            info = self._client.ask("INFO", "replication")
-        self.raised_at_s = self._renewed_at_s = self._clock.now_s()
-        self.offset = self._master_offset(info)
-
-    def _pause(self) -> tuple[object, ...]:
-        return ("CLIENT", "PAUSE", self._plan.lease_ms, "WRITE")
-
-    def _raise_settings(self) -> None:
-        names = ("min-replicas-to-write", "min-replicas-max-lag")
-        count, lag = (int(self._client.ask("CONFIG", "GET", name)[1]) for name in names)
-        self._settings = tuple(zip(names, (count, lag)))
-        self._client.transact(
-            ("CONFIG", "SET", "min-replicas-max-lag", FENCE_MAX_LAG + lag),
-            ("CONFIG", "SET", "min-replicas-to-write", FENCE_MIN_REPLICAS + count),
-        )
-
-    def _master_offset(self, info: str) -> int:
-        replication = parse_replication(parse_info(info))
-        if not replication.is_master:
-            raise ReplyError(str(self.address), "READONLY", "it stopped being a master before the fence was up")
-        return replication.offset
-
-    def renew_if_due(self) -> None:
-        """Prolong the lease when a third of it has gone. A pause is only ever prolonged, never cut, by a second one."""
-        if self._plan.fence != PAUSE_FENCE:
-            return
-        now_s = self._clock.now_s()
-        left_s = self.raised_at_s + self._plan.fence_budget_ms / 1000 - now_s
-        if now_s - self._renewed_at_s > self._plan.lease_ms / 3000 and left_s > 0:
-            self._client.order(*self._pause(), timeout_s=self._plan.lease_ms / 2000)
-            self._renewed_at_s = now_s
-
-    def demote(self, new_master: Address) -> int:
-        """Make this node a replica of ``new_master`` and lift the fence, in one transaction.
-
-        Returns:
-            The last offset that this node reached as a master.
-        """
-        follow = ("REPLICAOF", new_master.host, new_master.port)
-        if self._plan.fence == PAUSE_FENCE:
-            info, _ok, _unpaused = self._client.transact(("INFO", "replication"), follow, ("CLIENT", "UNPAUSE"))
-            self._up = False
-            return self._master_offset(info)
-        # On 6.0 an INFO inside MULTI enters the replication stream: the replica would miss it, and this node resynchronise in full.
-        self._client.transact(follow, *(("CONFIG", "SET", name, value) for name, value in self._settings))
-        self._up = False
-        return parse_replication(parse_info(self._client.ask("INFO", "replication"))).offset
-
-    def lift(self) -> None:
-        """Let writes go on.
-
-        Raises:
-            LinkError, ReplyError: It could not be done.
-        """
-        if self._plan.fence == PAUSE_FENCE:
-            self._client.order("CLIENT", "UNPAUSE")
-        elif self._settings:
-            self._client.transact(*(("CONFIG", "SET", name, value) for name, value in self._settings))
-        self._up = False
-
-    def lift_if_up(self) -> None:
-        """Let writes go on, if they were stopped and have not been let go.
-
-        A pause ends with its lease if this fails; settings stay, and the next run puts them back: the error says so.
-        """
-        if not self._up:
-            return
-        try:
-            self.lift()
-        except (LinkError, ReplyError) as error:
-            if self._plan.fence != PAUSE_FENCE:
-                raise Unknown(
-                    "fence_left",
-                    f"writes on {self.address} are still refused: {error}",
-                    "Run again as soon as it can be asked: that lifts the fence. By hand: CONFIG SET "
-                    + ", ".join(f"{name} {value}" for name, value in self._settings),
-                    "fence",
-                ) from error
-
-    def forget(self) -> None:
-        """It went down together with the node's role."""
-        self._up = False

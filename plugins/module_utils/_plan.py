@@ -167,6 +167,17 @@ class Plan:
     steps: tuple[str, ...] = field(default=())
 
     @property
+    def replica_to_promote(self) -> Address:
+        """The new master of a plan that promotes one.
+
+        Raises:
+            ValueError: This plan promotes nobody.
+        """
+        if self.new_master is None:
+            raise ValueError(f"a plan to {self.action} promotes nobody")
+        return self.new_master
+
+    @property
     def preferred_leaders(self) -> tuple[Address, ...]:
         """Sentinels that could lead without making clients wait: not the first one, where there is another."""
         return tuple(leader for leader in self.leaders if leader != self.first_asked) or self.leaders
@@ -238,7 +249,17 @@ def decide(snapshot: Snapshot, request: Request) -> Plan:
     if critical(checks):
         raise refuse(critical(checks))
     old_master = snapshot.master_address
-    assert old_master is not None
+    if old_master is None:
+        raise refuse(
+            [
+                Check(
+                    "master_unknown",
+                    "critical",
+                    f"no Sentinel names an address for {request.master_name}",
+                    "Look with topology_info.",
+                )
+            ]
+        )
     repairs = find_repairs(snapshot)
     finishing = _half_finished(snapshot, old_master, repairs)
     if finishing is not None:
@@ -397,8 +418,7 @@ def _plan_move(
         "master_reachable": node is not None and node.reachable,
     }
     blockers = _fenced_blockers(snapshot, target, steering)
-    if request.strategy in (AUTO, FENCED) and not blockers:
-        assert node is not None
+    if request.strategy in (AUTO, FENCED) and not blockers and node is not None:
         return Plan(
             MOVE,
             strategy=FENCED,
