@@ -8,7 +8,7 @@ Each group has its twin in ``plugins/doc_fragments``. This module is private to 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.module_utils.basic import env_fallback
@@ -59,17 +59,39 @@ FAILOVER: dict[str, dict[str, Any]] = {
 }
 """The options of ``failover`` alone."""
 
+WAIT: dict[str, dict[str, Any]] = {
+    "master_name": {"type": "str", "required": True},
+    "max_lag_bytes": {"type": "int", "default": 10 * 1024 * 1024},
+    "excused": {"type": "list", "elements": "str", "default": []},
+    "timeout": {"type": "float", "default": 3600.0},
+    "stall_timeout": {"type": "float", "default": 300.0},
+    "poll_interval": {"type": "float", "default": 2.0},
+}
+"""The options of ``wait_for_replicas`` alone."""
+
+MARKER: dict[str, dict[str, Any]] = {
+    "master_name": {"type": "str", "required": True},
+    "key_prefix": {"type": "str", "default": "redis_ha.sentinel:marker:", "no_log": False},
+    "ttl": {"type": "int", "default": 60},
+    "excused": {"type": "list", "elements": "str", "default": []},
+    "timeout": {"type": "float", "default": 10.0},
+}
+"""The options of ``replication_marker`` alone."""
+
 RANGES: dict[str, tuple[float, float]] = {
     "connect_timeout": (0.1, 60),
     "min_sentinels": (1, 1000),
     "max_lag_bytes": (0, 2**53),
     "catch_up_timeout": (0.05, 60),
     "timeout": (5, 86400),
+    "stall_timeout": (1, 86400),
+    "poll_interval": (0.2, 60),
+    "ttl": (1, 3600),
 }
 """Smallest and largest value of each option that has a range."""
 
 
-def _invalid(message: str) -> Refused:
+def invalid(message: str) -> Refused:
     return Refused(
         "option_invalid",
         message,
@@ -87,14 +109,14 @@ def check_ranges(params: Mapping[str, Any]) -> None:
     for name, (least, most) in RANGES.items():
         value = params.get(name)
         if value is not None and not least <= value <= most:
-            raise _invalid(f"{name}={value} is out of range: it must be from {least:g} to {most:g}")
+            raise invalid(f"{name}={value} is out of range: it must be from {least:g} to {most:g}")
 
 
 def _address(option: str, text: str, default_port: int | None = None) -> Address:
     try:
         return parse_address(text, default_port)
     except ValueError as error:
-        raise _invalid(f"{option}: {error}") from error
+        raise invalid(f"{option}: {error}") from error
 
 
 def _optional_address(option: str, text: str | None) -> Address | None:
@@ -110,7 +132,7 @@ def connection_options(params: Mapping[str, Any]) -> ConnectionOptions:
     check_ranges(params)
     sentinels = tuple(dict.fromkeys(_address("sentinels", text, DEFAULT_SENTINEL_PORT) for text in params["sentinels"]))
     if not sentinels:
-        raise _invalid("sentinels is empty: name at least one Sentinel as host:port")
+        raise invalid("sentinels is empty: name at least one Sentinel as host:port")
     tls = Tls(
         validate_certs=params["validate_certs"],
         ca_certs=params["ca_certs"],
@@ -135,6 +157,27 @@ def connection_options(params: Mapping[str, Any]) -> ConnectionOptions:
     )
 
 
+def master_name(params: Mapping[str, Any]) -> str:
+    """The name of the master.
+
+    Raises:
+        Refused: It is empty.
+    """
+    name = str(params["master_name"])
+    if not name.strip():
+        raise invalid("master_name is empty: name the master as Sentinel does")
+    return name
+
+
+def addresses(option: str, texts: Iterable[str]) -> tuple[Address, ...]:
+    """An option that is a list of ``host:port``.
+
+    Raises:
+        Refused: One of them is not an address.
+    """
+    return tuple(_address(option, text) for text in texts if text)
+
+
 def failover_request(params: Mapping[str, Any]) -> Request:
     """The group FAILOVER, read.
 
@@ -142,10 +185,8 @@ def failover_request(params: Mapping[str, Any]) -> Request:
         Refused: A value cannot be used.
     """
     check_ranges(params)
-    if not params["master_name"].strip():
-        raise _invalid("master_name is empty: name the master as Sentinel does")
     return Request(
-        master_name=params["master_name"],
+        master_name=master_name(params),
         target=_optional_address("target", params["target"]),
         avoid=tuple(host for host in params["avoid"] if host),
         min_sentinels=params["min_sentinels"],
