@@ -28,6 +28,10 @@ help:  ## Show this list
 demo: setup-run  ## Move a master of a real deployment on loopback, and watch it
 	@python -m lab.demo $(ARGS)
 
+.PHONY: lab
+lab: setup-run  ## Start such a deployment and leave it running until Ctrl-C
+	@python -m lab up $(ARGS)
+
 .PHONY: test
 test: setup  ## All judges and all suites
 	@python tests/tools/check.py judges $(SUITES)

@@ -66,9 +66,16 @@ def _parser() -> argparse.ArgumentParser:
         prog="bench",
         description="Moves masters under load and records what that did to the writers; `bench report FILE...` renders it.",
     )
-    names = {"type": lambda text: text.split(","), "metavar": "NAME,..."}
-    parser.add_argument("--servers", default=["redis-7.0"], **names, help="as in `python -m lab servers` (redis-7.0)")
-    parser.add_argument("--strategies", default=["fenced"], **names, help=f"of {', '.join(STRATEGIES)} (fenced)")
+    parser.add_argument(
+        "--servers",
+        type=_names,
+        metavar="NAME,...",
+        default=["redis-7.0"],
+        help="as in `python -m lab servers` (redis-7.0)",
+    )
+    parser.add_argument(
+        "--strategies", type=_names, metavar="NAME,...", default=["fenced"], help=f"of {', '.join(STRATEGIES)} (fenced)"
+    )
     parser.add_argument("--client", choices=CLIENTS, default="redis-py", help="what the writers use (%(default)s)")
     parser.add_argument("--runs", type=int, default=20, help="of each server and strategy (%(default)s)")
     parser.add_argument(
@@ -83,6 +90,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path(".cache/bench.jsonl"), help="JSON lines (%(default)s)")
     parser.add_argument("--resume", action="store_true", help="go on with FILE: runs in it are not made again")
     return parser
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

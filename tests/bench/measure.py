@@ -27,6 +27,7 @@ from typing import Any, TextIO, get_args
 import redis
 
 from lab import Deployment, LabError
+from lab.adhoc import run_ad_hoc
 from lab.modules import CHECKOUT, run_module
 from lab.recorder import Client, Recorder
 
@@ -200,37 +201,16 @@ def _measure(case: Case, number: int, deployment: Deployment, collections: Path)
 
 
 def _move(case: Case, deployment: Deployment, collections: Path) -> dict[str, Any]:
-    arguments = {"sentinels": deployment.sentinel_addresses, "master_name": MASTER, "strategy": case.strategy}
+    arguments: dict[str, Any] = {
+        "sentinels": deployment.sentinel_addresses,
+        "master_name": MASTER,
+        "strategy": case.strategy,
+    }
     if not case.align:
         arguments["align"] = False
-    if not case.ad_hoc:
-        return run_module("failover", timeout_s=_RUN_TIMEOUT_S, collections=collections, **arguments)
-    return _ansible(arguments, collections)
-
-
-def _ansible(arguments: dict[str, Any], collections: Path) -> dict[str, Any]:
-    """The command that a person types."""
-    words = [f"{name}={','.join(value) if isinstance(value, list) else value}" for name, value in arguments.items()]
-    done = subprocess.run(
-        ["ansible", "localhost", "-m", "redis_ha.sentinel.failover", "-a", " ".join(words)],
-        env=os.environ
-        | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "ANSIBLE_COLLECTIONS_PATH": str(collections),
-            "ANSIBLE_NOCOLOR": "1",
-            "LC_ALL": "C.UTF-8",
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_RUN_TIMEOUT_S,
-        check=False,
-    )
-    _, found, answer = done.stdout.partition(" => ")
-    if not found:
-        raise LabError(f"ansible printed no result: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    result: dict[str, Any] = json.loads(answer)
-    return result
+    if case.ad_hoc:
+        return run_ad_hoc("failover", arguments, collections=collections, timeout_s=_RUN_TIMEOUT_S)
+    return run_module("failover", timeout_s=_RUN_TIMEOUT_S, collections=collections, **arguments)
 
 
 def odd(run: dict[str, Any]) -> list[str]:

@@ -1,0 +1,70 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs a module by the whole command that a person types: `ansible localhost -m redis_ha.sentinel.failover -a "..."`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lab.errors import LabError
+from lab.modules import COLLECTIONS
+
+
+def ad_hoc_command(name: str, arguments: Mapping[str, Any]) -> list[str]:
+    """The words of the command."""
+    texts = {key: ",".join(value) if isinstance(value, list) else str(value) for key, value in arguments.items()}
+    options = " ".join(f"{key}={text}" for key, text in texts.items())
+    return ["ansible", "localhost", "-m", f"redis_ha.sentinel.{name}", "-a", options]
+
+
+def run_ad_hoc(
+    name: str, arguments: Mapping[str, Any], *, collections: Path = COLLECTIONS, timeout_s: float = 120.0
+) -> dict[str, Any]:
+    """Runs the command to its end; the module's result, whether it failed or not.
+
+    Raises:
+        LabError: It printed no result, or did not end in time.
+    """
+    with tempfile.TemporaryDirectory(prefix="redis-ha-ansible-") as home:
+        try:
+            done = subprocess.run(
+                ad_hoc_command(name, arguments),
+                env=_environment(collections, home),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise LabError(f"ansible did not end within {timeout_s} s") from error
+    answer = re.search(r"^localhost \| \S+ => (?=\{)", done.stdout, re.MULTILINE)
+    if answer is None:
+        raise LabError(f"ansible printed no result: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    result: dict[str, Any] = json.JSONDecoder().raw_decode(done.stdout, answer.end())[0]
+    return result
+
+
+def _environment(collections: Path, home: str) -> dict[str, str]:
+    """Nothing of the user's own Ansible, whose settings may be any, and nothing left in the user's home."""
+    configuration = Path(home) / "ansible.cfg"
+    configuration.touch()
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "REDIS_"))}
+    return inherited | {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        "ANSIBLE_COLLECTIONS_PATH": str(collections),
+        "ANSIBLE_CONFIG": str(configuration),
+        "ANSIBLE_HOME": home,
+        "ANSIBLE_REMOTE_TMP": home,
+        "ANSIBLE_NOCOLOR": "1",
+        "LC_ALL": "C.UTF-8",
+    }
