@@ -92,6 +92,8 @@ SETTLE_POLL_S = 0.05
 LEADER_SILENCE_S = 3.0
 """A leader that is alive orders the promotion within 0.3 s; one that is silent for ten times as long is dead or cut off."""
 LATE_BYTES_WAIT_S = 0.05
+DEAD_SERVER_WAIT_S = 10.0
+"""A server that cannot be asked any more is not waited for as long as one that has something left to do."""
 COORDINATED_TIMEOUT_MS = 10_000
 """COORDINATED pauses writes for as long as failover-timeout if the replica does not answer: lowered for the time of the failover."""
 
@@ -855,6 +857,7 @@ class Failover:
 
     def _wait_agreed(self, deadline_s: float) -> dict[Address, str]:
         behind = {view.address: "not asked" for view in self._snapshot.informed_sentinels}
+        dead_deadline_s = self._clock.now_s() + DEAD_SERVER_WAIT_S
         while behind and self._clock.now_s() < deadline_s:
             answers = self._fleet.gather(tuple(behind), self._named_master)
             for address, answer in answers.items():
@@ -864,6 +867,9 @@ class Failover:
                     del behind[address]
                 else:
                     behind[address] = f"it names {answer}"
+            dead = all(isinstance(answers[address], LinkError) for address in behind)
+            if behind and dead and self._clock.now_s() >= dead_deadline_s:
+                break
             if behind:
                 self._clock.sleep(PROMOTION_POLL_S)
         return behind
@@ -1020,6 +1026,7 @@ class Failover:
         self.progress.new_master = new_master
         self.progress.moved = True
         self._wait_settled(plan, new_master)
+        self._repair(plan)
         target = self._request.target
         if target is not None and not self._snapshot.same(target, new_master):
             self.progress.left.append(
@@ -1060,13 +1067,16 @@ class Failover:
             full_before, partial_before = self._counters_before(new_master)
             seen_syncing: set[Address] = set()
             states: dict[Address, str] = {}
+            began_s = self._clock.now_s()
             while True:
-                states = self._follow_states(wanted, new_master, seen_syncing)
-                unsettled = self._unsettled_sentinels(new_master)
+                states, dead = self._follow_states(wanted, new_master, seen_syncing)
+                unsettled, dead_sentinels = self._unsettled_sentinels(new_master)
                 waiting = {a: text for a, text in states.items() if text and a not in excused}
                 if not waiting and not unsettled:
                     break
-                if self._clock.now_s() >= deadline_s:
+                only_dead_left = set(waiting) <= dead and set(unsettled) <= dead_sentinels
+                now_s = self._clock.now_s()
+                if now_s >= deadline_s or (only_dead_left and now_s >= began_s + DEAD_SERVER_WAIT_S):
                     self.progress.left += [f"{address}: {text}" for address, text in waiting.items()]
                     self.progress.left += [f"Sentinel {address}: {text}" for address, text in unsettled.items()]
                     break
@@ -1081,13 +1091,15 @@ class Failover:
 
     def _follow_states(
         self, wanted: Iterable[Address], new_master: Address, seen_syncing: set[Address]
-    ) -> dict[Address, str]:
-        """For each replica: nothing, if it follows, or what is missing."""
+    ) -> tuple[dict[Address, str], set[Address]]:
+        """For each replica nothing, if it follows, or what is missing; and those that cannot be asked."""
         answers = self._fleet.gather(wanted, lambda address: self._replication(address, timeout_s=1.0))
         states = {}
+        dead = set()
         for address, answer in answers.items():
             if isinstance(answer, (LinkError, ReplyError)):
                 states[address] = f"it cannot be asked: {answer}"
+                dead.add(address)
             elif answer.is_master:
                 states[address] = "it still says that it is a master"
             elif not self._same_now(answer.master, new_master):
@@ -1098,23 +1110,26 @@ class Failover:
                 states[address] = f"it is in the middle of a full synchronisation{left}"
             else:
                 states[address] = "" if answer.link_up else "its link to the new master is down"
-        return states
+        return states, dead
 
     def _same_now(self, one: Address | None, other: Address) -> bool:
         return one is not None and (
             self._snapshot.same(one, other) or self._fleet.endpoint(one) == self._fleet.endpoint(other)
         )
 
-    def _unsettled_sentinels(self, new_master: Address) -> dict[Address, str]:
+    def _unsettled_sentinels(self, new_master: Address) -> tuple[dict[Address, str], set[Address]]:
+        """Sentinels that have not arrived at the end, with the reason; and those that cannot be asked."""
         found = {}
+        dead = set()
         for address, entry in self._sentinel_states().items():
             if isinstance(entry, (LinkError, ReplyError)):
                 found[address] = str(entry)
+                dead.add(address)
             elif entry[0].failover_in_progress:
                 found[address] = f"its failover is not over ({entry[0].failover_state})"
             elif not self._same_now(entry[0].address, new_master):
                 found[address] = f"it names {entry[0].address}"
-        return found
+        return found, dead
 
     def _was_down(self, address: Address) -> bool:
         node = self._snapshot.node(address)

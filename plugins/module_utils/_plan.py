@@ -318,6 +318,7 @@ def _in_progress(snapshot: Snapshot) -> Plan | None:
                 view.master.address,
                 leaders=(view.address,),
                 others=_known_replicas(snapshot, ()),
+                repairs=find_repairs(snapshot),
                 notes=(
                     f"a failover led by Sentinel {view.address} is in progress ({view.master.failover_state}); it is joined, nothing is sent",
                 ),
@@ -651,9 +652,9 @@ def _steps(plan: Plan) -> list[str]:
     steps = [str(repair) for repair in plan.repairs]
     if plan.action == JOIN:
         return [
-            *steps,
             "wait until the failover that is in progress has ended",
             "check that every replica follows the new master",
+            *steps,
         ]
     if plan.action in (NOTHING, REPAIR) or plan.new_master is None:
         return steps

@@ -222,12 +222,14 @@ def ask_sentinel(client: Client, master_name: str, probe: bool = False) -> Senti
     if probe:
         questions += [("SENTINEL", "FAILOVER", NO_SUCH_MASTER), ("SENTINEL", "FAILOVER", NO_SUCH_MASTER, "COORDINATED")]
     info_reply, master, current, replicas, peers, quorum, my_id, *probes = client.ask_many(questions, keep_errors=True)
-    for reply in (info_reply, master, current):
-        if isinstance(reply, ReplyError) and "No such master" not in reply.message:
-            raise reply
+    if isinstance(info_reply, ReplyError):
+        raise info_reply
     info = parse_info(info_reply)
     if "sentinel_masters" not in info:
         raise LinkError(str(client.address), "this is a data node, not a Sentinel", sent=False)
+    for reply in (master, current):
+        if isinstance(reply, ReplyError) and "No such master" not in reply.message:
+            raise reply
     known = not isinstance(master, ReplyError)
     return SentinelView(
         address=client.address,
