@@ -47,6 +47,7 @@ _PROGRAM = {
     "steered": "raises the replica-priority of {0}, so that Sentinel will not choose it",
     "probe": "sees that the replicas keep up while writes go on",
     "align": "waits for the moment at which Sentinel will be quickest; writes go on",
+    "moment missed": "that moment was missed; nothing has happened, and it waits for the next one",
     "recheck": None,
     "await_tick": None,
     "fence": "{0} acknowledges no more writes",
@@ -239,7 +240,10 @@ class Demonstration:
         say, names, old = self._screen, self._names, self._deployment.master()
         sentinel = self._deployment.sentinels[0]
         words = ["SENTINEL", "FAILOVER", MASTER]
-        say(f"   $ redis-cli -h {sentinel.host} -p {sentinel.port} {' '.join(words)}")
+        if sentinel.server.cli_argv is None:
+            say(f"   {' '.join(words)}, sent to {names[sentinel.address]} (this server comes without redis-cli)")
+        else:
+            say(f"   $ redis-cli -h {sentinel.host} -p {sentinel.port} {' '.join(words)}")
         with self._load() as recorder:
             began_s = time.monotonic()
             told: set[str] = set()
@@ -450,7 +454,8 @@ def _keep(deployment: Deployment, screen: Screen) -> None:
     screen()
     screen("The deployment runs until Ctrl-C. In another terminal, in this folder:")
     screen()
-    screen("  export PATH=$PWD/.cache/venv/bin:$PATH ANSIBLE_COLLECTIONS_PATH=$PWD/.cache/collections LC_ALL=C.UTF-8")
+    screen("  export PATH=$PWD/.cache/venv/bin:$PATH LC_ALL=C.UTF-8")
+    screen("  export ANSIBLE_COLLECTIONS_PATH=$PWD/.cache/collections ANSIBLE_HOME=$PWD/.cache/ansible")
     arguments = {"sentinels": deployment.sentinel_addresses, "master_name": MASTER}
     screen("\n".join(f"  {line.removeprefix('$ ')}" for line in _command_lines(arguments)))
     try:
