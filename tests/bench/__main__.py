@@ -10,7 +10,6 @@ import json
 import shlex
 import signal
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -37,7 +36,7 @@ def main(words: Sequence[str]) -> int:
     for server in options.servers if options.adhoc else ():
         cases.append((Case(server, ad_hoc=True), options.adhoc))
         cases.append((Case(server, ad_hoc=True, align=False, easy=True), options.adhoc))
-    done = Counter(load([options.out]).cases()) if options.out.exists() else Counter()
+    done = load([options.out]).counts() if options.out.exists() else {}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     ended = 0
     with collections_folder(options.commit) as (collections, version), options.out.open("a") as out:

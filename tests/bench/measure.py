@@ -139,19 +139,27 @@ def record(
 
 def _record_block(case: Case, first: int, runs: int, collections: Path, out: TextIO) -> None:
     number, last, failures = first, first + runs, 0
+
+    def put_down(run: dict[str, Any]) -> None:
+        nonlocal number, failures
+        print(json.dumps(run), file=out, flush=True)
+        _tell(case, run)
+        number += 1
+        failures = 0 if run["outcome"] == SWITCHED else failures + 1
+        if failures == _FAILURES_IN_A_ROW:
+            raise SystematicFailureError(f"{case}: {failures} runs in a row failed, the last: {run['message']}")
+
     while number < last:
-        with _deployment(case) as deployment:
-            # A run that failed may have left anything behind: the next one gets a new deployment.
-            clean = True
-            while number < last and clean:
-                run = _measure(case, number, deployment, collections)
-                print(json.dumps(run), file=out, flush=True)
-                _tell(case, run)
-                number += 1
-                clean = run["outcome"] == SWITCHED
-                failures = 0 if clean else failures + 1
-                if failures == _FAILURES_IN_A_ROW:
-                    raise SystematicFailureError(f"{case}: {failures} runs in a row failed, the last: {run['message']}")
+        try:
+            with _deployment(case) as deployment:
+                clean = True
+                while number < last and clean:
+                    run = _measure(case, number, deployment, collections)
+                    put_down(run)
+                    # A run that failed may have left anything behind: the next one gets a new deployment.
+                    clean = run["outcome"] == SWITCHED
+        except LabError as error:
+            put_down(_new_run(case, number) | {"message": str(error), "odd": [NOT_MEASURED]})
 
 
 def _deployment(case: Case) -> Deployment:
@@ -164,17 +172,21 @@ def _deployment(case: Case) -> Deployment:
     )
 
 
-def _measure(case: Case, number: int, deployment: Deployment, collections: Path) -> dict[str, Any]:
-    run: dict[str, Any] = {
+def _new_run(case: Case, number: int) -> dict[str, Any]:
+    return {
         "kind": "run",
         **asdict(case),
         "number": number,
-        "server_version": deployment.server.name,
+        "server_version": case.server,
         "at": _now(),
         "machine_load": round(os.getloadavg()[0], 2),
         "outcome": NOT_MEASURED,
         "message": None,
     }
+
+
+def _measure(case: Case, number: int, deployment: Deployment, collections: Path) -> dict[str, Any]:
+    run = _new_run(case, number) | {"server_version": deployment.server.name}
     try:
         deployment.wait_ready(_READY_TIMEOUT_S)
         nodes = [node.address for node in deployment.nodes()]

@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the benchmark writes down is what its tables say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.measure import Case, odd
+from bench.report import figures, load, page, percentile, table
+
+FENCED = Case("redis-7.0")
+SESSION = {
+    "kind": "session",
+    "version": "abc1234",
+    "cores": 2,
+    "system": "Linux x86_64",
+    "python": "3.11.2",
+    "redis_py": "8.1.0",
+    "down_after_ms": 5000,
+}
+
+
+def run(case: Case = FENCED, number: int = 0, outcome: str = "switched", **recorded: Any) -> dict[str, Any]:
+    recording = {
+        "writes_acknowledged": 1000,
+        "writes_lost": 0,
+        "longest_gap_s": 0.25,
+        "unknown": 0,
+        "timed_out": False,
+        "denied_but_present": 0,
+        "resynchronisations": {"full": recorded.pop("full", 0)},
+        **recorded,
+    }
+    made = {
+        "kind": "run",
+        **asdict(case),
+        "number": number,
+        "server_version": f"{case.server}.15",
+        "at": f"2026-11-22T18:00:{10 * number:02}+00:00",
+        "machine_load": 1.0,
+        "outcome": outcome,
+        "message": None,
+        "run_s": 8.0,
+        "result": {"lossless": case.strategy == "fenced", "timeline": []},
+        "recording": recording,
+    }
+    return made | {"odd": odd(made)}
+
+
+def not_measured(number: int) -> dict[str, Any]:
+    made = run(number=number, outcome="not measured") | {"message": "LabError: not ready"}
+    return {name: value for name, value in made.items() if name not in ("recording", "result", "run_s")}
+
+
+def written(folder: Path, *lines: dict[str, Any]) -> Path:
+    path = folder / "runs.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in (SESSION, *lines)))
+    return path
+
+
+def row(lines: list[str], *cells: str) -> list[str]:
+    """The cells of the row that begins with these."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return next(found for found in rows if found[: len(cells)] == list(cells))
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(1, 1), (50, 50), (99, 99), (100, 99), (200, 198)], ids=lambda value: str(value)
+)
+def test_percentile_is_the_nearest_rank(count: int, expected: int) -> None:
+    assert percentile(list(range(count, 0, -1)), 99) == expected
+
+
+def test_a_run_that_failed_is_counted_and_named(tmp_path: Path) -> None:
+    record = load([written(tmp_path, run(number=0), not_measured(1), run(number=2, longest_gap_s=1.25))])
+    found = figures(record.of(FENCED))
+    assert (found.runs, found.failed, found.gaps_s) == (3, 1, (0.25, 1.25))
+    cells = row(table(record), "redis-7.0.15", "fenced")
+    assert cells[3:] == ["3", "1", "0 of 2,000", "0.75 s", "1.25 s", "1.25 s", "50%", "0", "0", "8.0 s"]
+    text = page(record)
+    assert "run 2: not measured LabError: not ready" in text
+    assert "run 3: gap 1.250 s" in text
+
+
+@pytest.mark.parametrize(
+    ("flaw", "finding"),
+    [
+        ({"writes_lost": 3}, "3 lost"),
+        ({"unknown": 2}, "2 unknown outcomes"),
+        ({"full": 1}, "1 full"),
+        ({"longest_gap_s": 0.51}, "gap 0.510 s"),
+        ({"denied_but_present": 1}, "refused writes are there"),
+        ({"timed_out": True}, "writes stopped by the end of recording"),
+    ],
+)
+def test_what_is_odd_in_a_fenced_run(flaw: dict[str, Any], finding: str) -> None:
+    assert odd(run()) == []
+    assert odd(run(**flaw)) == [finding]
+
+
+def test_the_plain_way_may_lose_and_take_long_but_not_fail() -> None:
+    plain = Case("redis-7.0", "plain")
+    assert odd(run(plain, writes_lost=900, longest_gap_s=11.0, full=2)) == []
+    assert odd(run(plain, outcome="aborted")) == ["aborted"]
+
+
+def test_comparison_is_that_of_medians(tmp_path: Path) -> None:
+    runs = [run(number=number, longest_gap_s=gap_s) for number, gap_s in enumerate((0.2, 0.25, 0.9))]
+    text = page(load([written(tmp_path, *runs, run(Case("redis-7.0", "plain"), longest_gap_s=11.0))]))
+    comparison = text[text.index("## In comparison") :].splitlines()
+    assert row(comparison, "redis-7.0.15") == ["redis-7.0.15", "0.25 s", "11.00 s (44.0 x)", ""]
+
+
+def test_commands_make_as_many_runs(tmp_path: Path) -> None:
+    cases = [Case("redis-7.0"), Case("valkey-9.1"), Case("valkey-9.1", "coordinated"), Case("redis-7.0", ad_hoc=True)]
+    text = page(load([written(tmp_path, *(run(case, number) for case in cases for number in range(2)))]))
+    for words in (
+        "--servers redis-7.0,valkey-9.1 --strategies fenced --client redis-py --runs 2 --commit abc1234",
+        "--servers valkey-9.1 --strategies coordinated --client redis-py --runs 2",
+        "--servers redis-7.0 --runs 0 --adhoc 2",
+    ):
+        assert words in text
