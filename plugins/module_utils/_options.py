@@ -78,6 +78,23 @@ MARKER: dict[str, dict[str, Any]] = {
 }
 """The options of ``replication_marker`` alone."""
 
+TOPOLOGY: dict[str, dict[str, Any]] = {"master_name": {"type": "str"}}
+"""The options of ``topology_info`` alone."""
+
+HEALTH: dict[str, dict[str, Any]] = {
+    "master_name": {"type": "str", "required": True},
+    "phase": {"type": "str", "choices": ["before", "after"], "default": "before"},
+    "min_sentinels": {"type": "int"},
+    "min_fit_replicas": {"type": "int", "default": 1},
+    "max_lag_bytes": {"type": "int", "default": 10 * 1024 * 1024},
+    "max_info_age": {"type": "float", "default": 30.0},
+    "max_link_silence": {"type": "float", "default": 30.0},
+    "baseline": {"type": "dict"},
+    "check_config_writable": {"type": "bool", "default": False},
+    "patience": {"type": "float", "default": 3.0},
+}
+"""The options of ``health_info`` alone."""
+
 RANGES: dict[str, tuple[float, float]] = {
     "connect_timeout": (0.1, 60),
     "min_sentinels": (1, 1000),
@@ -87,6 +104,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "stall_timeout": (1, 86400),
     "poll_interval": (0.2, 60),
     "ttl": (1, 3600),
+    "min_fit_replicas": (0, 1000),
+    "max_info_age": (1, 3600),
+    "max_link_silence": (1, 86400),
+    "patience": (0, 600),
 }
 """Smallest and largest value of each option that has a range."""
 

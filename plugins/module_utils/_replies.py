@@ -315,11 +315,14 @@ def parse_role(reply: Sequence[Any]) -> Role:
 
 @dataclass(frozen=True)
 class ClientRow:
-    """One line of ``CLIENT LIST``."""
+    """One line of ``CLIENT LIST``. Of the ``flags``, ``b`` is a connection whose command waits, ``M`` the link to the master."""
 
     id: int
     name: str
     address: str
+    user: str = ""
+    flags: str = ""
+    command: str = ""
 
 
 def parse_client_list(text: str) -> tuple[ClientRow, ...]:
@@ -327,7 +330,16 @@ def parse_client_list(text: str) -> tuple[ClientRow, ...]:
     rows = []
     for line in text.splitlines():
         fields = dict(part.split("=", 1) for part in line.split() if "=" in part)
-        rows.append(ClientRow(_number(fields, "id"), fields.get("name", ""), fields.get("addr", "")))
+        rows.append(
+            ClientRow(
+                _number(fields, "id"),
+                fields.get("name", ""),
+                fields.get("addr", ""),
+                fields.get("user", ""),
+                fields.get("flags", ""),
+                fields.get("cmd", ""),
+            )
+        )
     return tuple(rows)
 
 
