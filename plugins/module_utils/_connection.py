@@ -422,7 +422,10 @@ class Fleet:
             except (LinkError, ReplyError) as error:
                 return error
 
-        futures = {key: self._pool.submit(attempt, key) for key in keys}
+        asked = list(keys)
+        if len(asked) == 1:
+            return {asked[0]: attempt(asked[0])}
+        futures = {key: self._pool.submit(attempt, key) for key in asked}
         return {key: future.result() for key, future in futures.items()}
 
     def close(self) -> None:
