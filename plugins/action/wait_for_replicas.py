@@ -33,7 +33,8 @@ class ActionModule(ActionBase):
         shown: list[str] = []
         while True:
             seen = self._execute_module(module_name="redis_ha.sentinel.wait_for_replicas", task_vars=task_vars)
-            if seen.get("failed") or "settled" not in seen:
+            # Sentinels that fall silent later may come back; while they are silent, nothing moves.
+            if "mark" not in seen or (seen.get("failed") and watch is None):
                 return {**result, **seen}
             # The module has held the options against their types and ranges by now.
             watch = watch or Watch(self._seconds("timeout"), self._seconds("stall_timeout"))

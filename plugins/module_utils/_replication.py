@@ -159,7 +159,10 @@ def replication_progress(snapshot: Snapshot, max_lag_bytes: int, excused: Iterab
 def _unsettled_master(snapshot: Snapshot, address: Address | None, master: NodeView | None) -> list[dict[str, str]]:
     if address is None:
         named = sorted({str(view.current) for view in snapshot.informed_sentinels if view.current})
-        what = f"the Sentinels name {' and '.join(named)}" if named else "no Sentinel that answers knows this master"
+        if not named:
+            remedy = "Name a Sentinel that answers and watches this master: look at sentinels and master_name."
+            return [{"who": snapshot.master_name, "what": "is known to no Sentinel that answers", "remedy": remedy}]
+        what = f"has no master that all name: the Sentinels name {' and '.join(named)}"
         remedy = "Sentinels agree by themselves within seconds when they can reach each other and the master."
         return [{"who": snapshot.master_name, "what": what, "remedy": remedy}]
     if master is None or not master.reachable:
@@ -352,4 +355,19 @@ def gave_up(verdict: str, result: Mapping[str, Any], waited_s: float) -> dict[st
         "msg": f"After {waited_s:.0f} s {why}. Left: {left}. {remedy}".rstrip(),
         "error": error,
         "remedy": remedy,
+    }
+
+
+def nobody_knows(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result says besides when no Sentinel that answers knows the master."""
+    row = result["unsettled"][0]
+    asked = "; ".join(
+        f"Sentinel {Address(sentinel['host'], sentinel['port'])}: {sentinel['detail']}"
+        for sentinel in result["sentinels"]
+    )
+    return {
+        "failed": True,
+        "msg": f"{row['who']} {row['what']} ({asked}). {row['remedy']}",
+        "error": "master_unknown",
+        "remedy": row["remedy"],
     }

@@ -198,6 +198,7 @@ progress:
 error:
   description:
     - Null if all is well. V(replicas_stalled), nothing moved for O(stall_timeout). V(replicas_timeout), O(timeout) has passed.
+      V(master_unknown), no Sentinel that answered at the beginning knows this master.
     - Else a code from the list of errors in the documentation of the collection.
   returned: always
   type: str
@@ -215,7 +216,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._module import run_module
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import WAIT, addresses, master_name
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._replication import replication_progress
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replication import (
+    nobody_knows,
+    replication_progress,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import take_snapshot
 
 
@@ -224,7 +228,8 @@ def look(module: AnsibleModule, fleet: Fleet) -> dict[str, Any]:
     excused = addresses("excused", module.params["excused"])
     snapshot = take_snapshot(fleet, master_name(module.params), also=excused)
     progress = replication_progress(snapshot, module.params["max_lag_bytes"], excused)
-    return {"changed": False, **progress.as_result(), "waited_ms": 0.0, "progress": [], "error": None, "remedy": None}
+    result = {"changed": False, **progress.as_result(), "waited_ms": 0.0, "progress": [], "error": None, "remedy": None}
+    return result if snapshot.informed_sentinels else {**result, **nobody_knows(result)}
 
 
 def main() -> None:
