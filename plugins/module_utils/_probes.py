@@ -176,7 +176,7 @@ def _is_counting_held(fleet: Fleet, address: Address) -> bool:
     try:
         client.ask("PFCOUNT", MISSING_KEY, timeout_s=HELD_AFTER_S)
     except LinkError as error:
-        if error.sent and type(error) is LinkError:
+        if error.sent:
             return True
         raise
     return False

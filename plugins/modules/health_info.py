@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # SPDX-FileCopyrightText: The redis_ha.sentinel authors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 
 """Ansible module: check a deployment under Sentinel before or after its master is moved."""
 
@@ -193,17 +194,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import Check
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._health import (
-    AFTER,
-    BEFORE,
-    Baseline,
-    Situation,
-    Thresholds,
-    examine,
-    is_healthy,
-    may_pass,
-    parse_baseline,
-)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._health import examine, is_healthy, may_pass
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._module import run_module
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import HEALTH, invalid, master_name
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import PROBED_COMMANDS
@@ -212,6 +203,14 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._probes import (
     gather_evidence,
     save_role,
     save_sentinel_configs,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import (
+    AFTER,
+    BEFORE,
+    Baseline,
+    Situation,
+    Thresholds,
+    parse_baseline,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import Snapshot, take_snapshot

@@ -1,0 +1,164 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""All that a check of ``health_info`` may look at, and where good ends.
+
+Pure. This module is private to the collection redis_ha.sentinel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable
+
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import OK, Check
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._probes import Evidence
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, parse_address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
+
+BEFORE = "before"
+AFTER = "after"
+
+UNKNOWN = "not known: "
+"""How the detail of a check begins where no server tells."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Where good ends: the options of ``health_info``."""
+
+    min_sentinels: int | None = None
+    min_fit_replicas: int = 1
+    max_lag_bytes: int = 10 * 1024 * 1024
+    max_info_age_s: float = 30.0
+    max_link_silence_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class NodeBefore:
+    """What the baseline says of one node."""
+
+    address: Address
+    reachable: bool
+    run_id: str
+    priority: int | None
+    replid: str
+    offset: int | None
+    full_resyncs: int | None
+    partial_resyncs: int | None
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """An earlier snapshot, as ``health_info`` returned it, for what only comparing tells."""
+
+    master: Address | None
+    config_epoch: int
+    nodes: tuple[NodeBefore, ...]
+    tilt_totals: Mapping[Address, int]
+
+
+def parse_baseline(data: Mapping[str, Any]) -> Baseline:
+    """Read a ``snapshot`` that ``health_info`` returned.
+
+    Raises:
+        ValueError: It is none; the message says why.
+    """
+    try:
+        nodes = tuple(_parse_node(node) for node in data["nodes"])
+        sentinels = list(data["sentinels"])
+        epochs = [int(view["config_epoch"]) for view in sentinels if view["config_epoch"] is not None]
+        totals = {
+            parse_address(view["address"]): int(view["tilt_total"])
+            for view in sentinels
+            if view["tilt_total"] is not None
+        }
+        master = parse_address(data["master"]) if data["master"] else None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it is not a snapshot that health_info returned ({type(error).__name__}: {error})") from error
+    return Baseline(master, max(epochs, default=0), nodes, totals)
+
+
+def _parse_node(data: Mapping[str, Any]) -> NodeBefore:
+    replication = data["replication"] or {}
+    return NodeBefore(
+        address=parse_address(data["address"]),
+        reachable=not data["error"],
+        run_id=data["run_id"] or "",
+        priority=_optional_int(replication.get("priority")),
+        replid=replication.get("replid") or "",
+        offset=_optional_int(replication.get("offset")),
+        full_resyncs=_optional_int(data["full_resyncs"]),
+        partial_resyncs=_optional_int(data["partial_resyncs"]),
+    )
+
+
+def _optional_int(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+@dataclass(frozen=True)
+class Situation:
+    """All that a check may look at."""
+
+    snapshot: Snapshot
+    evidence: Evidence = field(default_factory=Evidence)
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    baseline: Baseline | None = None
+
+    @property
+    def master(self) -> NodeView | None:
+        """The node that all Sentinels name, if it can be asked."""
+        return self._asked(self.snapshot.master_address)
+
+    @property
+    def nodes(self) -> tuple[NodeView, ...]:
+        """The nodes that can be asked."""
+        return tuple(node for node in self.snapshot.nodes if node.reachable)
+
+    @property
+    def failover_leaders(self) -> list[SentinelView]:
+        """Sentinels that lead a failover now."""
+        return [view for view in self.snapshot.informed_sentinels if view.master and view.master.failover_in_progress]
+
+    @property
+    def old_master(self) -> Address | None:
+        """The master of the baseline, spelled as it is now, if another node is master now."""
+        before = self.baseline.master if self.baseline else None
+        if before is None or self.snapshot.same(before, self.snapshot.master_address):
+            return None
+        node = self.snapshot.node(before)
+        return node.address if node else before
+
+    def before(self, address: Address) -> NodeBefore | None:
+        """What the baseline says of a node."""
+        nodes = self.baseline.nodes if self.baseline else ()
+        return next((node for node in nodes if self.snapshot.same(node.address, address)), None)
+
+    def _asked(self, address: Address | None) -> NodeView | None:
+        node = self.snapshot.node(address)
+        return node if node is not None and node.reachable else None
+
+
+CheckFunction = Callable[[Situation], "list[Check]"]
+"""One check. It gives several where it looks at each replica or finds several things wrong, and none where there is nothing to look at."""
+
+
+def named(name: str, checks: Iterable[Check], ok: str = "") -> list[Check]:
+    """Checks of the failover, under the one name that they have here; those that are ok as one."""
+    checks = list(checks)
+    wrong = [replace(check, name=name) for check in checks if check.status != OK]
+    if wrong or not checks:
+        return wrong
+    return [Check(name, OK, ok or "; ".join(check.detail for check in checks))]
+
+
+def listed(items: Iterable[object]) -> str:
+    """Several things in one sentence."""
+    return ", ".join(str(item) for item in items)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, for example ``2 replicas``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
