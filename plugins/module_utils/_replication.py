@@ -9,9 +9,10 @@ Pure: no sockets, no clock. This module is private to the collection redis_ha.se
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import CRITICAL, Check
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
 
@@ -100,7 +101,7 @@ class Progress:
     master: Address | None
     followers: tuple[Follower, ...]
     sentinels: tuple[dict[str, Any], ...]
-    unsettled: tuple[dict[str, str], ...] = field(default_factory=tuple)
+    unsettled: tuple[Check, ...] = ()
 
     @property
     def settled(self) -> bool:
@@ -113,7 +114,7 @@ class Progress:
             "master": self.master.as_result() if self.master else None,
             "replicas": [follower.as_result() for follower in self.followers],
             "sentinels": list(self.sentinels),
-            "unsettled": list(self.unsettled),
+            "unsettled": [check.as_result() for check in self.unsettled],
             "mark": "|".join(
                 [
                     str(self.master),
@@ -137,7 +138,7 @@ def replication_progress(snapshot: Snapshot, max_lag_bytes: int, excused: Iterab
     unsettled = _unsettled_master(snapshot, address, master)
     sentinels = tuple(_sentinel(snapshot, view) for view in snapshot.sentinels)
     unsettled += [
-        {"who": f"Sentinel {view.address}", "what": row["detail"], "remedy": row["remedy"]}
+        Check("sentinel_agrees", CRITICAL, f"Sentinel {view.address} {row['detail']}", row["remedy"])
         for view, row in zip(snapshot.sentinels, sentinels)
         if row["state"] in (NAMES_ANOTHER, FAILOVER_IN_PROGRESS)
     ]
@@ -149,31 +150,32 @@ def replication_progress(snapshot: Snapshot, max_lag_bytes: int, excused: Iterab
                 is_excused = snapshot.identity(node.address) in pardoned
                 followers.append(_follower(snapshot, address, master, node, max_lag_bytes, is_excused))
     unsettled += [
-        {"who": str(follower.address), "what": follower.detail, "remedy": follower.remedy}
+        Check("replica_in_sync", CRITICAL, f"replica {follower.address} {follower.detail}", follower.remedy)
         for follower in followers
         if not follower.in_sync and not follower.excused
     ]
     return Progress(address, tuple(followers), sentinels, tuple(unsettled))
 
 
-def _unsettled_master(snapshot: Snapshot, address: Address | None, master: NodeView | None) -> list[dict[str, str]]:
+def _unsettled_master(snapshot: Snapshot, address: Address | None, master: NodeView | None) -> list[Check]:
+    name = snapshot.master_name
     if address is None:
         named = sorted({str(view.current) for view in snapshot.informed_sentinels if view.current})
         if not named:
+            what = f"no Sentinel that answers knows a master named {name!r}"
             remedy = "Name a Sentinel that answers and watches this master: look at sentinels and master_name."
-            return [{"who": snapshot.master_name, "what": "is known to no Sentinel that answers", "remedy": remedy}]
-        what = f"has no master that all name: the Sentinels name {' and '.join(named)}"
-        remedy = "Sentinels agree by themselves within seconds when they can reach each other and the master."
-        return [{"who": snapshot.master_name, "what": what, "remedy": remedy}]
-    if master is None or not master.reachable:
-        error = master.error if master else "nobody asked it"
+        else:
+            what = f"the Sentinels name different masters of {name}: {' and '.join(named)}"
+            remedy = "Sentinels agree by themselves within seconds when they can reach each other and the master."
+    elif master is None or not master.reachable:
+        what = f"master {address} cannot be asked: {master.error if master else 'nobody asked it'}"
         remedy = "Start it, or mend the way to it; Sentinel chooses another master when it stays down."
-        return [{"who": str(address), "what": f"the master cannot be asked: {error}", "remedy": remedy}]
-    if not master.is_master:
+    elif not master.is_master:
+        what = f"the Sentinels name {address} as the master, and it says that it is a replica"
         remedy = "Sentinel puts this right within half a minute; if it does not, move the master again."
-        what = "the Sentinels name it as the master, and it says that it is a replica"
-        return [{"who": str(address), "what": what, "remedy": remedy}]
-    return []
+    else:
+        return []
+    return [Check("master_settled", CRITICAL, what, remedy)]
 
 
 def _sentinel(snapshot: Snapshot, view: SentinelView) -> dict[str, Any]:
@@ -330,14 +332,14 @@ class Watch:
             (str(Address(row["host"], row["port"])), str(row["state"]), str(row["detail"]))
             for row in result["replicas"]
         ]
-        shown = {who for who, _state, _detail in rows}
-        rows += [(row["who"], "unsettled", row["what"]) for row in result["unsettled"] if row["who"] not in shown]
+        rows += [("", "unsettled", row["detail"]) for row in result["unsettled"] if row["name"] != "replica_in_sync"]
         lines = []
         for who, state, detail in rows:
-            told_state, told_detail, told_s = self._told.get(who, ("", "", now_s))
+            key = who or detail
+            told_state, told_detail, told_s = self._told.get(key, ("", "", now_s))
             moved_on = state != IN_SYNC and detail != told_detail and now_s - told_s >= self._report_interval_s
             if state != told_state or moved_on:
-                self._told[who] = (state, detail, now_s)
+                self._told[key] = (state, detail, now_s)
                 lines.append(f"{now_s - self.began_s:7.1f} s  {who:<22} {state:<20} {detail}")
         return lines
 
@@ -348,8 +350,8 @@ def gave_up(verdict: str, result: Mapping[str, Any], waited_s: float) -> dict[st
         STALLED: ("replicas_stalled", "nothing has moved for too long"),
         TIMED_OUT: ("replicas_timeout", "the time is over"),
     }[verdict]
-    left = "; ".join(f"{row['who']} {row['what']}" for row in result["unsettled"])
-    remedy = " ".join(f"{row['who']}: {row['remedy']}" for row in result["unsettled"] if row["remedy"])
+    left = "; ".join(row["detail"] for row in result["unsettled"])
+    remedy = " ".join(dict.fromkeys(row["remedy"] for row in result["unsettled"] if row["remedy"]))
     return {
         "failed": True,
         "msg": f"After {waited_s:.0f} s {why}. Left: {left}. {remedy}".rstrip(),
@@ -367,7 +369,7 @@ def nobody_knows(result: Mapping[str, Any]) -> dict[str, Any]:
     )
     return {
         "failed": True,
-        "msg": f"{row['who']} {row['what']} ({asked}). {row['remedy']}",
+        "msg": f"{row['detail']} ({asked}). {row['remedy']}",
         "error": "master_unknown",
         "remedy": row["remedy"],
     }

@@ -164,16 +164,19 @@ sentinels:
       type: str
   sample: []
 unsettled:
-  description: What is waited for.
+  description: What is waited for, in the form of the checks of M(redis_ha.sentinel.health_info).
   returned: when the deployment could be asked
   type: list
   elements: dict
   contains:
-    who:
-      description: The server.
+    name:
+      description: V(replica_in_sync), V(sentinel_agrees) or V(master_settled).
       type: str
-    what:
-      description: What is missing.
+    status:
+      description: Always V(critical).
+      type: str
+    detail:
+      description: What is missing, and where.
       type: str
     remedy:
       description: What to do if it stays so.
