@@ -204,9 +204,7 @@ class Client:
                 raise
             replies = self._exchange(commands, timeout_s)
         if not keep_errors:
-            for reply in replies:
-                if isinstance(reply, ReplyError):
-                    raise reply
+            self._raise_first_error(replies)
         return replies
 
     def order(self, *command: object, timeout_s: float | None = None) -> Reply:
@@ -228,15 +226,46 @@ class Client:
             LinkError: ``sent`` tells whether the server may have received it.
             ReplyError: The first command that the server refused. Refused in MULTI, none of them ran.
         """
-        replies = self._exchange([("MULTI",), *commands, ("EXEC",)], timeout_s)
-        for reply in [*replies[:-1], replies[-1]]:
+        self._begin(timeout_s)
+        replies = self._exchange([*commands, ("EXEC",)], timeout_s)
+        self._raise_first_error(replies)
+        results: list[Reply] = replies[-1]
+        self._raise_first_error(results)
+        return results
+
+    def refusals(self, commands: Mapping[str, tuple[object, ...]]) -> dict[str, ReplyError]:
+        """What this server would refuse of named commands: renamed, disabled or not permitted to our user.
+
+        In MULTI a server looks at a command and does not run it, on every version; DISCARD forgets it.
+
+        Raises:
+            LinkError: It cannot be asked.
+        """
+        try:
+            self._begin(None)
+        except ReplyError as refused:
+            return {"MULTI": refused}
+        replies = self._exchange([*commands.values(), ("DISCARD",)], None)
+        found = {name: reply for name, reply in zip([*commands, "DISCARD"], replies) if isinstance(reply, ReplyError)}
+        if "DISCARD" in found:
+            # Nothing but the end of the connection ends this MULTI.
+            self.close()
+        self._begin(None)
+        (executed,) = self._exchange([("EXEC",)], None)
+        if isinstance(executed, ReplyError):
+            found["EXEC"] = executed
+            self.close()
+        return found
+
+    def _begin(self, timeout_s: float | None) -> None:
+        """MULTI by itself: sent together with the commands and refused, it would let them run one by one."""
+        self._raise_first_error(self._exchange([("MULTI",)], timeout_s))
+
+    @staticmethod
+    def _raise_first_error(replies: Iterable[Reply]) -> None:
+        for reply in replies:
             if isinstance(reply, ReplyError):
                 raise reply
-        results: list[Reply] = replies[-1]
-        for result in results:
-            if isinstance(result, ReplyError):
-                raise result
-        return results
 
     def set_name(self, name: str) -> int:
         """Name this connection (and those that follow it here); its id in ``CLIENT LIST``."""

@@ -80,6 +80,7 @@ OLD_MASTER_COMMANDS = (
     "REPLICAOF",
     "CONFIG REWRITE",
 )
+TRANSACTION_COMMANDS = ("MULTI", "EXEC", "DISCARD")
 PAUSE_COMMANDS = ("CLIENT PAUSE", "CLIENT UNPAUSE")
 SETTING_COMMANDS = ("CONFIG GET", "CONFIG SET", "CONFIG REWRITE")
 
@@ -575,7 +576,8 @@ def _may(node: NodeView | None, commands: Sequence[str]) -> bool:
 
 
 def _refusals(node: NodeView, commands: Sequence[str]) -> dict[str, str]:
-    return {name: text for name, text in node.refused.items() if name in commands or name == "MULTI"}
+    wanted = {*commands, *TRANSACTION_COMMANDS}
+    return {name: text for name, text in node.refused.items() if name in wanted}
 
 
 def _fenced_blockers(snapshot: Snapshot, target: Fitness, steering: tuple[Steering, ...]) -> list[Check]:
@@ -621,7 +623,7 @@ def _command_checks(node: NodeView, commands: Sequence[str], part: str) -> list[
     if not refusals:
         return []
     said = "; ".join(f"{name}: {text}" for name, text in refusals.items())
-    permission = any(text.startswith("NOPERM") for text in refusals.values())
+    permission = any("NOPERM" in text for text in refusals.values())
     return [
         Check(
             "node_not_permitted" if permission else "command_unavailable",

@@ -227,8 +227,9 @@ def ask_sentinel(client: Client, master_name: str, probe: bool = False) -> Senti
     info = parse_info(info_reply)
     if "sentinel_masters" not in info:
         raise LinkError(str(client.address), "this is a data node, not a Sentinel", sent=False)
-    for reply in (master, current):
-        if isinstance(reply, ReplyError) and "No such master" not in reply.message:
+    for reply in (master, current, replicas, peers, quorum):
+        expected = isinstance(reply, ReplyError) and (reply.prefix == "NOQUORUM" or "No such master" in reply.message)
+        if isinstance(reply, ReplyError) and not expected:
             raise reply
     known = not isinstance(master, ReplyError)
     return SentinelView(
@@ -330,14 +331,7 @@ def _has_write_pause(client_help: Any, version: tuple[int, int, int]) -> bool:
 
 
 def _refused(client: Client, probe: Mapping[str, tuple[object, ...]]) -> dict[str, str]:
-    replies = client.ask_many([("MULTI",), *probe.values(), ("DISCARD",)], keep_errors=True)
-    if isinstance(replies[0], ReplyError):
-        return {"MULTI": f"{replies[0].prefix} {replies[0].message}"}
-    return {
-        name: f"{reply.prefix} {reply.message}"
-        for name, reply in zip(probe, replies[1:-1])
-        if isinstance(reply, ReplyError)
-    }
+    return {name: f"{refusal.prefix} {refusal.message}" for name, refusal in client.refusals(probe).items()}
 
 
 def named_connections(client: Client, name: str) -> list[int]:
