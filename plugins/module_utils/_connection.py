@@ -279,10 +279,12 @@ class Client:
         if connection is not None:
             connection.disconnect()
 
-    def _connect(self) -> Any:
+    def _connect(self, timeout_s: float | None) -> Any:
         if self._connection is not None:
             return self._connection
         connection = self._open_connection()
+        if timeout_s is not None:
+            connection.socket_connect_timeout = min(timeout_s, self._timeout_s)
         try:
             connection.connect()
             if self._name is not None:
@@ -295,7 +297,7 @@ class Client:
         return connection
 
     def _exchange(self, commands: list[tuple[object, ...]], timeout_s: float | None) -> list[Reply]:
-        connection = self._connect()
+        connection = self._connect(timeout_s)
         deadline_s = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
         try:
             connection.send_packed_command(connection.pack_commands(commands), check_health=False)

@@ -94,7 +94,7 @@ SETTLE_POLL_S = 0.05
 LEADER_SILENCE_S = 3.0
 """A leader that is alive orders the promotion within 0.3 s; one that is silent for ten times as long is dead or cut off."""
 LATE_BYTES_WAIT_S = 0.05
-DEAD_SERVER_WAIT_S = 10.0
+DEAD_SERVER_WAIT_S = 5.0
 """A server that cannot be asked any more is not waited for as long as one that has something left to do."""
 COORDINATED_TIMEOUT_MS = 10_000
 """COORDINATED pauses writes for as long as failover-timeout if the replica does not answer: lowered for the time of the failover."""
@@ -695,6 +695,9 @@ class Failover:
             verdict = self._promote(plan, accepted)
             if verdict == "promoted":
                 return
+            if plan.strategy != FENCED:
+                # The old master is still a master, and nothing is urgent.
+                break
             self._timeline.add("trigger again", f"Sentinel {accepted}: {verdict}")
             if attempt == 0 and verdict == "silent":
                 leaders = [other for other in leaders if other != accepted] or leaders
@@ -763,7 +766,7 @@ class Failover:
                     return "promoted"
                 if self._clock.now_s() >= look_around_s:
                     look_around_s = self._clock.now_s() + 0.25
-                    other = self._other_winner(plan, began_s)
+                    other = self._other_winner(plan, leader)
                     if other is not None:
                         self._promoted(other)
                         return "promoted"
@@ -802,18 +805,18 @@ class Failover:
             progress.write_gap_ms = round((now_s - progress.fenced_at_s) * 1000, 1)
         self._timeline.add("promoted", f"{address} is a master", at_s=now_s)
 
-    def _other_winner(self, plan: Plan, since_s: float) -> Address | None:
-        """A replica other than R that a Sentinel has promoted."""
-        for _sentinel, event in self._timeline.events(since_s, "+promoted-slave", self._request.master_name):
-            winner = event.instance
-            if winner is None or self._snapshot.same(winner, plan.replica_to_promote):
-                continue
-            if self._role(winner, default=None) == "master":
-                return winner
-        return None
+    def _other_winner(self, plan: Plan, leader: Address) -> Address | None:
+        """A replica other than R that the leader has promoted."""
+        try:
+            named = self._named_master(leader)
+        except (LinkError, ReplyError):
+            return None
+        if named is None or any(self._same_now(named, other) for other in (plan.old_master, plan.replica_to_promote)):
+            return None
+        return named if self._role(named, default=None) == "master" else None
 
-    def _leader_state(self, leader: Address) -> str:
-        entry = self._sentinel_states().get(leader)
+    def _leader_state(self, leader: Address | None) -> str:
+        entry = self._sentinel_states().get(leader) if leader is not None else None
         if not isinstance(entry, tuple):
             return "silent"
         return "in progress" if entry[0].failover_in_progress else "idle"
@@ -832,7 +835,7 @@ class Failover:
                 self.progress.phase,
             )
         detail = "; ".join(note for note in self.progress.notes if "Sentinel" in note) or "no Sentinel could be reached"
-        if plan.strategy != FENCED or plan.action == FINISH:
+        if plan.strategy != FENCED:
             raise Aborted(
                 "trigger_refused",
                 detail,
@@ -851,7 +854,12 @@ class Failover:
         """Every Sentinel names the new master."""
         began_s = self.progress.promoted_at_s or self._clock.now_s()
         with self._phase("agree"):
-            behind = self._wait_agreed(began_s + min(self._request.timeout_s, 30.0))
+            behind = self._wait_agreed(began_s + LEADER_SILENCE_S)
+            if behind and self._leader_state(self.progress.leader) == "silent":
+                # It died before it could tell the others: another one, told to fail over, finds R a master and adopts it.
+                self._trigger(plan, [other for other in plan.leaders if other != self.progress.leader])
+            if behind:
+                behind = self._wait_agreed(began_s + min(self._request.timeout_s, 30.0))
             if behind:
                 self.progress.left += [
                     f"Sentinel {address} does not name {self.progress.new_master}: {text}"

@@ -232,6 +232,29 @@ def _sentinel_in_progress(deployment: Deployment) -> Any:
     return None
 
 
+@pytest.mark.parametrize("moment", ["crash-after-election", "crash-after-promotion"])
+def test_the_leading_sentinel_crashes(moment: str) -> None:
+    """Sentinel's own switch for tests: it exits before it promotes, or promoted and before it told the others."""
+    with Deployment(replicas=1, sentinels=3, down_after_ms=2000) as deployment:
+        old_master = deployment.master().address
+        leader = deployment.sentinels[1]
+        leader.command("SENTINEL", "SIMULATE-FAILURE", moment)
+        with writers(deployment) as recorder:
+            result = run_module("failover", **options(deployment))
+            assert result["outcome"] == "incomplete", result
+            assert leader.address in result["msg"]
+            assert not leader.alive
+            leader.start()
+            recording = recording_after(deployment, recorder)
+    assert deployment_moved(result, old_master)
+    assert recording.writes_lost == 0
+
+
+def deployment_moved(result: dict[str, Any], old_master: str) -> bool:
+    new_master = result["new_master"]
+    return bool(result["changed"]) and f"{new_master['host']}:{new_master['port']}" != old_master
+
+
 def test_a_failover_in_progress_is_joined(deployment: Deployment) -> None:
     old_master = deployment.master().address
     leader = deployment.sentinels[1]
