@@ -186,7 +186,7 @@ def check_old_master(s: Situation) -> list[Check]:
         ]
     if saved == "":
         return [Check("old_master", OK, f"{node.address} is a replica, and its configuration file says so")]
-    if not node.info.get("config_file"):
+    if node.info.get("config_file") == "":
         return [
             Check(
                 "old_master",
