@@ -94,6 +94,13 @@ SETTLE_POLL_S = 0.05
 LEADER_SILENCE_S = 3.0
 """A leader that is alive orders the promotion within 0.3 s; one that is silent for ten times as long is dead or cut off."""
 LATE_BYTES_WAIT_S = 0.05
+RELEASE_DELAY_S = 0.02
+"""From the moment when every Sentinel names R until the connections of OM are closed.
+
+A client that asked a Sentinel right before that moment is on its way to OM with a write. It must have its -READONLY before
+its connection is closed, or it cannot know what became of the write. Clients that stay at OM until they are sent away wait
+as much longer.
+"""
 DEAD_SERVER_WAIT_S = 5.0
 """A server that cannot be asked any more is not waited for as long as one that has something left to do."""
 COORDINATED_TIMEOUT_MS = 10_000
@@ -902,7 +909,9 @@ class Failover:
             try:
                 if new_master is not None and not self._snapshot.same(new_master, plan.replica_to_promote):
                     client.order("REPLICAOF", new_master.host, new_master.port)
+                leave_s = self._clock.now_s() + RELEASE_DELAY_S
                 self._rewrite(client)
+                self._sleep_until(leave_s)
                 client.transact(("CLIENT", "KILL", "TYPE", "normal"), ("CLIENT", "KILL", "TYPE", "pubsub"))
                 self._timeline.add("released", f"the connections of {plan.old_master} were closed")
             except (LinkError, ReplyError) as error:
