@@ -94,7 +94,7 @@ SETTLE_POLL_S = 0.05
 LEADER_SILENCE_S = 3.0
 """A leader that is alive orders the promotion within 0.3 s; one that is silent for ten times as long is dead or cut off."""
 LATE_BYTES_WAIT_S = 0.05
-RELEASE_DELAY_S = 0.02
+RELEASE_DELAY_S = 0.01
 """From the moment when every Sentinel names R until the connections of OM are closed.
 
 A client that asked a Sentinel right before that moment is on its way to OM with a write. It must have its -READONLY before
