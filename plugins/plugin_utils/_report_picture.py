@@ -1,0 +1,291 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where everything of the timeline stands in its picture.
+
+The second that counts is a fiftieth of a run: the axis has up to three panels, before, close up and after, each with a
+scale of its own. Pure. This module is private to the collection redis_ha.sentinel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_lanes import STATES, Lane, Trace
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_words import duration
+
+CHARACTER_PX = 6.3
+"""The width of an average character at 11 px."""
+
+_STEPS_MS = tuple(base * 10**power for power in range(7) for base in (1, 2, 5))
+
+
+@dataclass(frozen=True)
+class Style:
+    """The measures of one variant: beside each lane its name, or above it where the page is narrow."""
+
+    name: str
+    width: int
+    names_width: int
+    row_height: int
+    bar_height: int
+    outer_panel: float
+    longest_name: int
+
+    @property
+    def names_above(self) -> bool:
+        return self.names_width == 0
+
+
+WIDE = Style("wide", 960, 178, 34, 22, 0.17, 26)
+NARROW = Style("narrow", 336, 0, 44, 22, 0.13, 30)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One state of a lane, in one panel."""
+
+    x: float
+    width: float
+    state: str
+    label: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One lane."""
+
+    y: float
+    kind: str
+    role: str
+    name: str
+    full_name: str
+    bars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A moment on the axis."""
+
+    x: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A stretch of time with a scale of its own."""
+
+    x: float
+    width: float
+    start_ms: float
+    end_ms: float
+    close_up: bool
+    caption: str
+    ticks: tuple[Tick, ...]
+
+    def at(self, ms: float) -> float:
+        inside_ms = min(max(ms, self.start_ms), self.end_ms)
+        return self.x + self.width * (inside_ms - self.start_ms) / (self.end_ms - self.start_ms)
+
+
+@dataclass(frozen=True)
+class Band:
+    """A stretch of time that is marked over all lanes, and named above them."""
+
+    x: float
+    width: float
+    y: float
+    kind: str
+    label: str
+    label_x: float
+    anchor: str
+
+
+@dataclass(frozen=True)
+class Legend:
+    """What a colour and a pattern stand for."""
+
+    state: str
+    label: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The timeline, ready to be drawn."""
+
+    style: Style
+    height: float
+    lanes_top: float
+    lanes_bottom: float
+    panels: tuple[Panel, ...]
+    rows: tuple[Row, ...]
+    bands: tuple[Band, ...]
+    legend: tuple[Legend, ...]
+
+
+MINUS = "\N{MINUS SIGN}"
+PANEL_GAP = 14.0
+BAND_ROW = 20.0
+CAPTION_ROW = 18.0
+AXIS_ROW = 24.0
+
+
+def draw(trace: Trace, style: Style) -> Picture:
+    """Give everything its place."""
+    panels = _panels(trace, style)
+    bands_top = 6.0
+    bands = _bands(trace, panels, style, bands_top)
+    lanes_top = bands_top + BAND_ROW * len(bands) + (6 if bands else 0)
+    names = short_names(lane.address for lane in trace.lanes)
+    rows = tuple(
+        _row(lane, names, panels, style, lanes_top + style.row_height * number)
+        for number, lane in enumerate(trace.lanes)
+    )
+    lanes_bottom = lanes_top + style.row_height * len(rows)
+    used = {segment.state for lane in trace.lanes for segment in lane.segments}
+    return Picture(
+        style=style,
+        height=lanes_bottom + AXIS_ROW + (CAPTION_ROW if len(panels) > 1 else 0),
+        lanes_top=lanes_top,
+        lanes_bottom=lanes_bottom,
+        panels=panels,
+        rows=rows,
+        bands=bands,
+        legend=tuple(Legend(state, *texts) for state, texts in STATES.items() if state in used),
+    )
+
+
+def relative(ms: float) -> str:
+    """A moment, seen from the one that counts."""
+    if ms == 0:
+        return "0"
+    sign = "+" if ms > 0 else MINUS
+    return f"{sign}{abs(ms) / 1000:g} s" if abs(ms) >= 1000 else f"{sign}{abs(ms):g} ms"
+
+
+def moment(ms: float) -> str:
+    """The same for a moment that is not a round one."""
+    sign = "+" if ms > 0 else MINUS
+    return f"{sign}{duration(abs(ms))}" if abs(ms) >= 0.05 else "0"
+
+
+def short_names(addresses: Iterable[str]) -> dict[str, str]:
+    """Each address without its domain, as long as no two hosts get the same name by that."""
+    wanted = unique(addresses)
+    hosts = {address: address.rpartition(":")[0] for address in wanted}
+    labels = {host: host.split(".")[0] if host[:1].isalpha() else host for host in hosts.values()}
+    if len(set(labels.values())) < len(labels):
+        return {address: address for address in wanted}
+    return {address: f"{labels[host]}:{address.rpartition(':')[2]}" for address, host in hosts.items()}
+
+
+def unique(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value for value in values if value))
+
+
+def shorten(name: str, longest: int) -> str:
+    """A name that fits: of its beginning a little, of its end more, where hosts and ports differ."""
+    if len(name) <= longest:
+        return name
+    tail = longest * 2 // 3
+    return f"{name[: max(0, longest - tail - 1)]}…{name[-tail:]}"
+
+
+def _panels(trace: Trace, style: Style) -> tuple[Panel, ...]:
+    start_ms, end_ms = trace.focus_ms
+    if end_ms <= start_ms:
+        end_ms = start_ms + 1.0
+    last_ms = max(trace.end_ms, end_ms)
+    length_ms = end_ms - start_ms
+    # What is hardly longer than nothing needs no panel of its own.
+    if start_ms < length_ms * 0.15:
+        start_ms = 0.0
+    if last_ms - end_ms < length_ms * 0.15:
+        end_ms = last_ms
+    stretches = [
+        (first_ms, until_ms)
+        for first_ms, until_ms in ((0.0, start_ms), (start_ms, end_ms), (end_ms, last_ms))
+        if until_ms > first_ms
+    ]
+    room = style.width - style.names_width - 2 - PANEL_GAP * (len(stretches) - 1)
+    outer = round(room * style.outer_panel)
+    panels, x = [], float(style.names_width)
+    for first_ms, until_ms in stretches:
+        close_up = first_ms == start_ms
+        width = room - outer * (len(stretches) - 1) if close_up else float(outer)
+        first = x == style.names_width
+        caption = _caption(until_ms - first_ms, close_up, first, style) if len(stretches) > 1 else ""
+        ticks = _ticks(first_ms, until_ms, x, width, trace.zero_ms)
+        panels.append(Panel(x, width, first_ms, until_ms, close_up, caption, ticks))
+        x += width + PANEL_GAP
+    return tuple(panels)
+
+
+def _caption(length_ms: float, close_up: bool, first: bool, style: Style) -> str:
+    if close_up:
+        return f"close up: {duration(length_ms)}"
+    if style.names_above:
+        return duration(length_ms)
+    return f"{duration(length_ms)} before" if first else f"{duration(length_ms)} after"
+
+
+def _ticks(start_ms: float, end_ms: float, x: float, width: float, zero_ms: float) -> tuple[Tick, ...]:
+    scale = width / (end_ms - start_ms)
+    step_ms = next((step for step in _STEPS_MS if step * scale >= 62), _STEPS_MS[-1])
+    first = -int((zero_ms - start_ms) // step_ms)
+    ticks = []
+    for number in range(first, first + 40):
+        ms = zero_ms + number * step_ms
+        place = x + (ms - start_ms) * scale
+        # At the very edge a label would run into the next panel's.
+        if ms > end_ms or place > x + width - 16:
+            break
+        if place >= x + 12 or number == 0:
+            ticks.append(Tick(place, relative(number * step_ms)))
+    return tuple(ticks)
+
+
+def _row(lane: Lane, names: Mapping[str, str], panels: tuple[Panel, ...], style: Style, y: float) -> Row:
+    bars = [
+        _bar(lane, panel, segment.state, max(segment.start_ms, panel.start_ms), min(segment.end_ms, panel.end_ms))
+        for panel in panels
+        for segment in lane.segments
+        if segment.end_ms > panel.start_ms and segment.start_ms < panel.end_ms
+    ]
+    name = shorten(names.get(lane.address, "this run"), style.longest_name)
+    return Row(y, lane.kind, lane.role, name, lane.address or name, tuple(bars))
+
+
+def _bar(lane: Lane, panel: Panel, state: str, start_ms: float, end_ms: float) -> Bar:
+    x = panel.at(start_ms)
+    width = panel.at(end_ms) - x
+    label = state if lane.kind == "program" else STATES[state][0]
+    shown = label if len(label) * CHARACTER_PX + 8 <= width else ""
+    return Bar(x, width, state.replace(" ", "-"), shown, f"{label}, {duration(end_ms - start_ms)}")
+
+
+def _bands(trace: Trace, panels: tuple[Panel, ...], style: Style, top: float) -> tuple[Band, ...]:
+    close_up = next(panel for panel in panels if panel.close_up)
+    wanted = []
+    shown = [stop for stop in trace.stops if stop.start_ms >= close_up.start_ms]
+    for stop in shown[-1:]:
+        if stop.end_ms is None:
+            wanted.append((stop.start_ms, close_up.end_ms, "stop", "writes stopped"))
+        else:
+            length = duration(stop.end_ms - stop.start_ms)
+            wanted.append((stop.start_ms, stop.end_ms, "stop", f"writes stood still: {length}"))
+    if trace.agreed_ms is not None and trace.agreed_ms > trace.zero_ms:
+        length = duration(trace.agreed_ms - trace.zero_ms)
+        wanted.append((trace.zero_ms, trace.agreed_ms, "agree", f"until every Sentinel named the new master: {length}"))
+    return tuple(_band(close_up, style, top + BAND_ROW * number, *it) for number, it in enumerate(wanted))
+
+
+def _band(panel: Panel, style: Style, y: float, start_ms: float, end_ms: float, kind: str, label: str) -> Band:
+    x, end_x = panel.at(start_ms), panel.at(end_ms)
+    room = style.width - x
+    if len(label) * CHARACTER_PX + 4 <= room:
+        return Band(x, end_x - x, y, kind, label, x + 1, "start")
+    return Band(x, end_x - x, y, kind, label, float(style.width - 2), "end")

@@ -1,0 +1,235 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a report says: true for every outcome, and never more than is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_lanes import trace
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import read_run
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_words import Fact, Words, duration, in_words
+from unit.report_runs import (
+    ABORTED,
+    EVERY_KIND,
+    INCOMPLETE,
+    JOINED,
+    NEW,
+    NOT_RUN,
+    OLD,
+    OTHER,
+    PLAIN,
+    PLANNED,
+    REFUSED,
+    SWITCHED,
+    UNCHANGED,
+    Result,
+    checks,
+    no_plan,
+    plan,
+    replica,
+)
+
+
+def words(result: Result, before: Any = None, after: Any = None, **more: Any) -> Words:
+    run = read_run(result, before, after, **more)
+    return in_words(run, trace(run))
+
+
+def fact(said: Words, label: str) -> Fact:
+    return next(it for it in said.facts if it.label == label)
+
+
+HEADLINES = {
+    "switched": (
+        "good",
+        f"orders was moved from {OLD} to {NEW}. No acknowledged write was lost; writes stood still for 170 ms.",
+    ),
+    "plain": ("attention", f"orders was moved from {OLD} to {NEW}. Acknowledged writes may have been lost."),
+    "joined": (
+        "attention",
+        f"orders was moved from {OLD} to {NEW} by a failover that somebody else had begun. "
+        "Acknowledged writes may have been lost.",
+    ),
+    "incomplete": ("bad", f"orders was moved from {OLD} to {NEW}, and something is left to do."),
+    "aborted": ("attention", f"Moving orders from {OLD} to {NEW} was tried and given up; it was not moved."),
+    "given_back": ("attention", f"Moving orders from {OLD} to {NEW} was tried and given up; it was not moved."),
+    "in_doubt": ("bad", "It is not known whether orders was moved. It may still happen."),
+    "planned": (
+        "neutral",
+        f"Only planned, nothing was changed. A run would move orders from {OLD} to {NEW}; "
+        "writes would stand still for about 320 ms.",
+    ),
+    "refused": (
+        "attention",
+        "orders was not moved; nothing was tried: 192.0.2.99:6379 is no replica of orders; "
+        f"its replicas are {NEW}, {OTHER}.",
+    ),
+    "unchanged": ("neutral", f"Nothing was to be done: orders was not moved, its master is {OLD}."),
+    "repaired": (
+        "neutral",
+        f"orders was not moved, its master is {OLD}. What an interrupted run had left was put back.",
+    ),
+    "module_broke": ("bad", "It is not known whether the master was moved. It may still happen."),
+    "not_run": ("neutral", "No failover of the master was run."),
+}
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_every_kind_has_its_headline(kind: str) -> None:
+    said = words(EVERY_KIND[kind])
+    assert (said.tone, said.headline) == HEADLINES[kind]
+
+
+def test_shapes_differ_where_colours_do() -> None:
+    """Who does not see colours sees whether a switch went well."""
+    assert words(SWITCHED).symbol == "switched"
+    assert words(PLAIN).symbol != "switched"
+    assert words(SWITCHED, None, checks("quorum")).symbol != "switched"
+
+
+def test_no_headline_praises_what_the_checks_afterwards_found_wrong() -> None:
+    said = words(SWITCHED, checks(), checks("replica_fit", "quorum"))
+    assert said.tone == "attention"
+    assert said.headline.endswith("The checks afterwards found 2 problems.")
+    assert [todo.remedy for todo in said.todos] == ["Mend quorum.", "Mend replica_fit."]
+
+
+def test_checks_afterwards_that_could_not_be_made_are_no_good_news() -> None:
+    said = words(SWITCHED, checks(), {"failed": True, "msg": "no Sentinel answers"})
+    assert said.tone == "attention"
+    assert "could not be made" in said.headline
+    assert "no Sentinel answers" in said.todos[0].what
+
+
+def test_checks_afterwards_can_be_better_news_than_the_run() -> None:
+    said = words(INCOMPLETE, checks(), checks())
+    assert (said.tone, said.word) == ("attention", "Incomplete")
+    assert said.headline.endswith("The checks afterwards found nothing wrong.")
+
+
+def test_coordinated_claims_no_proof() -> None:
+    handed_over = {**PLAIN, "strategy": "coordinated", "plan": plan(strategy="coordinated")}
+    assert "not proven" in words(handed_over).headline
+    assert fact(words(handed_over), "Acknowledged writes lost").value == "not ruled out"
+
+
+def test_a_repair_without_a_fence_has_no_figure_for_writes() -> None:
+    finished = {**SWITCHED, "write_gap_ms": None, "plan": plan(action="finish")}
+    assert words(finished).headline.endswith("No acknowledged write was lost.")
+
+
+@pytest.mark.parametrize(
+    ("the_plan", "tone", "said"),
+    [
+        (plan(strategy="plain", expected_write_stop_ms=11000), "attention", "acknowledged writes may be lost"),
+        (plan(action="finish"), "attention", "which finishes what an interrupted run began"),
+        (no_plan("join"), "attention", "is in progress already"),
+        (no_plan("repair"), "neutral", "would put back what an interrupted run left"),
+        (no_plan("nothing", repairs=["x"]), "neutral", "would put back what an interrupted run left"),
+    ],
+)
+def test_plans(the_plan: dict[str, Any], tone: str, said: str) -> None:
+    planned = words({**PLANNED, "plan": the_plan})
+    assert planned.tone == tone
+    assert said in planned.headline
+    assert planned.headline.startswith("Only planned, nothing was changed.")
+
+
+def test_several_reasons_are_counted_and_all_listed() -> None:
+    reasons = REFUSED["seen"]["reasons"] + [{"name": "tilt", "detail": "in TILT", "remedy": "Wait 30 s."}]
+    said = words({**REFUSED, "seen": {"reasons": reasons}})
+    assert said.headline == "orders was not moved; nothing was tried, for 2 reasons."
+    assert [todo.remedy for todo in said.todos][1] == "Wait 30 s."
+
+
+def test_a_refusal_after_a_repair_is_not_nothing() -> None:
+    said = words({**REFUSED, "repaired": ["put back on x: replica-priority 100"]})
+    assert said.headline == "orders was not moved. Only what an interrupted run had left was put back."
+
+
+def test_where_nothing_was_run_the_checks_before_say_why() -> None:
+    said = words(NOT_RUN, checks("quorum"), master_name="orders")
+    assert said.headline == "orders was not touched: the checks before found 1 problem."
+    assert [todo.remedy for todo in said.todos] == ["Mend quorum."]
+    vetoed = words(NOT_RUN, checks(), master_name="orders", failure="the freeze has begun")
+    assert vetoed.headline == "orders was not touched: the freeze has begun."
+
+
+def test_what_fails_around_a_good_run_is_said() -> None:
+    said = words(SWITCHED, failure="the monitoring could not be told")
+    assert said.tone == "attention"
+    assert said.headline.endswith("Something around it failed.")
+    assert said.why == "the monitoring could not be told"
+
+
+def test_the_master_after() -> None:
+    after = {kind: words(result).master_after for kind, result in EVERY_KIND.items()}
+    assert after["switched"] == after["incomplete"] == after["planned"] == NEW
+    assert after["unchanged"] == after["repaired"] == OLD
+    assert after["aborted"] == after["refused"] == "not moved by this run"
+    assert after["in_doubt"] == after["module_broke"] == "not known"
+
+
+def test_why_and_what_to_do() -> None:
+    aborted = words(ABORTED)
+    assert aborted.why == f"not caught up within 1000 ms: {OTHER}: it does not answer in time."
+    assert aborted.todos[0].remedy.startswith("Nothing was moved")
+    incomplete = words(INCOMPLETE)
+    assert "left to do" in incomplete.todos[0].what
+    assert words(SWITCHED).todos == words(UNCHANGED).todos == ()
+
+
+def test_facts_of_a_switch() -> None:
+    said = words(SWITCHED, checks(warned=("quorum",)), checks())
+    assert [(it.label, it.value, it.tone) for it in said.facts] == [
+        ("Acknowledged writes lost", "none", "good"),
+        ("Writes stood still", "170 ms", "neutral"),
+        ("Replicas", "2 of 2 follow", "good"),
+        ("Checks before", "1 warning", "attention"),
+        ("Checks after", "all 6 passed", "good"),
+    ]
+    assert fact(said, "Acknowledged writes lost").explanation == SWITCHED["lossless_reason"]
+    assert fact(said, "Writes stood still").explanation == "224 ms until every Sentinel named the new master"
+
+
+def test_two_masters_are_two_masters() -> None:
+    assert fact(words(PLAIN), "Two masters at once").value == "10.1 s"
+    assert fact(words(JOINED), "Two masters at once").value == "10.1 s"
+    assert all(it.label != "Two masters at once" for it in words(SWITCHED).facts)
+
+
+def test_a_write_stop_in_vain_is_told() -> None:
+    assert fact(words(ABORTED), "Writes stood still").value == "1.00 s"
+    assert fact(words(EVERY_KIND["in_doubt"]), "Writes stood still").value == "not known"
+
+
+def test_a_replica_that_was_down_before_is_not_passed_over() -> None:
+    down = {**SWITCHED, "replicas": [replica(OTHER, "unknown", following=False, excused=True), replica(OLD)]}
+    told = fact(words(down), "Replicas")
+    assert (told.value, told.explanation, told.tone) == (
+        "1 of 2 follow",
+        "1 partial resynchronisation, 1 down before",
+        "attention",
+    )
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (0.04, "0.0 ms"),
+        (3.14, "3.1 ms"),
+        (9.96, "10 ms"),
+        (170.5, "170 ms"),
+        (999.6, "1.00 s"),
+        (9_994, "9.99 s"),
+        (12_345, "12.3 s"),
+        (59_960, "1 min 0 s"),
+        (125_000, "2 min 5 s"),
+        (None, "not known"),
+    ],
+)
+def test_durations(ms: float | None, text: str) -> None:
+    assert duration(ms) == text
