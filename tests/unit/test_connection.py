@@ -1,0 +1,472 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Clients against a small server on loopback that does as it is told: closes, hangs, refuses, speaks something else."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import (
+    Access,
+    Client,
+    ConnectionOptions,
+    Fleet,
+    Tls,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
+    AuthError,
+    LinkError,
+    ReplyError,
+    TlsError,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Event
+
+from lab.certificates import make_certificates
+
+CLOSE = "close"
+HANG = "hang"
+OPEN = Access()
+
+
+class Server:
+    """Reads commands and answers each with the next line of a script; keeps what it got.
+
+    An answer is raw bytes, ``CLOSE``, ``HANG``, or a function that makes it of the command.
+    """
+
+    def __init__(self, script: list[Any] | Callable[[list[str]], Any]) -> None:
+        self.commands: list[list[str]] = []
+        self.connections = 0
+        self._script = script
+        self._open: list[socket.socket] = []
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.address = Address(*self._socket.getsockname())
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join(5)
+        for connection in self._open:
+            connection.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _peer = self._socket.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._open.append(connection)
+            self._talk(connection)
+
+    def _talk(self, connection: socket.socket) -> None:
+        # One at a time, and the next as soon as this one hangs or closes.
+        stream = connection.makefile("rb")
+        while True:
+            try:
+                count = stream.readline()
+                if not count:
+                    return
+                if not count.startswith(b"*"):
+                    connection.close()
+                    return
+                words = [stream.read(int(stream.readline()[1:]) + 2)[:-2].decode() for _ in range(int(count[1:]))]
+            except (OSError, ValueError):
+                return
+            self.commands.append(words)
+            answer = self._script(words) if callable(self._script) else self._script.pop(0)
+            if answer == HANG:
+                return
+            if answer == CLOSE:
+                connection.shutdown(socket.SHUT_RDWR)
+                return
+            connection.sendall(answer)
+
+
+@contextmanager
+def serving(*script: Any, answer: Callable[[list[str]], Any] | None = None) -> Iterator[Server]:
+    server = Server(answer or list(script))
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def client(address: Address, access: Access = OPEN, timeout_s: float = 2.0) -> Iterator[Client]:
+    fleet = Fleet(ConnectionOptions((address,), node_access=access, connect_timeout_s=timeout_s))
+    try:
+        yield fleet.node(address)
+    finally:
+        fleet.close()
+
+
+# ---- sent once, sent twice -----------------------------------------------------------------------------------------
+
+
+def test_an_answer() -> None:
+    with (
+        serving(b"+PONG\r\n", b"$2\r\nhi\r\n", b":7\r\n", b"*2\r\n$1\r\na\r\n*-1\r\n") as server,
+        client(server.address) as it,
+    ):
+        assert it.ask("PING") == "PONG"
+        assert it.ask("GET", "k") == "hi"
+        assert it.order("INCR", "k") == 7
+        assert it.ask("X") == ["a", None]
+        assert server.connections == 1
+        assert server.commands == [["PING"], ["GET", "k"], ["INCR", "k"], ["X"]], "and nothing else, no HELLO, no name"
+
+
+def test_an_order_to_a_server_that_closes_arrives_once() -> None:
+    with serving(b"+PONG\r\n", CLOSE, b"+OK\r\n") as server, client(server.address) as it:
+        it.ask("PING")
+        with pytest.raises(LinkError) as caught:
+            it.order("SENTINEL", "FAILOVER", "mymaster")
+        assert caught.value.sent
+        assert server.commands.count(["SENTINEL", "FAILOVER", "mymaster"]) == 1
+
+
+def test_an_order_on_a_new_connection_arrives_once() -> None:
+    with serving(CLOSE, b"+OK\r\n") as server, client(server.address) as it:
+        with pytest.raises(LinkError) as caught:
+            it.order("SENTINEL", "FAILOVER", "mymaster")
+        assert caught.value.sent
+        assert len(server.commands) == 1
+
+
+def test_an_order_that_is_not_answered_arrives_once() -> None:
+    with serving(b"+PONG\r\n", HANG, b"+OK\r\n") as server, client(server.address) as it:
+        it.ask("PING")
+        began_s = time.monotonic()
+        with pytest.raises(LinkError, match="does not answer in time") as caught:
+            it.order("SENTINEL", "FAILOVER", "mymaster", timeout_s=0.2)
+        assert 0.2 <= time.monotonic() - began_s < 1.0
+        assert caught.value.sent
+        assert len(server.commands) == 2
+
+
+def test_a_transaction_arrives_once() -> None:
+    with serving(b"+PONG\r\n", b"+OK\r\n", b"+QUEUED\r\n", CLOSE, b"+OK\r\n") as server, client(server.address) as it:
+        it.ask("PING")
+        with pytest.raises(LinkError) as caught:
+            it.transact(("REPLICAOF", "h", 1))
+        assert caught.value.sent
+        assert server.commands.count(["REPLICAOF", "h", "1"]) == 1
+
+
+def test_a_question_is_asked_once_more_where_the_connection_had_been_closed() -> None:
+    with serving(b"+PONG\r\n", CLOSE, b"+PONG\r\n") as server, client(server.address) as it:
+        it.ask("PING")
+        assert it.ask("PING") == "PONG"
+        assert len(server.commands) == 3
+
+
+def test_a_question_is_asked_twice_at_most() -> None:
+    with serving(b"+PONG\r\n", CLOSE, CLOSE, b"+PONG\r\n") as server, client(server.address) as it:
+        it.ask("PING")
+        with pytest.raises(LinkError):
+            it.ask("PING")
+        assert len(server.commands) == 3
+
+
+def test_a_question_on_a_new_connection_is_asked_once() -> None:
+    with serving(CLOSE, b"+PONG\r\n") as server, client(server.address) as it:
+        with pytest.raises(LinkError):
+            it.ask("PING")
+        assert len(server.commands) == 1
+
+
+def test_a_question_that_is_not_answered_is_not_repeated() -> None:
+    with serving(b"+PONG\r\n", HANG, b"+PONG\r\n") as server, client(server.address, timeout_s=0.2) as it:
+        it.ask("PING")
+        with pytest.raises(LinkError, match="in time"):
+            it.ask("PING")
+        assert len(server.commands) == 2
+
+
+def test_after_a_lost_answer_the_next_one_is_not_taken_for_it() -> None:
+    with serving(HANG, b"+second\r\n") as server, client(server.address) as it:
+        with pytest.raises(LinkError):
+            it.ask("FIRST", timeout_s=0.1)
+        assert it.ask("SECOND") == "second"
+        assert server.connections == 2
+
+
+# ---- errors --------------------------------------------------------------------------------------------------------
+
+
+def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = Address(*taken.getsockname())
+    with client(address) as it, pytest.raises(LinkError, match="refused") as caught:
+        it.order("SENTINEL", "FAILOVER", "mymaster")
+    assert (caught.value.sent, caught.value.code) == (False, "unreachable")
+
+
+def test_a_name_that_leads_nowhere() -> None:
+    with (
+        client(Address("no-such-host.invalid", 1)) as it,
+        pytest.raises(LinkError, match="cannot be resolved") as caught,
+    ):
+        it.ask("PING")
+    assert not caught.value.sent
+
+
+@pytest.mark.parametrize(
+    ("line", "prefix", "message"),
+    [
+        (b"-ERR unknown command\r\n", "ERR", "unknown command"),
+        (b"-NOGOODSLAVE No suitable replica to promote\r\n", "NOGOODSLAVE", "No suitable replica to promote"),
+        (b"-INPROG Failover already in progress\r\n", "INPROG", "Failover already in progress"),
+        (b"-NOPERM this user has no permissions\r\n", "NOPERM", "this user has no permissions"),
+        (b"-READONLY You can't write against a read only replica.\r\n", "READONLY", "You can't write"),
+        (b"-LOADING Redis is loading the dataset in memory\r\n", "LOADING", "Redis is loading"),
+        (b"-MASTERDOWN Link with MASTER is down\r\n", "MASTERDOWN", "Link with MASTER is down"),
+        (b"-NOQUORUM 1 usable Sentinels.\r\n", "NOQUORUM", "1 usable"),
+        (b"-EXECABORT Transaction discarded because of previous errors.\r\n", "EXECABORT", "Transaction discarded"),
+        (b"-NOREPLICAS Not enough good replicas to write.\r\n", "NOREPLICAS", "Not enough"),
+    ],
+)
+def test_an_error_is_told_with_its_first_word(line: bytes, prefix: str, message: str) -> None:
+    with serving(line) as server, client(server.address) as it:
+        with pytest.raises(ReplyError) as caught:
+            it.order("X")
+        assert caught.value.prefix == prefix
+        assert caught.value.message.startswith(message)
+        assert caught.value.address == str(server.address)
+
+
+def test_an_error_leaves_the_connection_in_use() -> None:
+    with serving(b"-ERR no\r\n", b"+PONG\r\n") as server, client(server.address) as it:
+        with pytest.raises(ReplyError):
+            it.ask("PING")
+        assert it.ask("PING") == "PONG"
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("line", [b"-NOAUTH Authentication required.\r\n"])
+def test_a_server_that_wants_a_password(line: bytes) -> None:
+    with serving(line) as server, client(server.address) as it:
+        with pytest.raises(AuthError) as caught:
+            it.order("PING")
+        assert (caught.value.code, caught.value.sent) == ("auth", False)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"-WRONGPASS invalid username-password pair or user is disabled.\r\n",
+        b"-ERR Client sent AUTH, but no password is set\r\n",
+        b"-ERR invalid password\r\n",
+    ],
+)
+def test_a_server_that_refuses_the_password(line: bytes) -> None:
+    with serving(answer=lambda _words: line) as server, client(server.address, Access("ops", "hidden")) as it:
+        with pytest.raises(AuthError) as caught:
+            it.ask("PING")
+        assert "hidden" not in str(caught.value)
+        assert server.commands[0] == ["AUTH", "ops", "hidden"]
+        assert ["PING"] not in server.commands
+
+
+def test_a_password_without_a_user() -> None:
+    with serving(b"+OK\r\n", b"+PONG\r\n") as server, client(server.address, Access(None, "hidden")) as it:
+        assert it.ask("PING") == "PONG"
+        assert server.commands[0] == ["AUTH", "hidden"]
+
+
+@pytest.mark.parametrize("validate", [True, False])
+def test_tls_to_a_server_that_speaks_none(validate: bool) -> None:
+    with serving(b"+PONG\r\n") as server, client(server.address, Access(tls=Tls(validate))) as it:
+        with pytest.raises(LinkError) as caught:
+            it.order("PING")
+        assert not caught.value.sent
+
+
+@pytest.mark.parametrize(
+    ("shown", "trusted", "text"),
+    [
+        ("server", None, "verify failed"),
+        ("server", "other_ca", "verify failed"),
+        ("expired", "ca", "expired"),
+        ("wrong_name", "ca", "verify failed"),
+    ],
+)
+def test_a_certificate_that_does_not_hold(shown: str, trusted: str | None, text: str, certificates: Any) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    pair = getattr(certificates, shown)
+    context.load_cert_chain(pair.cert, pair.key)
+    refused: list[BaseException] = []
+
+    def serve() -> None:
+        connection, _peer = listener.accept()
+        try:
+            context.wrap_socket(connection, server_side=True).recv(1)
+        except OSError as error:
+            refused.append(error)
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        access = Access(tls=Tls(True, str(getattr(certificates, trusted)) if trusted else None))
+        with client(Address(*listener.getsockname()), access) as it, pytest.raises(TlsError, match=text) as caught:
+            it.order("PING")
+        thread.join(5)
+    assert (caught.value.code, caught.value.sent) == ("tls", False)
+    assert refused
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+# ---- transactions --------------------------------------------------------------------------------------------------
+
+
+def test_a_transaction_gives_the_answers_of_its_commands() -> None:
+    lines = {"MULTI": b"+OK\r\n", "EXEC": b"*2\r\n$4\r\ninfo\r\n+OK\r\n"}
+    with serving(answer=lambda words: lines.get(words[0], b"+QUEUED\r\n")) as server, client(server.address) as it:
+        assert it.transact(("INFO",), ("CLIENT", "UNPAUSE")) == ["info", "OK"]
+        assert server.commands == [["MULTI"], ["INFO"], ["CLIENT", "UNPAUSE"], ["EXEC"]]
+
+
+def test_refused_while_it_is_queued_the_reason_is_told() -> None:
+    lines = {"MULTI": b"+OK\r\n", "REPLICAOF": b"-NOPERM no\r\n", "EXEC": b"-EXECABORT Transaction discarded\r\n"}
+    with serving(answer=lambda words: lines.get(words[0], b"+QUEUED\r\n")) as server, client(server.address) as it:
+        with pytest.raises(ReplyError) as caught:
+            it.transact(("REPLICAOF", "h", 1), ("CLIENT", "UNPAUSE"))
+        assert caught.value.prefix == "NOPERM"
+
+
+def test_refused_when_it_runs() -> None:
+    lines = {"MULTI": b"+OK\r\n", "EXEC": b"*2\r\n-ERR not while failing over\r\n+OK\r\n"}
+    with (
+        serving(answer=lambda words: lines.get(words[0], b"+QUEUED\r\n")) as server,
+        client(server.address) as it,
+        pytest.raises(ReplyError, match="not while failing over"),
+    ):
+        it.transact(("REPLICAOF", "h", 1), ("CLIENT", "UNPAUSE"))
+
+
+def test_multi_refused_nothing_runs() -> None:
+    with serving(answer=lambda words: b"-NOPERM no\r\n" if words[0] == "MULTI" else b"+OK\r\n") as server:
+        with client(server.address) as it, pytest.raises(ReplyError):
+            it.transact(("REPLICAOF", "h", 1))
+        assert ["REPLICAOF", "h", "1"] not in server.commands
+
+
+def test_several_questions_keep_their_errors_in_place() -> None:
+    with serving(b"+a\r\n", b"-ERR b\r\n", b"+c\r\n") as server, client(server.address) as it:
+        first, second, third = it.ask_many([("A",), ("B",), ("C",)], keep_errors=True)
+        assert (first, third) == ("a", "c")
+        assert isinstance(second, ReplyError)
+
+
+def test_a_name_is_given_again_to_the_next_connection() -> None:
+    script = [b"+OK\r\n", b":7\r\n", CLOSE, b"+OK\r\n", b"+PONG\r\n"]
+    with serving(*script) as server, client(server.address) as it:
+        assert it.set_name("ours") == 7
+        assert it.ask("PING") == "PONG"
+        assert server.commands[3] == ["CLIENT", "SETNAME", "ours"]
+
+
+# ---- fleet ---------------------------------------------------------------------------------------------------------
+
+MAP = {
+    "10.0.0.1:6379": "127.0.0.1:7001",
+    "10.0.0.2": "db2.example",
+    "10.0.0.3:6379": "db3",
+    "::1": "10.9.9.9",
+    "[::2]:1": "[::3]:2",
+}
+
+
+@pytest.mark.parametrize(
+    ("announced", "reached"),
+    [
+        (Address("10.0.0.1", 6379), Address("127.0.0.1", 7001)),
+        (Address("10.0.0.1", 26379), Address("10.0.0.1", 26379)),
+        (Address("10.0.0.2", 6379), Address("db2.example", 6379)),
+        (Address("10.0.0.3", 6379), Address("db3", 6379)),
+        (Address("10.0.0.3", 6380), Address("10.0.0.3", 6380)),
+        (Address("::1", 6379), Address("10.9.9.9", 6379)),
+        (Address("::2", 1), Address("::3", 2)),
+        (Address("10.0.0.9", 6379), Address("10.0.0.9", 6379)),
+    ],
+)
+def test_address_map(announced: Address, reached: Address) -> None:
+    assert ConnectionOptions((), address_map=MAP).reachable(announced) == reached
+
+
+def test_two_names_of_one_server_are_one() -> None:
+    fleet = Fleet(ConnectionOptions(()))
+    try:
+        assert fleet.endpoint(Address("127.0.0.1", 1)) == fleet.endpoint(Address("127.0.0.1", 1))
+        assert fleet.endpoint(Address("localhost", 1)).host in ("127.0.0.1", "::1")
+        assert fleet.endpoint(Address("No-Such-Host.invalid", 1)) == Address("no-such-host.invalid", 1)
+    finally:
+        fleet.close()
+
+
+def test_several_are_asked_side_by_side() -> None:
+    with serving(HANG) as one, serving(HANG) as other, serving(b"+PONG\r\n") as third:
+        fleet = Fleet(ConnectionOptions(()))
+        try:
+            began_s = time.monotonic()
+            answers = fleet.gather(
+                [one.address, other.address, third.address],
+                lambda address: fleet.node(address).ask("PING", timeout_s=0.3),
+            )
+            assert time.monotonic() - began_s < 0.55
+        finally:
+            fleet.close()
+        assert isinstance(answers[one.address], LinkError)
+        assert isinstance(answers[other.address], LinkError)
+        assert answers[third.address] == "PONG"
+
+
+def test_events_are_handed_on_until_the_connection_is_lost() -> None:
+    confirmation = b"*3\r\n$10\r\npsubscribe\r\n$1\r\n*\r\n:1\r\n"
+    event = b"*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$5\r\n+tilt\r\n$18\r\n#tilt mode entered\r\n"
+    heard: list[tuple[Address, Event]] = []
+    arrived = threading.Event()
+
+    def hear(address: Address, _at_s: float, it: Event) -> None:
+        heard.append((address, it))
+        if it.channel == "events-lost":
+            arrived.set()
+
+    with serving(confirmation + event) as server:
+        fleet = Fleet(ConnectionOptions((server.address,)))
+        try:
+            fleet.listen(server.address, hear)
+            server._open[0].shutdown(socket.SHUT_WR)
+            assert arrived.wait(3)
+        finally:
+            fleet.close()
+        assert [(address, it.channel) for address, it in heard] == [
+            (server.address, "+tilt"),
+            (server.address, "events-lost"),
+        ]
+
+
+def test_a_sentinel_that_refuses_events() -> None:
+    with serving(b"-NOPERM no\r\n") as server:
+        fleet = Fleet(ConnectionOptions((server.address,)))
+        try:
+            with pytest.raises(LinkError, match="sends no events"):
+                fleet.listen(server.address, lambda *_: None)
+        finally:
+            fleet.close()

@@ -1,0 +1,511 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The failover against a model of a deployment: every step, and everything that can go wrong in it.
+
+Whatever goes wrong: never two masters that take writes, nothing acknowledged is lost, no fence is left, and the result says
+what the model knows to be true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import LOCK_NAME, Failover
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Request
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Timeline
+from unit.fakes import L0, L1, L2, NAME, OM, FakeClock, FakeFleet, Fault, Killed, R, S, World
+
+LEASE_MS = 1250
+PAUSE = f"CLIENT PAUSE {LEASE_MS}"
+FENCE = "CONFIG SET min-replicas-to-write 2000"
+DEMOTE = "REPLICAOF 10.0.0."
+TRIGGER = f"SENTINEL FAILOVER {NAME}"
+
+
+def run(world: World, check_mode: bool = False, **request: Any) -> dict[str, Any]:
+    """One run of the program."""
+    world.killed = False
+    clock = FakeClock(world)
+    fleet = FakeFleet(world)
+    try:
+        return Failover(fleet, Request(NAME, **request), clock, Timeline(clock)).run(check_mode)
+    finally:
+        world.listeners.clear()
+        fleet.close()
+
+
+def killed(world: World, **request: Any) -> None:
+    """A run that is killed by a fault of the model."""
+    with pytest.raises(Killed):
+        run(world, **request)
+
+
+def masters(world: World) -> list[Address]:
+    return [node.address for node in world.nodes.values() if node.alive and node.is_master]
+
+
+def assert_truthful(world: World, result: dict[str, Any]) -> None:
+    """The result against the model, right after the run."""
+    outcome, old = result["outcome"], world.nodes[OM]
+    assert outcome in ("switched", "unchanged", "refused", "aborted", "incomplete", "unknown")
+    assert bool(result.get("failed")) is (outcome not in ("switched", "unchanged"))
+    if outcome in ("refused", "aborted"):
+        assert not result["changed"]
+        assert not old.alive or masters(world) == [OM]
+        assert not any(sentinel.in_progress for sentinel in world.sentinels.values() if sentinel.alive)
+    if outcome in ("switched", "incomplete"):
+        assert result["changed"]
+        assert [address.as_result() for address in masters(world)] == [result["new_master"]]
+    if outcome == "switched":
+        assert {sentinel.master for sentinel in world.sentinels.values() if sentinel.alive} == set(masters(world))
+    if result["lossless"]:
+        assert world.lost() == 0
+    if old.alive and outcome != "unknown":
+        assert old.settings["min-replicas-to-write"] == "1"
+        assert old.settings["min-replicas-max-lag"] == "7"
+        assert old.rewritten["min-replicas-to-write"] == "1"
+
+
+def assert_never_split(world: World) -> None:
+    """What must hold whatever happened, also much later."""
+    twice = [entry for entry in world.failovers if entry[2]]
+    assert not twice, "SENTINEL FAILOVER was sent to a Sentinel whose failover was under way"
+    world.advance(15.0)
+    if len(masters(world)) != 1:
+        world.advance(45.0)
+    assert not world.violations
+    assert len(masters(world)) == 1
+
+
+# ---- nothing goes wrong --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("modern", [True, False], ids=["pause", "min_replicas"])
+@pytest.mark.parametrize("seed", range(8))
+def test_a_healthy_deployment_is_switched_without_loss(seed: int, modern: bool) -> None:
+    world = World(seed, modern=modern)
+    result = run(world)
+    assert (result["outcome"], result["error"], result["lossless"]) == ("switched", None, True)
+    assert result["old_master"] == OM.as_result()
+    assert result["new_master"] == R.as_result()
+    assert 100 <= result["write_gap_ms"] <= 330
+    assert result["leader"] != str(L0), "clients ask the first Sentinel that was given"
+    assert [row["resync"] for row in result["replicas"]] == ["partial", "partial"]
+    assert len(world.sent(TRIGGER)) == 1
+    assert world.nodes[R].sync_full == 0
+    assert_truthful(world, result)
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
+def test_the_write_stop_is_what_the_model_measured() -> None:
+    world = World(3)
+    result = run(world)
+    assert result["write_gap_ms"] == pytest.approx(world.writes_refused_s * 1000, abs=10)
+
+
+@pytest.mark.parametrize("target", [R, S])
+def test_the_named_target_is_promoted_and_the_priorities_are_put_back(target: Address) -> None:
+    world = World(2)
+    result = run(world, target=target)
+    assert (result["outcome"], result["lossless"], result["new_master"]) == ("switched", True, target.as_result())
+    for node in world.nodes.values():
+        assert node.settings["replica-priority"] == node.rewritten["replica-priority"] == "100"
+    assert_never_split(world)
+
+
+def test_check_mode_plans_and_sends_nothing_that_changes() -> None:
+    world = World(1)
+    result = run(world, check_mode=True)
+    assert (result["outcome"], result["changed"], result.get("failed", False)) == ("planned", True, False)
+    assert masters(world) == [OM]
+    assert not world.demotions
+    assert not world.failovers
+    for node in world.nodes.values():
+        assert node.settings == node.rewritten
+        assert node.pause_until_s == 0
+
+
+def test_the_target_that_is_master_already_is_left_alone() -> None:
+    world = World(1)
+    result = run(world, target=OM)
+    assert (result["outcome"], result["changed"], result["lossless"]) == ("unchanged", False, False)
+    assert masters(world) == [OM]
+
+
+def test_without_alignment_it_starts_at_once_and_loses_nothing() -> None:
+    world = World(5)
+    result = run(world, align=False)
+    assert (result["outcome"], result["lossless"]) == ("switched", True)
+    assert result["write_gap_ms"] < 1400
+    assert world.lost() == 0
+
+
+@pytest.mark.parametrize("modern", [True, False], ids=["pause", "min_replicas"])
+def test_coordinated_lowers_failover_timeout_and_puts_it_back(modern: bool) -> None:
+    world = World(1, modern=modern)
+    for sentinel in world.sentinels.values():
+        sentinel.coordinated = True
+    result = run(world, strategy="coordinated")
+    assert (result["outcome"], result["strategy"]) == ("switched", "coordinated")
+    assert [sentinel.failover_timeout_ms for sentinel in world.sentinels.values()] == [60_000] * 3
+    assert any("failover-timeout 10000" in " ".join(map(str, c)) for _t, _a, cs in world.exchanges for c in cs)
+    assert world.lost() == 0
+    assert_never_split(world)
+
+
+def test_plain_says_that_writes_may_be_lost() -> None:
+    world = World(1)
+    result = run(world, strategy="plain")
+    assert (result["changed"], result["lossless"]) == (True, False)
+    assert "eleven seconds" in result["lossless_reason"]
+    assert world.violations, "the old master goes on taking writes"
+
+
+# ---- what goes wrong in one step -----------------------------------------------------------------------------------
+
+KINDS = (
+    "refuse",
+    "lose_before",
+    "lose_after",
+    "hang_before",
+    "hang_after",
+    "die_before",
+    "die_after",
+    "kill_before",
+    "kill_after",
+    "stall",
+)
+STEPS = {
+    "lock": ("CLIENT SETNAME redis", OM, True),
+    "lock list": ("CLIENT LIST", OM, True),
+    "recheck": ("ROLE", OM, True),
+    "fence": (PAUSE, OM, True),
+    "fence settings": (FENCE, OM, False),
+    "catch up": ("INFO replication", R, True),
+    "demote": (DEMOTE, OM, True),
+    "demote 6.0": (DEMOTE, OM, False),
+    "trigger": (TRIGGER, None, True),
+    "trigger 6.0": (TRIGGER, None, False),
+    "leader": ("SENTINEL MASTER ", L2, True),
+    "promote": ("ROLE", R, True),
+    "agree": ("GET-MASTER", L1, True),
+    "release": ("CONFIG REWRITE", OM, True),
+    "kill": ("CLIENT KILL TYPE normal", OM, True),
+    "steer": ("CONFIG SET replica-priority 1000", S, True),
+    "unsteer": ("CONFIG SET replica-priority 100", S, True),
+}
+
+ALONE = ("lock list", "recheck", "catch up", "leader", "promote", "agree", "release")
+
+
+def faulty(step: str, kind: str, seed: int = 1) -> tuple[World, Fault]:
+    word, server, modern = STEPS[step]
+    world = World(seed, modern=modern)
+    # Alone: not in the snapshot, where everything is asked at once, or tried in MULTI and discarded.
+    fault = Fault(kind, word, server, alone=step in ALONE, delay_s=4.0)
+    world.faults.append(fault)
+    return world, fault
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("step", STEPS)
+def test_one_fault_in_one_step(step: str, kind: str) -> None:
+    world, fault = faulty(step, kind)
+    request: dict[str, Any] = {"target": R} if "steer" in step else {}
+    try:
+        result = run(world, **request)
+    except Killed:
+        result = None
+    assert fault.struck == 1
+    if result is not None:
+        assert_truthful(world, result)
+    # Sentinel heals whatever is left, also where the program was killed, without loss and without two masters.
+    died = kind.startswith("die")
+    assert_never_split(world)
+    if not died:
+        assert world.lost() == 0
+
+
+@pytest.mark.parametrize("kind", ["kill_before", "kill_after"])
+@pytest.mark.parametrize(
+    "step", ["lock", "fence", "fence settings", "demote", "demote 6.0", "trigger", "release", "kill"]
+)
+def test_the_next_run_finishes_what_a_killed_one_left(step: str, kind: str) -> None:
+    world, _fault = faulty(step, kind)
+    killed(world)
+    world.advance(0.5)
+    result = run(world, expected_master=OM) if masters(world) == [OM] else run(world)
+    assert result["outcome"] in ("switched", "unchanged")
+    assert_truthful(world, result)
+    assert_never_split(world)
+    assert world.lost() == 0
+    for node in world.nodes.values():
+        assert node.settings["min-replicas-to-write"] == "1"
+        assert node.settings["replica-priority"] == "100"
+
+
+def test_killed_between_demotion_and_trigger_sentinel_heals_alone() -> None:
+    world, _fault = faulty("trigger", "kill_before")
+    killed(world)
+    assert masters(world) == []
+    began_s = world.now_s
+    while not masters(world):
+        world.advance(1.0)
+    assert world.now_s - began_s <= 45
+    assert world.lost() == 0
+
+
+def test_a_failover_that_somebody_else_began_is_joined() -> None:
+    world = World(1)
+    world.start_failover(world.sentinels[L1])
+    result = run(world)
+    assert (result["outcome"], result["plan"]["action"], result["lossless"]) == ("switched", "join", False)
+    assert not world.sent(TRIGGER)
+
+
+# ---- faults with their outcomes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("step", "kind", "outcome", "error"),
+    [
+        ("fence", "refuse", "aborted", "fence_failed"),
+        ("fence", "die_before", "aborted", "fence_failed"),
+        ("fence settings", "refuse", "aborted", "fence_failed"),
+        ("demote", "refuse", "aborted", "demotion_refused"),
+        ("demote", "lose_before", "aborted", "demotion_lost"),
+        ("demote", "hang_before", "aborted", "demotion_lost"),
+        ("demote", "lose_after", "switched", None),
+        ("demote", "hang_after", "switched", None),
+        ("demote", "die_before", "unknown", "demotion_in_doubt"),
+        ("demote 6.0", "refuse", "aborted", "demotion_refused"),
+        ("demote 6.0", "lose_after", "switched", None),
+        ("trigger", "refuse", "switched", None),
+        ("trigger", "lose_before", "switched", None),
+        ("trigger", "lose_after", "switched", None),
+        ("trigger", "hang_after", "switched", None),
+        ("trigger", "die_before", "incomplete", "left_to_do"),
+        ("release", "refuse", "incomplete", "left_to_do"),
+        ("steer", "refuse", "refused", "steering_failed"),
+        ("lock", "refuse", "refused", None),
+    ],
+)
+def test_outcome_of_a_fault(step: str, kind: str, outcome: str, error: str | None) -> None:
+    world, fault = faulty(step, kind)
+    if step == "lock":
+        fault.error = "NOPERM this user has no permissions to run the 'client|setname' command"
+    result = run(world, target=R if step == "steer" else None)
+    assert fault.struck == 1
+    assert result["outcome"] == outcome, result
+    if error is not None or outcome == "switched":
+        assert result["error"] == error
+    if result.get("failed"):
+        assert result["msg"]
+        assert result["remedy"]
+
+
+@pytest.mark.parametrize("kind", ["lose_after", "hang_after"])
+def test_a_trigger_whose_answer_was_lost_is_not_sent_again(kind: str) -> None:
+    world, _fault = faulty("trigger", kind)
+    result = run(world)
+    assert (result["outcome"], result["lossless"]) == ("switched", True)
+    assert len(world.sent(TRIGGER)) == 1
+
+
+def test_no_sentinel_takes_the_trigger_and_the_old_master_is_given_back() -> None:
+    world = World(1)
+    world.faults.append(Fault("refuse", TRIGGER, times=9, error="NOGOODSLAVE No suitable replica to promote"))
+    result = run(world)
+    assert (result["outcome"], result["error"]) == ("aborted", "trigger_refused")
+    assert "NOGOODSLAVE" in result["msg"]
+    assert masters(world) == [OM]
+    assert set(world.sent(TRIGGER)) == {L0, L1, L2}
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
+def test_the_first_sentinel_given_leads_where_no_other_takes_it() -> None:
+    world = World(1)
+    world.faults += [Fault("refuse", TRIGGER, server, times=9, error="NOGOODSLAVE none") for server in (L1, L2)]
+    result = run(world)
+    assert (result["outcome"], result["leader"]) == ("switched", str(L0))
+
+
+@pytest.mark.parametrize("after_s", [0.001, 0.1, 0.4])
+def test_a_leader_that_dies_after_its_answer(after_s: float) -> None:
+    """Before it has ordered the promotion, or before it has told the others."""
+    world = World(1)
+    died: list[Address] = []
+
+    def die(leader: Address) -> None:
+        if not died:
+            died.append(leader)
+            world.at(world.now_s + after_s, lambda: setattr(world.sentinels[leader], "alive", False))
+
+    def die_later(leader: Address) -> Callable[[], None]:
+        return lambda: die(leader)
+
+    world.faults += [Fault("run", TRIGGER, leader, action=die_later(leader)) for leader in (L0, L1, L2)]
+    result = run(world)
+    assert len(died) == 1
+    assert (result["outcome"], result["lossless"]) == ("incomplete", True), "the dead Sentinel is left to do"
+    assert str(died[0]) in result["msg"]
+    assert_truthful(world, result)
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
+def test_a_replica_that_does_not_catch_up_under_the_fence() -> None:
+    world = World(1)
+
+    def stick() -> None:
+        world.nodes[R].stuck = True
+
+    world.faults.append(Fault("run", PAUSE, OM, action=stick))
+    result = run(world, catch_up_timeout_s=0.5)
+    assert (result["outcome"], result["error"]) == ("aborted", "catch_up_timeout")
+    assert result["seen"]["behind"]
+    assert 0.5 <= world.writes_refused_s <= 0.6, "the bound, and 100 ms at most"
+    assert masters(world) == [OM]
+    assert world.nodes[OM].pause_until_s <= world.now_s
+    assert_never_split(world)
+
+
+def test_a_target_that_lags_is_refused_before_writes_stop() -> None:
+    world = World(1)
+    world.nodes[R].delay_s = 2.0
+    result = run(world, target=R)
+    assert (result["outcome"], result["error"]) == ("refused", "target_lagging")
+    assert world.writes_refused_s == 0
+    assert not world.sent(PAUSE)
+
+
+def test_a_sibling_that_lags_is_steered_and_not_waited_for() -> None:
+    world = World(1)
+    world.nodes[S].delay_s = 3.0
+    result = run(world, target=R)
+    assert (result["outcome"], result["new_master"], result["lossless"]) == ("switched", R.as_result(), True)
+    assert any(str(S) in note and "lags" in note for note in result["notes"])
+    assert world.writes_refused_s < 0.4
+    assert world.lost() == 0
+
+
+def test_what_was_written_after_a_lease_that_ended_unnoticed_is_not_lost() -> None:
+    """The program stands still between fence and demotion until the lease is over."""
+    world = World(1)
+    world.faults.append(Fault("stall", DEMOTE, OM, delay_s=2.0))
+    result = run(world)
+    assert (result["outcome"], result["lossless"]) == ("switched", True)
+    assert world.lost() == 0
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_late_writes_that_the_replica_does_not_get_are_given_back(times: int) -> None:
+    world = World(1)
+
+    def fall_behind() -> None:
+        world.nodes[R].stuck = True
+        world.advance(2.0)
+        world.at(world.now_s + 0.3, lambda: setattr(world.nodes[R], "stuck", False))
+
+    world.faults.append(Fault("run", DEMOTE, OM, times=times, action=fall_behind))
+    result = run(world)
+    assert (result["outcome"], result["error"]) == (("switched", None) if times == 1 else ("aborted", "late_writes"))
+    assert any(line["what"] == "given back" for line in result["timeline"])
+    assert_truthful(world, result)
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
+def test_a_ping_between_fence_and_demotion_is_not_taken_for_a_write() -> None:
+    world = World(1)
+    om = world.nodes[OM]
+    world.faults.append(Fault("run", DEMOTE, OM, action=lambda: om.set_offset(om.offset + 14)))
+    result = run(world)
+    assert (result["outcome"], result["lossless"]) == ("switched", True)
+    assert not any(line["what"] == "given back" for line in result["timeline"])
+
+
+@pytest.mark.parametrize("moment", [0.05, 2.0, 4.0])
+def test_a_failover_by_sentinel_in_the_middle_stops_ours_before_writes_stop(moment: float) -> None:
+    world = World(1)
+    world.at(world.now_s + moment, lambda: world.start_failover(world.sentinels[L0]))
+    result = run(world)
+    assert result["outcome"] in ("refused", "switched")
+    assert not world.sent(PAUSE)
+    assert not world.sent(TRIGGER)
+
+
+def test_tilt_right_before_the_fence() -> None:
+    world = World(1)
+    world.at(world.now_s + 0.5, lambda: setattr(world.sentinels[L0], "tilt", True))
+    result = run(world)
+    assert (result["outcome"], result["error"], result["phase"]) == ("refused", "tilt", "recheck")
+    assert world.writes_refused_s == 0
+
+
+def test_two_runs_do_not_meet() -> None:
+    world = World(1)
+    world.nodes[OM].strangers.append((3, LOCK_NAME))
+    result = run(world)
+    assert (result["outcome"], result["error"]) == ("refused", "another_run")
+    assert not world.sent(PAUSE)
+
+
+def test_a_run_that_came_later_gives_way_to_ours() -> None:
+    world = World(1)
+    world.nodes[OM].strangers.append((10**6, LOCK_NAME))
+    assert run(world)["outcome"] == "switched"
+
+
+def test_asked_to_end_it_stops_before_the_fence() -> None:
+    world = World(1)
+    clock = FakeClock(world)
+    result = Failover(
+        FakeFleet(world), Request(NAME, target=R), clock, Timeline(clock), stop_requested=lambda: True
+    ).run()
+    assert (result["outcome"], result["error"]) == ("refused", "interrupted")
+    assert world.writes_refused_s == 0
+    assert world.nodes[S].settings["replica-priority"] == "100"
+
+
+def test_a_dead_master_is_moved_plainly_and_the_loss_is_not_denied() -> None:
+    world = World(1)
+    world.nodes[OM].alive = False
+    result = run(world)
+    assert (result["strategy"], result["lossless"]) == ("plain", False)
+    assert masters(world) in ([R], [S])
+    assert "could not be asked" in result["lossless_reason"]
+
+
+@pytest.mark.parametrize("leftover", ["steering", "fence"])
+def test_what_a_killed_run_left_is_put_back(leftover: str) -> None:
+    world = World(1)
+    if leftover == "steering":
+        world.nodes[S].settings["replica-priority"] = "1000000100"
+    else:
+        world.nodes[OM].settings.update({"min-replicas-to-write": "2000000001", "min-replicas-max-lag": "1000000007"})
+    result = run(world)
+    assert result["repaired"]
+    assert result["outcome"] == ("unchanged" if leftover == "steering" else "switched")
+    assert world.nodes[OM].settings["min-replicas-to-write"] == "1"
+    assert world.nodes[OM].settings["min-replicas-max-lag"] == "7"
+    assert world.nodes[S].settings["replica-priority"] == "100"
+    assert world.nodes[S].rewritten["replica-priority"] == "100"
+
+
+def test_the_aligned_runs_notice_the_promotion_at_once() -> None:
+    gaps = []
+    for seed in range(100, 140):
+        world = World(seed)
+        result = run(world)
+        assert result["lossless"]
+        gaps.append(result["write_gap_ms"])
+    gaps.sort()
+    assert gaps[len(gaps) // 2] <= 250
+    assert gaps[-1] <= 350
