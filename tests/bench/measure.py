@@ -128,7 +128,7 @@ def record(
     Raises:
         SystematicFailureError: Run after run of one case has failed.
     """
-    rounds = max((-(-runs // block) for _, runs in cases), default=0)
+    rounds = max((-(-runs // block) for _case, runs in cases), default=0)
     for round_number in range(1, rounds + 1):
         for case, runs in cases:
             wanted = min(runs, block * round_number) - done.get(case, 0)

@@ -177,7 +177,7 @@ def _server(runs: Sequence[Run]) -> str:
 
 
 def _order(case: Case) -> tuple[Any, ...]:
-    family, _, version = case.server.partition("-")
+    family, _dash, version = case.server.partition("-")
     numbers = [int(number) if number.isdigit() else 0 for number in version.split(".")]
     return case.ad_hoc, STRATEGIES.index(case.strategy), CLIENTS.index(case.client), family, numbers, case.easy
 
@@ -270,7 +270,7 @@ def _peak(runs: Iterable[Run]) -> int:
     for run in runs:
         began_s = datetime.datetime.fromisoformat(run["at"]).timestamp()
         moments += [(began_s, 1), (began_s + run.get("run_s", 0.0), -1)]
-    return max(itertools.accumulate(change for _, change in sorted(moments)), default=0)
+    return max(itertools.accumulate(change for _moment, change in sorted(moments)), default=0)
 
 
 def _commands(record: Record) -> list[str]:
@@ -285,7 +285,7 @@ def _commands(record: Record) -> list[str]:
         return counted[0].strategy, counted[0].client, counted[1]
 
     for (strategy, client, runs), members in itertools.groupby(sorted(plain, key=group), group):
-        servers = ",".join(case.server for case, _ in sorted(members, key=lambda pair: _order(pair[0])))
+        servers = ",".join(case.server for case, _runs in sorted(members, key=lambda pair: _order(pair[0])))
         lines.append(f"--servers {servers} --strategies {strategy} --client {client} --runs {runs}")
     ad_hoc = {case.server: runs for case, runs in counts.items() if case.ad_hoc}
     lines += [f"--servers {server} --runs 0 --adhoc {runs}" for server, runs in ad_hoc.items()]

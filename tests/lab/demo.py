@@ -341,10 +341,10 @@ class Demonstration:
             lines.append((stopped_ms[1], "writers", "the first write that lasts is acknowledged by the new master"))
         for at_ms, who, text in sorted(line for line in lines if line[2]):
             stopped = stopped_ms is not None and stopped_ms[0] - _ANSWER_MS <= at_ms <= stopped_ms[1]
-            bar = say.bad("|") if stopped else " "
+            edge = say.bad("|") if stopped else " "
             room = WIDTH - 26
             text = text if len(text) <= room else text[: room - 3] + "..."
-            say(f" {bar} {at_ms:>10,.1f}  {say.dim(f'{who:<8}')}  {text}")
+            say(f" {edge} {at_ms:>10,.1f}  {say.dim(f'{who:<8}')}  {text}")
         if stopped_ms is not None:
             say()
             say(

@@ -244,7 +244,7 @@ class Recorder:
         if self._process is None:
             raise RecorderError("the recorder was not started")
         try:
-            output, _ = self._process.communicate(timeout=3 * self._configuration["reply_timeout_s"] + 10)
+            output, _errors = self._process.communicate(timeout=3 * self._configuration["reply_timeout_s"] + 10)
         except subprocess.TimeoutExpired:
             self._process.kill()
             raise self._died() from None
@@ -354,7 +354,7 @@ class Recorder:
             self._process.stdin.flush()
         except BrokenPipeError:
             raise self._died() from None
-        answered, _, _ = select.select([self._process.stdout], [], [], _START_TIMEOUT_S)
+        answered, _writable, _failed = select.select([self._process.stdout], [], [], _START_TIMEOUT_S)
         began = self._process.stdout.readline() if answered else b""
         if not began:
             raise self._died()
@@ -391,7 +391,7 @@ class _Tally:
     first_acknowledged_ns: int | None = None
 
     def add(self, records: Sequence[list[Any]], values: Sequence[bytes | None]) -> None:
-        for (sequence, _, ended_ns, outcome, *code), value in zip(records, values, strict=True):
+        for (sequence, _began_ns, ended_ns, outcome, *code), value in zip(records, values, strict=True):
             self.outcomes[outcome] += 1
             self.codes.update(code)
             if outcome == ACKNOWLEDGED:

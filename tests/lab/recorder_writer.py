@@ -70,7 +70,7 @@ class Configuration(TypedDict):
 
 def parse_address(address: str) -> tuple[str, int]:
     """Host and port of ``host:port`` or ``[IPv6]:port``."""
-    host, _, port = address.rpartition(":")
+    host, _colon, port = address.rpartition(":")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
@@ -259,7 +259,7 @@ def main() -> None:
     for thread in threads:
         thread.start()
     print(json.dumps({"began_ns": began_ns}), flush=True)
-    asked, _, _ = select.select([sys.stdin], [], [], configuration["max_s"])
+    asked, _writable, _failed = select.select([sys.stdin], [], [], configuration["max_s"])
     stop.set()
     ended_ns = time.monotonic_ns()
     for thread in threads:

@@ -72,7 +72,7 @@ def row(lines: list[str], *cells: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("count", "expected"), [(1, 1), (50, 50), (99, 99), (100, 99), (200, 198)], ids=lambda value: str(value)
+    ("count", "expected"), [(1, 1), (50, 50), (99, 99), (100, 99), (200, 198)], ids=str
 )
 def test_percentile_is_the_nearest_rank(count: int, expected: int) -> None:
     assert percentile(list(range(count, 0, -1)), 99) == expected

@@ -421,7 +421,7 @@ def _handshake(client_side: ssl.SSLContext, server_side: ssl.SSLContext) -> str 
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = client_side.wrap_bio(to_client, to_server, server_hostname="127.0.0.1")
     server = server_side.wrap_bio(to_server, to_client, server_side=True)
-    for _ in range(3):
+    for _look in range(3):
         for end in (client, server):
             try:
                 end.do_handshake()
