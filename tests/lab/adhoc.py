@@ -18,6 +18,8 @@ from typing import Any
 from lab.errors import LabError
 from lab.modules import COLLECTIONS
 
+_END_TIMEOUT_S = 20.0
+
 
 def ad_hoc_command(name: str, arguments: Mapping[str, Any]) -> list[str]:
     """The words of the command."""
@@ -35,23 +37,38 @@ def run_ad_hoc(
         LabError: It printed no result, or did not end in time.
     """
     with tempfile.TemporaryDirectory(prefix="redis-ha-ansible-") as home:
+        process = subprocess.Popen(
+            ad_hoc_command(name, arguments),
+            env=_environment(collections, home),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # An interrupt from the keyboard is for this process, which then ends the other.
+            start_new_session=True,
+        )
         try:
-            done = subprocess.run(
-                ad_hoc_command(name, arguments),
-                env=_environment(collections, home),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=timeout_s,
-                check=False,
-            )
+            output, errors = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired as error:
             raise LabError(f"ansible did not end within {timeout_s} s") from error
-    answer = re.search(r"^localhost \| \S+ => (?=\{)", done.stdout, re.MULTILINE)
+        finally:
+            _end(process)
+    answer = re.search(r"^localhost \| \S+ => (?=\{)", output, re.MULTILINE)
     if answer is None:
-        raise LabError(f"ansible printed no result: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    result: dict[str, Any] = json.JSONDecoder().raw_decode(done.stdout, answer.end())[0]
+        raise LabError(f"ansible printed no result: {output[-2000:]}{errors[-2000:]}")
+    result: dict[str, Any] = json.JSONDecoder().raw_decode(output, answer.end())[0]
     return result
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ends the command if it still runs, in order: killed, it would leave its workers, and the module, at work."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.communicate(timeout=_END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
 
 
 def _environment(collections: Path, home: str) -> dict[str, str]:

@@ -47,7 +47,7 @@ _PROGRAM = {
     "steered": "raises the replica-priority of {0}, so that Sentinel will not choose it",
     "probe": "sees that the replicas keep up while writes go on",
     "align": "waits for the moment at which Sentinel will be quickest; writes go on",
-    "moment missed": "that moment was missed; nothing has happened, and it waits for the next one",
+    "moment missed": "that moment was missed; nothing has happened, the next one will do",
     "recheck": None,
     "await_tick": None,
     "fence": "{0} acknowledges no more writes",

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,26 @@ def test_it_fits_a_terminal_and_is_plain_text(shown: subprocess.CompletedProcess
 def test_it_leaves_nothing_behind(temporary: Path) -> None:
     assert list(temporary.iterdir()) == []
     assert command_lines_with(str(temporary)) == []
+
+
+def test_interrupted_while_ansible_runs_it_leaves_nothing_behind(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lab.demo"],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        shown = next((line for line in process.stdout if "It checks, and waits" in line), None)
+        deadline = time.monotonic() + 30
+        while not command_lines_with(f"{tmp_path}/redis-ha-ansible-") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.terminate()
+    assert shown is not None
+    assert process.returncode == 130
+    assert list(tmp_path.iterdir()) == []
+    assert command_lines_with(str(tmp_path)) == []
 
 
 def test_a_server_that_does_not_exist_is_named() -> None:
