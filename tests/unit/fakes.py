@@ -198,6 +198,7 @@ class Fault:
     - ``lose_before``, ``lose_after``: the connection closes before or after the server has executed it,
     - ``hang_before``, ``hang_after``: no answer comes; it was not, or was, executed,
     - ``late``: no answer comes, and it is executed ``delay_s`` later,
+    - ``freeze``: the Sentinel stands still for ``delay_s``, and then executes it,
     - ``die_before``, ``die_after``: the server dies,
     - ``kill_before``, ``kill_after``: the program is killed,
     - ``stall``: the program stands still for ``delay_s`` before it sends,
@@ -784,6 +785,9 @@ class FakeConnection:
             return
         if kind == "late" and fault:
             world.at(world.now_s + fault.delay_s, lambda: self._run(commands))
+        if kind == "freeze" and fault and isinstance(server, FakeSentinel):
+            server.frozen = True
+            world.at(world.now_s + fault.delay_s, partial(self._thaw, server, commands))
         if kind in ("hang_before", "late") or (isinstance(server, FakeSentinel) and server.frozen):
             self._mute = True
             return
@@ -797,6 +801,10 @@ class FakeConnection:
             self.lost = True
         if kind == "hang_after":
             self._mute = True
+
+    def _thaw(self, sentinel: FakeSentinel, commands: list[Command]) -> None:
+        sentinel.frozen = False
+        self._run(commands)
 
     def _run(self, commands: list[Command], refused: Fault | None = None) -> None:
         for command in commands:
