@@ -328,3 +328,10 @@ def test_an_option_that_cannot_be_used_is_refused_by_each(name: str) -> None:
     assert result["failed"]
     assert (result["error"], result["changed"]) == ("option_invalid", False)
     assert result["remedy"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_refusal_before_the_run_returns_what_is_always_returned(name: str) -> None:
+    result = run_module(name, sentinels=["127.0.0.1:0"], master_name=NAME)
+    always = {key for key, rules in returned(name).items() if rules["returned"] == "always"}
+    assert always <= set(result)

@@ -525,3 +525,14 @@ def test_it_is_not_finished_where_the_replica_follows_another() -> None:
 def test_what_is_probed_can_do_no_harm_by_itself() -> None:
     for name, command in PROBED_COMMANDS.items():
         assert " ".join(map(str, command)).startswith(name)
+
+
+@pytest.mark.parametrize("strategy", ["plain", "coordinated"])
+def test_a_replica_on_a_host_to_leave_is_steered_away_from_also_without_a_fence(strategy: str) -> None:
+    """Sentinel chooses by itself: avoided, R stands first in its order."""
+    replicas = (replica_entry(R, priority=50), replica_entry(S))
+    seen = views(lambda view: replace(view, replicas=replicas, coordinated=True))
+    seen = replace(seen, nodes=(master_node(), replica_node(R, link={"priority": 50}), replica_node(S)))
+    it = plan(seen, strategy=strategy, avoid=(OM.host, R.host))
+    assert it.new_master == S
+    assert it.steering == (Steering(R, 50),)
