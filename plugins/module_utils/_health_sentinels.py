@@ -136,8 +136,8 @@ def check_known_sentinels(s: Situation) -> list[Check]:
                 checks.append(
                     _peer_check(
                         f"Sentinel {view.address} has not been greeted by Sentinel {other.address} for {entry.last_hello_ms} ms",
-                        f"Sentinel {other.address} is cut off from the nodes, or its user may not PUBLISH there: mend its network, or its auth-user and "
-                        "auth-pass.",
+                        f"Sentinel {other.address} can send neither to the nodes nor to the other Sentinels: mend its network, or what it logs in with "
+                        "(auth-user, auth-pass, sentinel-user, sentinel-pass).",
                     )
                 )
     checks += _dead_peers(s.snapshot)
