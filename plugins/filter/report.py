@@ -35,7 +35,7 @@ options:
     default: {}
   master_name:
     description:
-      - Name of the master. If empty, it is taken from the result.
+      - Name of the master, as Sentinel knows it. If empty, it is the one that events in the result name.
     type: str
     default: ""
   failure:

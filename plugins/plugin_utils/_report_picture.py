@@ -70,6 +70,7 @@ class Tick:
     """A moment on the axis."""
 
     x: float
+    label_x: float
     label: str
 
 
@@ -244,7 +245,7 @@ def _ticks(start_ms: float, end_ms: float, x: float, width: float, zero_ms: floa
         if ms > end_ms or place > x + width - 16:
             break
         if place >= x + 12 or number == 0:
-            ticks.append(Tick(place, relative(number * step_ms)))
+            ticks.append(Tick(place, max(place, x + 4), relative(number * step_ms)))
     return tuple(ticks)
 
 

@@ -221,7 +221,7 @@ def read_run(
         result: What the module returned; nothing, if it was never called.
         before: What `health_info` returned before.
         after: What `health_info` returned after.
-        master_name: The name of the master; found out where it is empty.
+        master_name: The name of the master; where it is empty, the one that the Sentinels tell of.
         failure: What went wrong around the run.
     """
     fields = _mapping(result)
@@ -229,7 +229,7 @@ def read_run(
     remedy = clean(fields.get("remedy"))
     return Run(
         outcome=_outcome(fields),
-        master_name=clean(master_name, 120) or _master_name(fields, timeline),
+        master_name=clean(master_name, 120) or _master_name(timeline),
         changed=fields.get("changed") is True,
         phase=clean(fields.get("phase")),
         error=clean(fields.get("error")),
@@ -270,10 +270,9 @@ def _outcome(fields: Mapping[str, Any]) -> str:
     return NOT_RUN if never_called else UNKNOWN
 
 
-def _master_name(fields: Mapping[str, Any], timeline: Sequence[Happening]) -> str:
-    given = clean(_mapping(_mapping(fields.get("invocation")).get("module_args")).get("master_name"), 120)
+def _master_name(timeline: Sequence[Happening]) -> str:
     told = (it.event.master_name for it in timeline if it.sentinel)
-    return given or next((name for name in told if name), "")
+    return next((name for name in told if name), "")
 
 
 def _without_remedy(message: str, remedy: str) -> str:

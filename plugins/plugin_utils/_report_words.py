@@ -69,6 +69,10 @@ PHASES: dict[str, tuple[str, str]] = {
 """Phase -> what it is for, and what clients feel of it (nothing, where that is empty), in a fenced failover."""
 
 
+LONGEST_CAUSE = 200
+"""What is longer than that stands below the headline."""
+
+
 @dataclass(frozen=True)
 class Todo:
     """Something that is left to do."""
@@ -175,9 +179,15 @@ def _headline(run: Run) -> tuple[str, str]:
         tone, sentence = worse, f"{sentence} The checks afterwards could not be made."
     elif run.after.asked and tone == BAD:
         tone, sentence = ATTENTION, f"{sentence} The checks afterwards found nothing wrong."
-    if run.failure and run.outcome != NOT_RUN:
+    if _failed_around(run):
         tone, sentence = worse, f"{sentence} Something around it failed."
     return tone, sentence
+
+
+def _failed_around(run: Run) -> bool:
+    """Whether something went wrong that neither the run nor the checks afterwards tell of."""
+    went_well = run.outcome in (SWITCHED, UNCHANGED, PLANNED)
+    return bool(run.failure) and went_well and not run.after.problems and not run.after.error
 
 
 def _subject(run: Run) -> str:
@@ -254,9 +264,21 @@ def _refused(run: Run) -> tuple[str, str]:
             f"{_subject(run)} was not moved. Only what an interrupted run had left was put back.",
         )
     said = f"{_subject(run)} was not moved; nothing was tried"
-    if len(run.reasons) == 1 and run.reasons[0].detail:
-        return ATTENTION, _ended(f"{said}: {run.reasons[0].detail}")
-    return ATTENTION, f"{said}, for {count(len(run.reasons), 'reason')}." if run.reasons else f"{said}."
+    if len(run.reasons) > 1:
+        return ATTENTION, f"{said}, for {len(run.reasons)} reasons."
+    return ATTENTION, _ended(": ".join(filter(None, (said, _short_cause(run)))))
+
+
+def _short_cause(run: Run) -> str:
+    """Why nothing was tried, if that can be said in a few words."""
+    if run.reasons:
+        return run.reasons[0].detail
+    if run.before.problems and run.error in ("", "precheck_failed"):
+        return f"the checks before found {count(len(run.before.problems), 'problem')}"
+    if run.before.error and run.error in ("", "precheck_failed"):
+        return "the checks before could not be made"
+    cause = run.message or run.failure
+    return cause if len(cause) <= LONGEST_CAUSE else ""
 
 
 def _aborted(run: Run) -> tuple[str, str]:
@@ -279,16 +301,9 @@ def _unknown(run: Run) -> tuple[str, str]:
 
 
 def _not_run(run: Run) -> tuple[str, str]:
-    problems = run.before.problems
-    if run.failure:
-        return ATTENTION, _ended(f"{_subject(run)} was not touched: {run.failure}")
-    if problems:
-        return (
-            ATTENTION,
-            f"{_subject(run)} was not touched: the checks before found {count(len(problems), 'problem')}.",
-        )
-    if run.before.error:
-        return ATTENTION, f"{_subject(run)} was not touched: the checks before could not be made."
+    cause = _short_cause(run)
+    if cause or run.failure:
+        return ATTENTION, _ended(": ".join(filter(None, (f"{_subject(run)} was not touched", cause))))
     return NEUTRAL, f"No failover of {_subject(run)} was run."
 
 
@@ -308,24 +323,26 @@ _HEADLINES = {
 
 
 def _why(run: Run) -> str:
-    if run.failure and run.outcome != NOT_RUN:
-        return run.failure
     if run.outcome in (SWITCHED, UNCHANGED, PLANNED):
-        return ""
-    if run.outcome == NOT_RUN:
-        return run.before.error
+        return run.failure if _failed_around(run) else ""
     if run.reasons or run.outcome == INCOMPLETE:
         return ""  # that stands in the list of what to do
-    return run.message
+    if run.outcome in (REFUSED, NOT_RUN):
+        cause = _short_cause(run)
+        if cause == run.message or (run.before.problems and cause):
+            return ""  # that stands in the headline
+        return run.before.error or run.message or run.failure
+    return run.message or run.failure
 
 
 def _todos(run: Run) -> tuple[Todo, ...]:
     todos = [Todo(reason.detail or reason.name, reason.remedy) for reason in run.reasons]
-    if run.remedy and not run.reasons:
-        todos.append(Todo(run.message if run.outcome == INCOMPLETE else "", run.remedy))
-    if run.outcome == NOT_RUN:
+    if run.outcome == NOT_RUN or run.error == "precheck_failed":
         todos += [Todo(check.detail or check.name, check.remedy) for check in run.before.problems]
     todos += [Todo(check.detail or check.name, check.remedy) for check in run.after.of_status(CRITICAL, WARNING)]
+    if run.remedy and not run.reasons:
+        told_above = run.outcome != INCOMPLETE or (run.error == "postcheck_failed" and run.after.problems)
+        todos.append(Todo("" if told_above else run.message, run.remedy))
     if run.after.error:
         todos.append(Todo(f"the checks afterwards failed: {run.after.error}", "Run health_info with phase=after."))
     return tuple(dict.fromkeys(todos))

@@ -129,33 +129,33 @@ SWITCHED_TIMELINE = """
 9657.2 | program | trigger | Sentinel 192.0.2.12:26379 leads the failover
 9657.5 | program | promote |
 9657.5 | sentinel 192.0.2.12:26379 | +new-epoch | 1
-9657.6 | sentinel 192.0.2.12:26379 | +try-failover | master mymaster 192.0.2.21 6379
-9666.3 | sentinel 192.0.2.12:26379 | +elected-leader | master mymaster 192.0.2.21 6379
-9666.4 | sentinel 192.0.2.12:26379 | +failover-state-select-slave | master mymaster 192.0.2.21 6379
-9750.3 | sentinel 192.0.2.12:26379 | +selected-slave | slave 192.0.2.22:6379 192.0.2.22 6379 @ mymaster 192.0.2.21 6379
-9750.4 | sentinel 192.0.2.12:26379 | +failover-state-send-slaveof-noone | slave 192.0.2.22:6379 192.0.2.22 6379 @ mymaster 192.0.2.21 6379
-9822.0 | sentinel 192.0.2.12:26379 | +failover-state-wait-promotion | slave 192.0.2.22:6379 192.0.2.22 6379 @ mymaster 192.0.2.21 6379
-9825.2 | sentinel 192.0.2.12:26379 | -role-change | slave 192.0.2.22:6379 192.0.2.22 6379 @ mymaster 192.0.2.21 6379 new reported role is master
-9825.3 | sentinel 192.0.2.12:26379 | +promoted-slave | slave 192.0.2.22:6379 192.0.2.22 6379 @ mymaster 192.0.2.21 6379
-9825.3 | sentinel 192.0.2.12:26379 | +failover-state-reconf-slaves | master mymaster 192.0.2.21 6379
+9657.6 | sentinel 192.0.2.12:26379 | +try-failover | master orders 192.0.2.21 6379
+9666.3 | sentinel 192.0.2.12:26379 | +elected-leader | master orders 192.0.2.21 6379
+9666.4 | sentinel 192.0.2.12:26379 | +failover-state-select-slave | master orders 192.0.2.21 6379
+9750.3 | sentinel 192.0.2.12:26379 | +selected-slave | slave 192.0.2.22:6379 192.0.2.22 6379 @ orders 192.0.2.21 6379
+9750.4 | sentinel 192.0.2.12:26379 | +failover-state-send-slaveof-noone | slave 192.0.2.22:6379 192.0.2.22 6379 @ orders 192.0.2.21 6379
+9822.0 | sentinel 192.0.2.12:26379 | +failover-state-wait-promotion | slave 192.0.2.22:6379 192.0.2.22 6379 @ orders 192.0.2.21 6379
+9825.2 | sentinel 192.0.2.12:26379 | -role-change | slave 192.0.2.22:6379 192.0.2.22 6379 @ orders 192.0.2.21 6379 new reported role is master
+9825.3 | sentinel 192.0.2.12:26379 | +promoted-slave | slave 192.0.2.22:6379 192.0.2.22 6379 @ orders 192.0.2.21 6379
+9825.3 | sentinel 192.0.2.12:26379 | +failover-state-reconf-slaves | master orders 192.0.2.21 6379
 9825.8 | program | promoted | 192.0.2.22:6379 is a master
 9825.8 | program | agree |
-9875.0 | sentinel 192.0.2.12:26379 | +slave-reconf-sent | slave 192.0.2.23:6379 192.0.2.23 6379 @ mymaster 192.0.2.21 6379
+9875.0 | sentinel 192.0.2.12:26379 | +slave-reconf-sent | slave 192.0.2.23:6379 192.0.2.23 6379 @ orders 192.0.2.21 6379
 9878.8 | sentinel 192.0.2.11:26379 | +new-epoch | 1
-9878.9 | sentinel 192.0.2.11:26379 | +config-update-from | sentinel e3654ffcdf8c566858a409a05a00e8e99c0d39c8 192.0.2.12 26379 @ mymaster 192.0.2.21 6379
-9878.9 | sentinel 192.0.2.11:26379 | +switch-master | mymaster 192.0.2.21 6379 192.0.2.22 6379
+9878.9 | sentinel 192.0.2.11:26379 | +config-update-from | sentinel e3654ffcdf8c566858a409a05a00e8e99c0d39c8 192.0.2.12 26379 @ orders 192.0.2.21 6379
+9878.9 | sentinel 192.0.2.11:26379 | +switch-master | orders 192.0.2.21 6379 192.0.2.22 6379
 9879.1 | sentinel 192.0.2.13:26379 | +new-epoch | 1
-9879.2 | sentinel 192.0.2.13:26379 | +config-update-from | sentinel e3654ffcdf8c566858a409a05a00e8e99c0d39c8 192.0.2.12 26379 @ mymaster 192.0.2.21 6379
-9879.2 | sentinel 192.0.2.13:26379 | +switch-master | mymaster 192.0.2.21 6379 192.0.2.22 6379
+9879.2 | sentinel 192.0.2.13:26379 | +config-update-from | sentinel e3654ffcdf8c566858a409a05a00e8e99c0d39c8 192.0.2.12 26379 @ orders 192.0.2.21 6379
+9879.2 | sentinel 192.0.2.13:26379 | +switch-master | orders 192.0.2.21 6379 192.0.2.22 6379
 9879.4 | program | agreed | every Sentinel names 192.0.2.22:6379
 9879.5 | program | release |
 9882.6 | program | released | the connections of 192.0.2.21:6379 were closed
 9882.7 | program | settle |
 9883.9 | program | unsteered | 192.0.2.23:6379: replica-priority 100
-10875.1 | sentinel 192.0.2.12:26379 | +slave-reconf-inprog | slave 192.0.2.23:6379 192.0.2.23 6379 @ mymaster 192.0.2.21 6379
-10875.2 | sentinel 192.0.2.12:26379 | +slave-reconf-done | slave 192.0.2.23:6379 192.0.2.23 6379 @ mymaster 192.0.2.21 6379
-10932.6 | sentinel 192.0.2.12:26379 | +failover-end | master mymaster 192.0.2.21 6379
-10932.8 | sentinel 192.0.2.12:26379 | +switch-master | mymaster 192.0.2.21 6379 192.0.2.22 6379
+10875.1 | sentinel 192.0.2.12:26379 | +slave-reconf-inprog | slave 192.0.2.23:6379 192.0.2.23 6379 @ orders 192.0.2.21 6379
+10875.2 | sentinel 192.0.2.12:26379 | +slave-reconf-done | slave 192.0.2.23:6379 192.0.2.23 6379 @ orders 192.0.2.21 6379
+10932.6 | sentinel 192.0.2.12:26379 | +failover-end | master orders 192.0.2.21 6379
+10932.8 | sentinel 192.0.2.12:26379 | +switch-master | orders 192.0.2.21 6379 192.0.2.22 6379
 10982.6 | program | settled |
 """
 
@@ -194,36 +194,36 @@ PLAIN_TIMELINE = """
 53.9 | program | trigger |
 53.9 | program | trigger | Sentinel 192.0.2.12:26379 leads the failover
 54.1 | sentinel 192.0.2.12:26379 | +new-epoch | 1
-54.1 | sentinel 192.0.2.12:26379 | +try-failover | master mymaster 192.0.2.21 6379
+54.1 | sentinel 192.0.2.12:26379 | +try-failover | master orders 192.0.2.21 6379
 54.1 | program | promote |
-104.1 | sentinel 192.0.2.12:26379 | +elected-leader | master mymaster 192.0.2.21 6379
-104.1 | sentinel 192.0.2.12:26379 | +failover-state-select-slave | master mymaster 192.0.2.21 6379
-168.4 | sentinel 192.0.2.12:26379 | +selected-slave | slave 192.0.2.22:6379 192.0.2.22 6379 @ mymaster 192.0.2.21 6379
-168.5 | sentinel 192.0.2.12:26379 | +failover-state-send-slaveof-noone | slave 192.0.2.22:6379 192.0.2.22 6379 @ mymaster 192.0.2.21 6379
-223.5 | sentinel 192.0.2.12:26379 | +failover-state-wait-promotion | slave 192.0.2.22:6379 192.0.2.22 6379 @ mymaster 192.0.2.21 6379
+104.1 | sentinel 192.0.2.12:26379 | +elected-leader | master orders 192.0.2.21 6379
+104.1 | sentinel 192.0.2.12:26379 | +failover-state-select-slave | master orders 192.0.2.21 6379
+168.4 | sentinel 192.0.2.12:26379 | +selected-slave | slave 192.0.2.22:6379 192.0.2.22 6379 @ orders 192.0.2.21 6379
+168.5 | sentinel 192.0.2.12:26379 | +failover-state-send-slaveof-noone | slave 192.0.2.22:6379 192.0.2.22 6379 @ orders 192.0.2.21 6379
+223.5 | sentinel 192.0.2.12:26379 | +failover-state-wait-promotion | slave 192.0.2.22:6379 192.0.2.22 6379 @ orders 192.0.2.21 6379
 227.1 | program | promoted | 192.0.2.22:6379 is a master
 227.2 | program | agree |
-230.9 | sentinel 192.0.2.12:26379 | -role-change | slave 192.0.2.22:6379 192.0.2.22 6379 @ mymaster 192.0.2.21 6379 new reported role is master
-230.9 | sentinel 192.0.2.12:26379 | +promoted-slave | slave 192.0.2.22:6379 192.0.2.22 6379 @ mymaster 192.0.2.21 6379
-230.9 | sentinel 192.0.2.12:26379 | +failover-state-reconf-slaves | master mymaster 192.0.2.21 6379
-276.4 | sentinel 192.0.2.12:26379 | +slave-reconf-sent | slave 192.0.2.23:6379 192.0.2.23 6379 @ mymaster 192.0.2.21 6379
+230.9 | sentinel 192.0.2.12:26379 | -role-change | slave 192.0.2.22:6379 192.0.2.22 6379 @ orders 192.0.2.21 6379 new reported role is master
+230.9 | sentinel 192.0.2.12:26379 | +promoted-slave | slave 192.0.2.22:6379 192.0.2.22 6379 @ orders 192.0.2.21 6379
+230.9 | sentinel 192.0.2.12:26379 | +failover-state-reconf-slaves | master orders 192.0.2.21 6379
+276.4 | sentinel 192.0.2.12:26379 | +slave-reconf-sent | slave 192.0.2.23:6379 192.0.2.23 6379 @ orders 192.0.2.21 6379
 282.6 | sentinel 192.0.2.11:26379 | +new-epoch | 1
-282.6 | sentinel 192.0.2.11:26379 | +config-update-from | sentinel b0a0be7c6d88eb1a316433bca6e0ca08757ec0b7 192.0.2.12 26379 @ mymaster 192.0.2.21 6379
-282.6 | sentinel 192.0.2.11:26379 | +switch-master | mymaster 192.0.2.21 6379 192.0.2.22 6379
+282.6 | sentinel 192.0.2.11:26379 | +config-update-from | sentinel b0a0be7c6d88eb1a316433bca6e0ca08757ec0b7 192.0.2.12 26379 @ orders 192.0.2.21 6379
+282.6 | sentinel 192.0.2.11:26379 | +switch-master | orders 192.0.2.21 6379 192.0.2.22 6379
 294.2 | sentinel 192.0.2.13:26379 | +new-epoch | 1
-294.2 | sentinel 192.0.2.13:26379 | +config-update-from | sentinel b0a0be7c6d88eb1a316433bca6e0ca08757ec0b7 192.0.2.12 26379 @ mymaster 192.0.2.21 6379
-294.2 | sentinel 192.0.2.13:26379 | +switch-master | mymaster 192.0.2.21 6379 192.0.2.22 6379
-294.3 | sentinel 192.0.2.13:26379 | -role-change | slave 192.0.2.21:6379 192.0.2.21 6379 @ mymaster 192.0.2.22 6379 new reported role is master
+294.2 | sentinel 192.0.2.13:26379 | +config-update-from | sentinel b0a0be7c6d88eb1a316433bca6e0ca08757ec0b7 192.0.2.12 26379 @ orders 192.0.2.21 6379
+294.2 | sentinel 192.0.2.13:26379 | +switch-master | orders 192.0.2.21 6379 192.0.2.22 6379
+294.3 | sentinel 192.0.2.13:26379 | -role-change | slave 192.0.2.21:6379 192.0.2.21 6379 @ orders 192.0.2.22 6379 new reported role is master
 298.8 | program | agreed | every Sentinel names 192.0.2.22:6379
 298.9 | program | settle |
-300.0 | sentinel 192.0.2.11:26379 | -role-change | slave 192.0.2.21:6379 192.0.2.21 6379 @ mymaster 192.0.2.22 6379 new reported role is master
-1256.1 | sentinel 192.0.2.12:26379 | +slave-reconf-inprog | slave 192.0.2.23:6379 192.0.2.23 6379 @ mymaster 192.0.2.21 6379
-1256.2 | sentinel 192.0.2.12:26379 | +slave-reconf-done | slave 192.0.2.23:6379 192.0.2.23 6379 @ mymaster 192.0.2.21 6379
-1313.1 | sentinel 192.0.2.12:26379 | +failover-end | master mymaster 192.0.2.21 6379
-1313.2 | sentinel 192.0.2.12:26379 | +switch-master | mymaster 192.0.2.21 6379 192.0.2.22 6379
-1383.3 | sentinel 192.0.2.12:26379 | -role-change | slave 192.0.2.21:6379 192.0.2.21 6379 @ mymaster 192.0.2.22 6379 new reported role is master
-10315.3 | sentinel 192.0.2.11:26379 | +convert-to-slave | slave 192.0.2.21:6379 192.0.2.21 6379 @ mymaster 192.0.2.22 6379
-10343.6 | sentinel 192.0.2.13:26379 | +role-change | slave 192.0.2.21:6379 192.0.2.21 6379 @ mymaster 192.0.2.22 6379 new reported role is slave
+300.0 | sentinel 192.0.2.11:26379 | -role-change | slave 192.0.2.21:6379 192.0.2.21 6379 @ orders 192.0.2.22 6379 new reported role is master
+1256.1 | sentinel 192.0.2.12:26379 | +slave-reconf-inprog | slave 192.0.2.23:6379 192.0.2.23 6379 @ orders 192.0.2.21 6379
+1256.2 | sentinel 192.0.2.12:26379 | +slave-reconf-done | slave 192.0.2.23:6379 192.0.2.23 6379 @ orders 192.0.2.21 6379
+1313.1 | sentinel 192.0.2.12:26379 | +failover-end | master orders 192.0.2.21 6379
+1313.2 | sentinel 192.0.2.12:26379 | +switch-master | orders 192.0.2.21 6379 192.0.2.22 6379
+1383.3 | sentinel 192.0.2.12:26379 | -role-change | slave 192.0.2.21:6379 192.0.2.21 6379 @ orders 192.0.2.22 6379 new reported role is master
+10315.3 | sentinel 192.0.2.11:26379 | +convert-to-slave | slave 192.0.2.21:6379 192.0.2.21 6379 @ orders 192.0.2.22 6379
+10343.6 | sentinel 192.0.2.13:26379 | +role-change | slave 192.0.2.21:6379 192.0.2.21 6379 @ orders 192.0.2.22 6379 new reported role is slave
 10448.8 | program | settled |
 """
 
@@ -242,24 +242,24 @@ JOINED_TIMELINE = """
 0.1 | program | discover |
 36.4 | program | plan |
 36.5 | program | join |
-421.6 | sentinel 192.0.2.12:26379 | -role-change | slave 192.0.2.22:6379 192.0.2.22 6379 @ mymaster 192.0.2.21 6379 new reported role is master
-421.7 | sentinel 192.0.2.12:26379 | +promoted-slave | slave 192.0.2.22:6379 192.0.2.22 6379 @ mymaster 192.0.2.21 6379
-421.7 | sentinel 192.0.2.12:26379 | +failover-state-reconf-slaves | master mymaster 192.0.2.21 6379
-464.8 | sentinel 192.0.2.12:26379 | +slave-reconf-sent | slave 192.0.2.23:6379 192.0.2.23 6379 @ mymaster 192.0.2.21 6379
-469.5 | sentinel 192.0.2.11:26379 | +config-update-from | sentinel b0a0be7c6d88eb1a316433bca6e0ca08757ec0b7 192.0.2.12 26379 @ mymaster 192.0.2.21 6379
-469.6 | sentinel 192.0.2.11:26379 | +switch-master | mymaster 192.0.2.21 6379 192.0.2.22 6379
-474.4 | sentinel 192.0.2.13:26379 | +config-update-from | sentinel b0a0be7c6d88eb1a316433bca6e0ca08757ec0b7 192.0.2.12 26379 @ mymaster 192.0.2.21 6379
-474.4 | sentinel 192.0.2.13:26379 | +switch-master | mymaster 192.0.2.21 6379 192.0.2.22 6379
-475.2 | sentinel 192.0.2.13:26379 | -role-change | slave 192.0.2.21:6379 192.0.2.21 6379 @ mymaster 192.0.2.22 6379 new reported role is master
-479.6 | sentinel 192.0.2.11:26379 | -role-change | slave 192.0.2.21:6379 192.0.2.21 6379 @ mymaster 192.0.2.22 6379 new reported role is master
-1457.9 | sentinel 192.0.2.12:26379 | +slave-reconf-inprog | slave 192.0.2.23:6379 192.0.2.23 6379 @ mymaster 192.0.2.21 6379
-1458.0 | sentinel 192.0.2.12:26379 | +slave-reconf-done | slave 192.0.2.23:6379 192.0.2.23 6379 @ mymaster 192.0.2.21 6379
-1560.2 | sentinel 192.0.2.12:26379 | +failover-end | master mymaster 192.0.2.21 6379
-1560.3 | sentinel 192.0.2.12:26379 | +switch-master | mymaster 192.0.2.21 6379 192.0.2.22 6379
+421.6 | sentinel 192.0.2.12:26379 | -role-change | slave 192.0.2.22:6379 192.0.2.22 6379 @ orders 192.0.2.21 6379 new reported role is master
+421.7 | sentinel 192.0.2.12:26379 | +promoted-slave | slave 192.0.2.22:6379 192.0.2.22 6379 @ orders 192.0.2.21 6379
+421.7 | sentinel 192.0.2.12:26379 | +failover-state-reconf-slaves | master orders 192.0.2.21 6379
+464.8 | sentinel 192.0.2.12:26379 | +slave-reconf-sent | slave 192.0.2.23:6379 192.0.2.23 6379 @ orders 192.0.2.21 6379
+469.5 | sentinel 192.0.2.11:26379 | +config-update-from | sentinel b0a0be7c6d88eb1a316433bca6e0ca08757ec0b7 192.0.2.12 26379 @ orders 192.0.2.21 6379
+469.6 | sentinel 192.0.2.11:26379 | +switch-master | orders 192.0.2.21 6379 192.0.2.22 6379
+474.4 | sentinel 192.0.2.13:26379 | +config-update-from | sentinel b0a0be7c6d88eb1a316433bca6e0ca08757ec0b7 192.0.2.12 26379 @ orders 192.0.2.21 6379
+474.4 | sentinel 192.0.2.13:26379 | +switch-master | orders 192.0.2.21 6379 192.0.2.22 6379
+475.2 | sentinel 192.0.2.13:26379 | -role-change | slave 192.0.2.21:6379 192.0.2.21 6379 @ orders 192.0.2.22 6379 new reported role is master
+479.6 | sentinel 192.0.2.11:26379 | -role-change | slave 192.0.2.21:6379 192.0.2.21 6379 @ orders 192.0.2.22 6379 new reported role is master
+1457.9 | sentinel 192.0.2.12:26379 | +slave-reconf-inprog | slave 192.0.2.23:6379 192.0.2.23 6379 @ orders 192.0.2.21 6379
+1458.0 | sentinel 192.0.2.12:26379 | +slave-reconf-done | slave 192.0.2.23:6379 192.0.2.23 6379 @ orders 192.0.2.21 6379
+1560.2 | sentinel 192.0.2.12:26379 | +failover-end | master orders 192.0.2.21 6379
+1560.3 | sentinel 192.0.2.12:26379 | +switch-master | orders 192.0.2.21 6379 192.0.2.22 6379
 1590.3 | program | settle |
-1620.0 | sentinel 192.0.2.12:26379 | -role-change | slave 192.0.2.21:6379 192.0.2.21 6379 @ mymaster 192.0.2.22 6379 new reported role is master
-10483.4 | sentinel 192.0.2.13:26379 | +convert-to-slave | slave 192.0.2.21:6379 192.0.2.21 6379 @ mymaster 192.0.2.22 6379
-10534.6 | sentinel 192.0.2.11:26379 | +role-change | slave 192.0.2.21:6379 192.0.2.21 6379 @ mymaster 192.0.2.22 6379 new reported role is slave
+1620.0 | sentinel 192.0.2.12:26379 | -role-change | slave 192.0.2.21:6379 192.0.2.21 6379 @ orders 192.0.2.22 6379 new reported role is master
+10483.4 | sentinel 192.0.2.13:26379 | +convert-to-slave | slave 192.0.2.21:6379 192.0.2.21 6379 @ orders 192.0.2.22 6379
+10534.6 | sentinel 192.0.2.11:26379 | +role-change | slave 192.0.2.21:6379 192.0.2.21 6379 @ orders 192.0.2.22 6379 new reported role is slave
 10563.2 | program | settled |
 """
 
@@ -288,33 +288,33 @@ INCOMPLETE_TIMELINE = """
 61.2 | program | trigger | Sentinel 192.0.2.12:26379 leads the failover
 61.3 | program | promote |
 63.6 | sentinel 192.0.2.12:26379 | +new-epoch | 1
-63.6 | sentinel 192.0.2.12:26379 | +try-failover | master mymaster 192.0.2.21 6379
-120.8 | sentinel 192.0.2.12:26379 | +elected-leader | master mymaster 192.0.2.21 6379
-120.8 | sentinel 192.0.2.12:26379 | +failover-state-select-slave | master mymaster 192.0.2.21 6379
-172.8 | sentinel 192.0.2.12:26379 | +selected-slave | slave 192.0.2.22:6379 192.0.2.22 6379 @ mymaster 192.0.2.21 6379
-172.9 | sentinel 192.0.2.12:26379 | +failover-state-send-slaveof-noone | slave 192.0.2.22:6379 192.0.2.22 6379 @ mymaster 192.0.2.21 6379
-236.6 | sentinel 192.0.2.12:26379 | +failover-state-wait-promotion | slave 192.0.2.22:6379 192.0.2.22 6379 @ mymaster 192.0.2.21 6379
+63.6 | sentinel 192.0.2.12:26379 | +try-failover | master orders 192.0.2.21 6379
+120.8 | sentinel 192.0.2.12:26379 | +elected-leader | master orders 192.0.2.21 6379
+120.8 | sentinel 192.0.2.12:26379 | +failover-state-select-slave | master orders 192.0.2.21 6379
+172.8 | sentinel 192.0.2.12:26379 | +selected-slave | slave 192.0.2.22:6379 192.0.2.22 6379 @ orders 192.0.2.21 6379
+172.9 | sentinel 192.0.2.12:26379 | +failover-state-send-slaveof-noone | slave 192.0.2.22:6379 192.0.2.22 6379 @ orders 192.0.2.21 6379
+236.6 | sentinel 192.0.2.12:26379 | +failover-state-wait-promotion | slave 192.0.2.22:6379 192.0.2.22 6379 @ orders 192.0.2.21 6379
 241.8 | program | promoted | 192.0.2.22:6379 is a master
 241.9 | program | agree |
 832.8 | sentinel 192.0.2.11:26379 | +new-epoch | 1
 833.0 | sentinel 192.0.2.13:26379 | +new-epoch | 1
-1148.6 | sentinel 192.0.2.12:26379 | -role-change | slave 192.0.2.22:6379 192.0.2.22 6379 @ mymaster 192.0.2.21 6379 new reported role is master
-1148.7 | sentinel 192.0.2.12:26379 | +promoted-slave | slave 192.0.2.22:6379 192.0.2.22 6379 @ mymaster 192.0.2.21 6379
-1148.8 | sentinel 192.0.2.12:26379 | +failover-state-reconf-slaves | master mymaster 192.0.2.21 6379
-1248.3 | sentinel 192.0.2.12:26379 | +slave-reconf-sent | slave 192.0.2.23:6379 192.0.2.23 6379 @ mymaster 192.0.2.21 6379
-1251.2 | sentinel 192.0.2.11:26379 | +config-update-from | sentinel 4b32fd788afc300600c95cd64d6f551a7586cf26 192.0.2.12 26379 @ mymaster 192.0.2.21 6379
-1251.2 | sentinel 192.0.2.11:26379 | +switch-master | mymaster 192.0.2.21 6379 192.0.2.22 6379
-1255.5 | sentinel 192.0.2.13:26379 | +config-update-from | sentinel 4b32fd788afc300600c95cd64d6f551a7586cf26 192.0.2.12 26379 @ mymaster 192.0.2.21 6379
-1255.5 | sentinel 192.0.2.13:26379 | +switch-master | mymaster 192.0.2.21 6379 192.0.2.22 6379
+1148.6 | sentinel 192.0.2.12:26379 | -role-change | slave 192.0.2.22:6379 192.0.2.22 6379 @ orders 192.0.2.21 6379 new reported role is master
+1148.7 | sentinel 192.0.2.12:26379 | +promoted-slave | slave 192.0.2.22:6379 192.0.2.22 6379 @ orders 192.0.2.21 6379
+1148.8 | sentinel 192.0.2.12:26379 | +failover-state-reconf-slaves | master orders 192.0.2.21 6379
+1248.3 | sentinel 192.0.2.12:26379 | +slave-reconf-sent | slave 192.0.2.23:6379 192.0.2.23 6379 @ orders 192.0.2.21 6379
+1251.2 | sentinel 192.0.2.11:26379 | +config-update-from | sentinel 4b32fd788afc300600c95cd64d6f551a7586cf26 192.0.2.12 26379 @ orders 192.0.2.21 6379
+1251.2 | sentinel 192.0.2.11:26379 | +switch-master | orders 192.0.2.21 6379 192.0.2.22 6379
+1255.5 | sentinel 192.0.2.13:26379 | +config-update-from | sentinel 4b32fd788afc300600c95cd64d6f551a7586cf26 192.0.2.12 26379 @ orders 192.0.2.21 6379
+1255.5 | sentinel 192.0.2.13:26379 | +switch-master | orders 192.0.2.21 6379 192.0.2.22 6379
 1260.9 | program | agreed | every Sentinel names 192.0.2.22:6379
 1261.0 | program | release |
 1268.7 | program | released | the connections of 192.0.2.21:6379 were closed
 1268.7 | program | settle |
-5190.1 | sentinel 192.0.2.12:26379 | +sdown | slave 192.0.2.23:6379 192.0.2.23 6379 @ mymaster 192.0.2.21 6379
-5251.6 | sentinel 192.0.2.12:26379 | +failover-end | master mymaster 192.0.2.21 6379
-5251.7 | sentinel 192.0.2.12:26379 | +switch-master | mymaster 192.0.2.21 6379 192.0.2.22 6379
-6269.7 | sentinel 192.0.2.13:26379 | +sdown | slave 192.0.2.23:6379 192.0.2.23 6379 @ mymaster 192.0.2.22 6379
-6288.9 | sentinel 192.0.2.11:26379 | +sdown | slave 192.0.2.23:6379 192.0.2.23 6379 @ mymaster 192.0.2.22 6379
+5190.1 | sentinel 192.0.2.12:26379 | +sdown | slave 192.0.2.23:6379 192.0.2.23 6379 @ orders 192.0.2.21 6379
+5251.6 | sentinel 192.0.2.12:26379 | +failover-end | master orders 192.0.2.21 6379
+5251.7 | sentinel 192.0.2.12:26379 | +switch-master | orders 192.0.2.21 6379 192.0.2.22 6379
+6269.7 | sentinel 192.0.2.13:26379 | +sdown | slave 192.0.2.23:6379 192.0.2.23 6379 @ orders 192.0.2.22 6379
+6288.9 | sentinel 192.0.2.11:26379 | +sdown | slave 192.0.2.23:6379 192.0.2.23 6379 @ orders 192.0.2.22 6379
 7537.8 | program | not settled | 192.0.2.23:6379: it cannot be asked: 192.0.2.23:6379: it does not answer in time
 """
 
@@ -337,9 +337,9 @@ ABORTED_TIMELINE = """
 39.4 | program | lock |
 39.9 | program | probe |
 40.9 | program | align |
-6202.2 | sentinel 192.0.2.12:26379 | +sdown | slave 192.0.2.23:6379 192.0.2.23 6379 @ mymaster 192.0.2.21 6379
-6312.8 | sentinel 192.0.2.11:26379 | +sdown | slave 192.0.2.23:6379 192.0.2.23 6379 @ mymaster 192.0.2.21 6379
-6354.7 | sentinel 192.0.2.13:26379 | +sdown | slave 192.0.2.23:6379 192.0.2.23 6379 @ mymaster 192.0.2.21 6379
+6202.2 | sentinel 192.0.2.12:26379 | +sdown | slave 192.0.2.23:6379 192.0.2.23 6379 @ orders 192.0.2.21 6379
+6312.8 | sentinel 192.0.2.11:26379 | +sdown | slave 192.0.2.23:6379 192.0.2.23 6379 @ orders 192.0.2.21 6379
+6354.7 | sentinel 192.0.2.13:26379 | +sdown | slave 192.0.2.23:6379 192.0.2.23 6379 @ orders 192.0.2.21 6379
 9843.9 | program | recheck |
 9845.5 | program | await_tick |
 10057.2 | program | fence |

@@ -19,7 +19,7 @@ from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run impo
     clean,
     read_run,
 )
-from unit.report_runs import EVERY_KIND, INCOMPLETE, NEW, OLD, PLAIN, SWITCHED, checks
+from unit.report_runs import EVERY_KIND, INCOMPLETE, NEW, OLD, SWITCHED, checks
 
 SECRET = "hunter2-in-the-clear"
 NONSENSE: tuple[Any, ...] = (None, [], {}, "x", 1e400, True)
@@ -60,8 +60,7 @@ def test_fields_of_a_switch() -> None:
 
 
 def test_the_name_of_the_master_is_found() -> None:
-    told_by_events = {key: value for key, value in PLAIN.items() if key != "invocation"}
-    assert read_run(told_by_events).master_name == "mymaster"
+    assert read_run(SWITCHED).master_name == "orders"
     assert read_run(SWITCHED, master_name="payments").master_name == "payments"
     assert read_run({"outcome": "refused"}).master_name == ""
 

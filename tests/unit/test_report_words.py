@@ -34,6 +34,7 @@ from unit.report_runs import (
 
 
 def words(result: Result, before: Any = None, after: Any = None, **more: Any) -> Words:
+    more.setdefault("master_name", "orders")
     run = read_run(result, before, after, **more)
     return in_words(run, trace(run))
 
@@ -72,8 +73,8 @@ HEADLINES = {
         "neutral",
         f"orders was not moved, its master is {OLD}. What an interrupted run had left was put back.",
     ),
-    "module_broke": ("bad", "It is not known whether the master was moved. It may still happen."),
-    "not_run": ("neutral", "No failover of the master was run."),
+    "module_broke": ("bad", "It is not known whether orders was moved. It may still happen."),
+    "not_run": ("neutral", "No failover of orders was run."),
 }
 
 
@@ -156,6 +157,37 @@ def test_where_nothing_was_run_the_checks_before_say_why() -> None:
     assert [todo.remedy for todo in said.todos] == ["Mend quorum."]
     vetoed = words(NOT_RUN, checks(), master_name="orders", failure="the freeze has begun")
     assert vetoed.headline == "orders was not touched: the freeze has begun."
+
+
+def test_what_the_role_failover_makes_of_checks_that_fail_before() -> None:
+    told = "orders is not fit to be moved: 1 of 6 checks failed. quorum: Mend quorum."
+    stopped = {**REFUSED, "error": "precheck_failed", "msg": told, "seen": {}, "remedy": "Mend what has failed."}
+    said = words(stopped, checks("quorum"), failure=told)
+    assert said.headline == "orders was not moved; nothing was tried: the checks before found 1 problem."
+    assert said.why == ""
+    assert [todo.remedy for todo in said.todos] == ["Mend quorum.", "Mend what has failed."]
+
+
+def test_what_the_role_failover_makes_of_a_veto() -> None:
+    vetoed = {**REFUSED, "error": "vetoed", "msg": "the freeze has begun", "seen": {}, "remedy": "Run it again."}
+    said = words(vetoed, checks("quorum"), failure="the freeze has begun")
+    assert said.headline == "orders was not moved; nothing was tried: the freeze has begun."
+    long = words({**vetoed, "msg": "the freeze has begun " * 20}, checks())
+    assert long.headline == "orders was not moved; nothing was tried."
+    assert long.why.startswith("the freeze has begun the freeze")
+
+
+def test_what_the_role_failover_makes_of_checks_that_fail_afterwards() -> None:
+    told = "2 checks failed: one, and the other"
+    unsettled = {**INCOMPLETE, "error": "postcheck_failed", "msg": told, "remedy": "Run the checks again."}
+    said = words(unsettled, checks(), checks("quorum"), failure=told)
+    assert said.headline.endswith("and something is left to do. The checks afterwards found 1 problem.")
+    assert [(todo.what, todo.remedy) for todo in said.todos] == [
+        ("quorum was looked at", "Mend quorum."),
+        ("", "Run the checks again."),
+    ]
+    unchanged = words(UNCHANGED, checks(), checks("quorum"), failure=told)
+    assert unchanged.headline.endswith("The checks afterwards found 1 problem.")
 
 
 def test_what_fails_around_a_good_run_is_said() -> None:

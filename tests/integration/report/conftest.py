@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A real browser, and the real Mermaid; both are installed where they are missing."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+CACHE = Path(__file__).resolve().parents[3] / ".cache"
+MERMAID = "mermaid@12.3.0"
+MERMAID_SHA512 = "4113TdXeLAsMruJ79OpFL5O8+LTFXhQqZ260rF3tgUmiNAtRm4Uume04I+65PRN6yZ69J4f8rVYWW8zRk65UYw=="
+
+# No sandbox: tests run as root. The rest keeps the browser from talking to anybody.
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def install_chromium() -> str:
+    """Debian's Chromium; needs root where it is missing."""
+    found = shutil.which("chromium")
+    if found is None:
+        if os.geteuid() != 0:
+            pytest.fail("the report is tested in a real browser; first run: sudo apt-get install chromium")
+        apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120"]
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for words in (["update"], ["install", "-y", "--no-install-recommends", "chromium", "fonts-liberation"]):
+            subprocess.run([*apt, *words], env=environment, check=True, stdout=subprocess.DEVNULL)
+        found = shutil.which("chromium")
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=install_chromium(), args=CHROMIUM_FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def mermaid_script() -> Path:
+    """Mermaid in one file, out of its npm package."""
+    folder = CACHE / "mermaid"
+    script = folder / f"{MERMAID}.js"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not script.exists():
+            with tempfile.TemporaryDirectory(dir=folder) as scratch:
+                command = ["npm", "pack", MERMAID, "--silent", "--pack-destination", scratch]
+                done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
+                assert done.returncode == 0, f"npm could not fetch {MERMAID}: {done.stderr}"
+                package = next(Path(scratch).glob("*.tgz"))
+                digest = base64.b64encode(hashlib.sha512(package.read_bytes()).digest()).decode()
+                assert digest == MERMAID_SHA512, f"{package.name} is not the package that this test was written for"
+                with tarfile.open(package) as archive:
+                    content = archive.extractfile("package/dist/mermaid.min.js")
+                    assert content is not None
+                    (Path(scratch) / "script").write_bytes(content.read())
+                (Path(scratch) / "script").rename(script)
+    return script
