@@ -43,7 +43,8 @@ _REMEDIES = {
     UNREACHABLE: "Start it, or mend the way to it; it then follows by itself. If it is gone for good, let Sentinel forget it "
     "(SENTINEL RESET on one Sentinel after the other, at least 30 s apart).",
     IS_MASTER: "Sentinel makes it a replica within half a minute. If it does not: REPLICAOF {master} and CONFIG REWRITE on this node.",
-    FOLLOWS_ANOTHER: "Sentinel reconfigures it within half a minute. If it does not: REPLICAOF {master} and CONFIG REWRITE on this node.",
+    FOLLOWS_ANOTHER: "Sentinel reconfigures it when it has been up for failover-timeout. If it does not: REPLICAOF {master} and CONFIG REWRITE "
+    "on this node.",
     LINK_DOWN: "Read its log and the master's: most often masterauth or masteruser is wrong, or the way to {master} is blocked.",
     CONNECTING: "Read its log and the master's: most often masterauth or masteruser is wrong, or the way to {master} is blocked.",
     WAITING_FOR_SNAPSHOT: "It needs nothing but time. If the master's save fails again and again, its log says why (memory, disk).",
@@ -216,7 +217,20 @@ def _state(
         numbers = _known(node.info, received_bytes="loading_loaded_bytes", total_bytes="loading_total_bytes")
         return LOADING, f"loads the data it has received: {_amount(numbers)}", numbers, ""
     if not snapshot.same(replication.master, address):
-        return FOLLOWS_ANOTHER, f"follows {replication.master}, not {address}", {}, ""
+        followed = snapshot.node(replication.master)
+        _state_there, detail, numbers, progress = _link_state(
+            snapshot, replication.master, followed, node, max_lag_bytes
+        )
+        return FOLLOWS_ANOTHER, f"follows {replication.master}, not {address}; {detail}", numbers, progress
+    return _link_state(snapshot, address, master, node, max_lag_bytes)
+
+
+def _link_state(
+    snapshot: Snapshot, address: Address | None, master: NodeView | None, node: NodeView, max_lag_bytes: int
+) -> tuple[str, str, dict[str, int], str]:
+    """As ``_state``, of the link to the node that it follows, whether that is the right one or not."""
+    replication = node.replication
+    assert replication is not None
     if replication.link_up:
         return _linked(address, master, node, max_lag_bytes)
     if replication.sync_in_progress and not _saving_for(snapshot, master, node):
@@ -241,7 +255,7 @@ def _state(
 
 
 def _linked(
-    address: Address, master: NodeView | None, node: NodeView, max_lag_bytes: int
+    address: Address | None, master: NodeView | None, node: NodeView, max_lag_bytes: int
 ) -> tuple[str, str, dict[str, int], str]:
     assert node.replication is not None
     if master is None or master.replication is None:

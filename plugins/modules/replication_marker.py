@@ -190,7 +190,7 @@ def mark(module: AnsibleModule, fleet: Fleet) -> dict[str, Any]:
 
 
 def _failed(error: str, message: str, remedy: str) -> dict[str, Any]:
-    return {**NOTHING, "failed": True, "msg": f"{message}. {remedy}", "error": error, "remedy": remedy}
+    return {**NOTHING, "failed": True, "msg": f"{message.rstrip('.')}. {remedy}", "error": error, "remedy": remedy}
 
 
 def _arrivals(fleet: Fleet, replicas: list[Address], key: str, token: str, timeout_s: float) -> list[dict[str, Any]]:

@@ -1,0 +1,236 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs playbooks as AWX does: through ansible-runner, with the answers of a survey as extra variables."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ansible_runner  # type: ignore[import-untyped]
+
+from lab.errors import LabError
+from lab.modules import CHECKOUT, COLLECTIONS
+
+AWX = CHECKOUT / "awx"
+
+
+@dataclass(frozen=True)
+class PlaybookRun:
+    """What a run left.
+
+    Attributes:
+        status: `successful`, `failed`, and so on.
+        events: What the runner told, event by event.
+        stdout: What a person saw.
+        artifacts: What `set_stats` handed on.
+        seconds: How long it took.
+        folder: All that the runner wrote; gone with the `Workspace`.
+    """
+
+    status: str
+    events: tuple[dict[str, Any], ...]
+    stdout: str
+    artifacts: dict[str, Any]
+    seconds: float
+    folder: Path
+
+    @property
+    def succeeded(self) -> bool:
+        return self.status == "successful"
+
+    def results(self, task: str) -> list[dict[str, Any]]:
+        """The results of the tasks whose name begins so, skipped ones left out."""
+        return [
+            event["event_data"]["res"]
+            for event in self.events
+            if event["event"] in ("runner_on_ok", "runner_on_failed")
+            and event["event_data"]["task"].startswith(task)
+            and "res" in event["event_data"]
+        ]
+
+    def result(self, task: str) -> dict[str, Any]:
+        """The result of the only task whose name begins so."""
+        found = self.results(task)
+        if len(found) != 1:
+            raise LabError(f"{len(found)} results of a task {task!r}:\n{self.stdout[-3000:]}")
+        return found[0]
+
+    def tasks(self) -> list[str]:
+        """The names of the tasks that were come to, in their order."""
+        return [
+            event["event_data"]["task"]
+            for event in self.events
+            if event["event"] in ("runner_on_ok", "runner_on_failed")
+        ]
+
+    @property
+    def failures(self) -> list[str]:
+        """The messages of tasks that failed and were not rescued, last."""
+        return [
+            str(event["event_data"]["res"].get("msg"))
+            for event in self.events
+            if event["event"] == "runner_on_failed" and not event["event_data"].get("ignore_errors")
+        ]
+
+    @property
+    def message(self) -> str:
+        """What the play failed with."""
+        if not self.failures:
+            raise LabError(f"the playbook ended {self.status}:\n{self.stdout[-3000:]}")
+        return self.failures[-1]
+
+
+class Workspace:
+    """A private folder for runs: nothing of the user's own Ansible is read, nothing is left in the user's home."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="redis-ha-runner-"))
+        self.home = self.folder / "home"
+        self.reports = self.folder / "reports"
+        self.home.mkdir()
+        (self.home / "ansible.cfg").touch()
+        self._count = 0
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.folder)
+
+    def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The environment of a run, beside what is inherited."""
+        return {
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+            "HOME": str(self.home),
+            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+            "ANSIBLE_CONFIG": str(self.home / "ansible.cfg"),
+            "ANSIBLE_HOME": str(self.home / "ansible"),
+            "ANSIBLE_REMOTE_TMP": str(self.home / "tmp"),
+            "ANSIBLE_NOCOLOR": "1",
+            "LC_ALL": "C.UTF-8",
+            **(more or {}),
+        }
+
+    def run(
+        self,
+        playbook: str,
+        variables: Mapping[str, Any],
+        *,
+        project: Path = AWX,
+        environment: Mapping[str, str] | None = None,
+        inventory: str = "localhost ansible_connection=local\n",
+        check: bool = False,
+        verbosity: int = 0,
+        options: str = "",
+        on_event: Callable[[dict[str, Any]], None] = lambda _event: None,
+    ) -> PlaybookRun:
+        """Runs a playbook of a project to its end.
+
+        Args:
+            playbook: Its file in the project, or its name as `namespace.collection.playbook`.
+            variables: Extra variables; flat, as a survey gives them.
+            project: The folder of the project; the one that AWX reads by itself.
+            environment: What a credential type injects.
+            inventory: Text of the inventory.
+            check: Whether to run in check mode.
+            verbosity: How many `-v`.
+            options: Further words of the command line.
+            on_event: Called with each event as it comes, from another thread.
+        """
+        self._count += 1
+        folder = self.folder / f"run-{self._count}"
+        (folder / "env").mkdir(parents=True)
+        (folder / "inventory").mkdir()
+        (folder / "inventory" / "hosts").write_text(inventory)
+        defaults = {"report_directory": str(self.reports)}
+        (folder / "env" / "extravars").write_text(json.dumps({**defaults, **variables}))
+        began_s = time.monotonic()
+        with _without_settings_of_the_user():
+            run = ansible_runner.run(
+                private_data_dir=str(folder),
+                project_dir=str(project),
+                playbook=playbook,
+                envvars=self.environment(environment),
+                # As AWX does: what a credential injects is in the environment of the process and in no file.
+                suppress_env_files=True,
+                cmdline=f"{'--check ' if check else ''}{options}".strip() or None,
+                verbosity=verbosity or None,
+                quiet=True,
+                event_handler=lambda event: on_event(event) is None,
+            )
+        seconds = time.monotonic() - began_s
+        events = tuple(run.events)
+        stats = [event["event_data"] for event in events if event["event"] == "playbook_on_stats"]
+        stdout = "\n".join(event["stdout"] for event in events if event.get("stdout"))
+        artifacts = stats[-1].get("artifact_data", {}) if stats else {}
+        return PlaybookRun(run.status, events, stdout, artifacts, seconds, folder)
+
+
+class _without_settings_of_the_user:  # noqa: N801 - reads as what it is
+    """The runner hands on the environment of this process."""
+
+    def __enter__(self) -> None:
+        self._saved = {key: value for key, value in os.environ.items() if key.startswith(("ANSIBLE_", "REDIS_"))}
+        for key in self._saved:
+            del os.environ[key]
+
+    def __exit__(self, *_: object) -> None:
+        os.environ.update(self._saved)
+
+
+class CommandLines:
+    """Looks, as long as the `with` block lasts, for texts among the words of every process of this machine."""
+
+    def __init__(self, wanted: list[str]) -> None:
+        self._wanted = [text.encode() for text in wanted]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.found: set[str] = set()
+        self.seen: set[str] = set()
+
+    def __enter__(self) -> CommandLines:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.01):
+            for words in self._all():
+                program = words.split(b"\0")[0].decode(errors="replace")
+                self.seen.add(program)
+                if any(text in words for text in self._wanted):
+                    self.found.add(program)
+
+    @staticmethod
+    def _all() -> Iterator[bytes]:
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                yield path.read_bytes()
+            except (FileNotFoundError, ProcessLookupError):
+                # It has ended between the two looks.
+                continue
+
+
+def files_with(folder: Path, texts: list[str], but: Callable[[Path], bool] = lambda _path: False) -> list[str]:
+    """The files below a folder in which one of the texts stands."""
+    pattern = re.compile("|".join(map(re.escape, texts)).encode())
+    return [
+        str(path.relative_to(folder))
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not but(path) and pattern.search(path.read_bytes())
+    ]
