@@ -314,7 +314,7 @@ class Client:
     def _read(self, connection: Any) -> Reply:
         try:
             reply = connection.read_response()
-        except (redis_errors.ResponseError, redis_errors.AuthenticationError, redis_errors.BusyLoadingError) as error:
+        except (redis_errors.ResponseError, redis_errors.AuthenticationError) as error:
             refused = _reply_error(self.address, error)
             if refused.prefix == "NOAUTH":
                 raise redis_errors.AuthenticationError(refused.message) from error

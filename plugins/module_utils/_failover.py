@@ -158,6 +158,7 @@ class Failover:
         self._stop_requested = stop_requested
         self._snapshot = Snapshot(request.master_name, (), ())
         self._raised: list[Address] = []
+        self._told: set[Address] = set()
         self.progress = Progress()
 
     # ---- the run -------------------------------------------------------------------------------------------------
@@ -172,6 +173,11 @@ class Failover:
             return self._carry_out(plan)
         except FailoverError as error:
             return self._failed(error)
+        except (LinkError, ReplyError) as error:
+            remedy = "Look at this server, and at the deployment with topology_info, and run again."
+            if self.progress.fenced_at_s is None and not self.progress.moved:
+                return self._failed(Refused("contact_lost", str(error), remedy, self.progress.phase))
+            return self._failed(Unknown("contact_lost", str(error), remedy, self.progress.phase))
 
     def _prepare(self, listen: bool) -> Plan:
         request = self._request
@@ -206,7 +212,9 @@ class Failover:
             and self._snapshot_node(plan.old_master)
         ):
             self._lock(plan)
-        self._repair(plan)
+        if plan.action != FINISH:
+            # The steering of the run that is finished has to stand until Sentinel has chosen.
+            self._repair(plan)
         if plan.action in (NOTHING, REPAIR):
             self.progress.new_master = plan.old_master
             return self._result("unchanged", bool(self.progress.repaired))
@@ -230,7 +238,7 @@ class Failover:
         with self._phase("lock"):
             client = self._fleet.node(plan.old_master)
             try:
-                self._lock_id = client.set_name(LOCK_NAME)
+                client.set_name(LOCK_NAME)
                 self._check_lock(client)
             except (LinkError, ReplyError) as error:
                 raise Refused(
@@ -238,7 +246,9 @@ class Failover:
                 ) from error
 
     def _check_lock(self, client: Client) -> None:
-        others = [number for number in named_connections(client, LOCK_NAME) if number < self._lock_id]
+        # A connection that was lost and made anew carries the name again, and another id.
+        own = int(client.ask("CLIENT", "ID"))
+        others = [number for number in named_connections(client, LOCK_NAME) if number < own]
         if others:
             raise Refused(
                 "another_run",
@@ -257,12 +267,11 @@ class Failover:
                     client.transact(*(("CONFIG", "SET", name, value) for name, value in repair.settings))
                     self._rewrite(client)
                 except (LinkError, ReplyError) as error:
-                    raise Incomplete(
-                        "repair_failed",
-                        f"{repair}: {error}",
-                        "Set it by hand, or run again when the node can be asked.",
-                        self.progress.phase,
-                    ) from error
+                    text = f"{repair}: {error}"
+                    remedy = "Set it by hand, or run again when the node can be asked."
+                    if self.progress.moved:
+                        raise Incomplete("repair_failed", text, remedy, self.progress.phase) from error
+                    raise Refused("repair_failed", text, remedy, self.progress.phase) from error
                 self.progress.repaired.append(str(repair))
                 self._timeline.add("repaired", str(repair))
 
@@ -292,7 +301,7 @@ class Failover:
                 self._fence(fence)
                 self._catch_up(plan, fence)
                 if attempts_left and self._clock.now_s() > latest_s - 2 * round_trip_s:
-                    fence.lift()
+                    self._lift(fence)
                     self._timeline.add(
                         "moment missed",
                         "the replicas took too long to catch up; writes go on, and the next one is waited for",
@@ -330,7 +339,10 @@ class Failover:
     def _probe(self, plan: Plan) -> Plan:
         """R must reach the offset that OM has now; a sibling that does not is not waited for under the fence."""
         with self._phase("probe"):
-            wanted = self._replication(plan.old_master).offset
+            try:
+                wanted = self._replication(plan.old_master).offset
+            except (LinkError, ReplyError) as error:
+                raise Refused("node_unreachable", f"{error}", "Look at this node and run again.", "probe") from error
             deadline_s = self._clock.now_s() + self._request.catch_up_timeout_s
             behind = self._wait_applied((plan.replica_to_promote, *plan.siblings), wanted, deadline_s)
             if plan.replica_to_promote in behind:
@@ -407,8 +419,9 @@ class Failover:
             if not ready:
                 raise Refused(
                     "steering_not_shown",
-                    f"no Sentinel showed within {ALIGN_WAIT_S:g} s that {', '.join(str(s.address) for s in plan.steering)} is steered",
-                    "Look at the network between the Sentinels and this replica, and run again.",
+                    f"no Sentinel showed within {ALIGN_WAIT_S:g} s that {plan.replica_to_promote} is up and preferred to "
+                    + (", ".join(map(str, (*plan.siblings, *plan.lagging))) or "no other"),
+                    "Look at the network between the Sentinels and the replicas, and run again.",
                     "align",
                 )
             self.progress.notes.append(
@@ -429,13 +442,12 @@ class Failover:
                 continue
             answered_at_s, entries = answer
             by_identity = {self._snapshot.identity(entry.address): entry for entry in entries}
-            steered = [by_identity.get(self._snapshot.identity(steer.address)) for steer in plan.steering]
+            rivals = {*plan.siblings, *plan.lagging, *(steer.address for steer in plan.steering)}
+            shown = [by_identity.get(self._snapshot.identity(rival)) for rival in rivals]
             heir = by_identity.get(self._snapshot.identity(plan.replica_to_promote))
-            if (
-                heir is None
-                or heir.down
-                or any(entry is not None and entry.priority <= heir.priority for entry in steered)
-            ):
+            if heir is None or heir.down:
+                continue
+            if any(rival is not None and 0 < rival.priority <= heir.priority for rival in shown):
                 continue
             moments[leader] = answered_at_s - heir.info_age_ms / 1000
         return moments
@@ -571,6 +583,17 @@ class Failover:
                 f"{fence.address} acknowledges no more writes; its offset is {fence.offset}",
                 at_s=fence.raised_at_s,
             )
+
+    def _lift(self, fence: Fence) -> None:
+        try:
+            fence.lift()
+        except (LinkError, ReplyError) as error:
+            raise Aborted(
+                "fence_lost",
+                f"the fence could not be lifted for another try: {error}",
+                "Nothing was moved, and a pause ends by itself. Look at this node and run again.",
+                "catch_up",
+            ) from error
 
     def _catch_up(self, plan: Plan, fence: Fence) -> None:
         with self._phase("catch_up"):
@@ -716,6 +739,7 @@ class Failover:
             for leader in leaders:
                 self.progress.triggered_at_s = self._clock.now_s()
                 self.progress.leader = leader
+                self._told.add(leader)
                 try:
                     words = ("COORDINATED",) if plan.strategy == COORDINATED else ()
                     self._fleet.sentinel(leader).order(
@@ -725,6 +749,7 @@ class Failover:
                     self._timeline.add("refused", str(error), who=f"sentinel {leader}")
                     if error.prefix == "INPROG":
                         return leader
+                    self._told.discard(leader)
                     self.progress.notes.append(
                         f"Sentinel {leader} refused the failover: {error.prefix} {error.message}"
                     )
@@ -733,7 +758,9 @@ class Failover:
                     self._timeline.add(
                         "trigger in doubt" if error.sent else "not reached", str(error), who=f"sentinel {leader}"
                     )
-                    if error.sent and self._taken_after_doubt(plan, leader):
+                    if not error.sent:
+                        self._told.discard(leader)
+                    elif self._taken_after_doubt(plan, leader):
                         return leader
                     continue
                 self._timeline.add(
@@ -831,13 +858,15 @@ class Failover:
     def _give_back_or_say(self, plan: Plan) -> None:
         """No Sentinel promotes R: give OM back, where that is provably safe."""
         states = self._sentinel_states()
-        in_progress = [
-            address for address, entry in states.items() if isinstance(entry, tuple) and entry[0].failover_in_progress
+        may_act = [
+            address
+            for address, entry in states.items()
+            if (entry[0].failover_in_progress if isinstance(entry, tuple) else address in self._told)
         ]
-        if in_progress or self._role(plan.replica_to_promote, default=None) != "replica":
+        if may_act or self._role(plan.replica_to_promote, default=None) != "replica":
             raise Unknown(
                 "promotion_in_doubt",
-                f"Sentinel {', '.join(map(str, in_progress)) or 'unknown'} may still promote {plan.replica_to_promote}",
+                f"Sentinel {', '.join(map(str, may_act)) or 'unknown'} may still promote {plan.replica_to_promote}",
                 "Run again: it is joined or finished then.",
                 self.progress.phase,
             )
@@ -1061,6 +1090,8 @@ class Failover:
 
     def _settled_result(self, plan: Plan) -> dict[str, Any]:
         self._wait_settled(plan, self.progress.new_master or plan.replica_to_promote)
+        if plan.action == FINISH:
+            self._repair(plan)
         return self._outcome_of_the_moved()
 
     def _outcome_of_the_moved(self) -> dict[str, Any]:
@@ -1210,7 +1241,6 @@ class Failover:
             )
 
     _rewritten: tuple[Address, ...] = ()
-    _lock_id: int = 0
 
     def _lower_priorities(self) -> None:
         """Put back what ``steer`` raised. The file is rewritten once Sentinel has reconfigured the node and rewritten it, too."""
@@ -1275,41 +1305,11 @@ class Failover:
     # ---- results -------------------------------------------------------------------------------------------------
 
     def _result(self, outcome: str, changed: bool) -> dict[str, Any]:
-        progress = self.progress
-        old = progress.old_master.as_result() if progress.old_master else None
-        new = progress.new_master.as_result() if progress.new_master else None
-        return {
-            "changed": changed,
-            "outcome": outcome,
-            "phase": progress.phase,
-            "error": None,
-            "strategy": progress.strategy or None,
-            "old_master": old,
-            "new_master": new,
-            "leader": str(progress.leader) if progress.leader else None,
-            "plan": progress.plan.as_result() if progress.plan else None,
-            "lossless": progress.lossless and progress.moved,
-            "lossless_reason": progress.lossless_reason if progress.moved else "nothing was moved",
-            "write_gap_ms": progress.write_gap_ms,
-            "agree_ms": progress.agree_ms,
-            "phases_ms": progress.phases_ms,
-            "timeline": self._timeline.as_result(),
-            "replicas": progress.replicas,
-            "repaired": progress.repaired,
-            "notes": list(dict.fromkeys(progress.notes)),
-            "remedy": None,
-            "diff": {
-                "before": {"master": str(progress.old_master) if progress.old_master else None},
-                "after": {
-                    "master": str(progress.new_master)
-                    if progress.moved or outcome == "planned"
-                    else str(progress.old_master)
-                },
-            },
-        }
+        return result_of(self.progress, self._timeline.as_result(), outcome, changed)
 
     def _failed(self, error: FailoverError) -> dict[str, Any]:
-        outcome = error.outcome
+        writes_were_stopped = self.progress.fenced_at_s is not None
+        outcome = "aborted" if error.outcome == "refused" and writes_were_stopped else error.outcome
         changed = self.progress.moved or outcome in ("incomplete", "unknown") or bool(self.progress.repaired)
         result = self._result(outcome, changed)
         result.update(
@@ -1321,3 +1321,39 @@ class Failover:
             seen=error.seen,
         )
         return result
+
+
+def result_of(progress: Progress, timeline: list[dict[str, Any]], outcome: str, changed: bool) -> dict[str, Any]:
+    """The result of a run that knows ``progress``, with every key that the documentation calls always returned."""
+    old_master = str(progress.old_master) if progress.old_master else None
+    new_master = str(progress.new_master) if progress.new_master else None
+    return {
+        "changed": changed,
+        "outcome": outcome,
+        "phase": progress.phase,
+        "error": None,
+        "strategy": progress.strategy or None,
+        "old_master": progress.old_master.as_result() if progress.old_master else None,
+        "new_master": progress.new_master.as_result() if progress.new_master else None,
+        "leader": str(progress.leader) if progress.leader else None,
+        "plan": progress.plan.as_result() if progress.plan else None,
+        "lossless": progress.lossless and progress.moved,
+        "lossless_reason": progress.lossless_reason if progress.moved else "nothing was moved",
+        "write_gap_ms": progress.write_gap_ms,
+        "agree_ms": progress.agree_ms,
+        "phases_ms": progress.phases_ms,
+        "timeline": timeline,
+        "replicas": progress.replicas,
+        "repaired": progress.repaired,
+        "notes": list(dict.fromkeys(progress.notes)),
+        "remedy": None,
+        "diff": {
+            "before": {"master": old_master},
+            "after": {"master": new_master if progress.moved or outcome == "planned" else old_master},
+        },
+    }
+
+
+def nothing_done() -> dict[str, Any]:
+    """The result of a run whose options could not even be used."""
+    return result_of(Progress(phase="options"), [], "refused", changed=False)

@@ -38,15 +38,15 @@ class Fence:
         """
         self._up = True
         if self._plan.fence == PAUSE_FENCE:
-            _ok, info = self._client.transact(self._pause(), ("INFO", "replication"))
+            _ok, info = self._client.transact(self._pause(self._plan.lease_ms), ("INFO", "replication"))
         else:
             self._raise_settings()
             info = self._client.ask("INFO", "replication")
         self.raised_at_s = self._renewed_at_s = self._clock.now_s()
         self.offset = self._master_offset(info)
 
-    def _pause(self) -> tuple[object, ...]:
-        return ("CLIENT", "PAUSE", self._plan.lease_ms, "WRITE")
+    def _pause(self, milliseconds: int) -> tuple[object, ...]:
+        return ("CLIENT", "PAUSE", milliseconds, "WRITE")
 
     def _raise_settings(self) -> None:
         names = ("min-replicas-to-write", "min-replicas-max-lag")
@@ -69,8 +69,10 @@ class Fence:
             return
         now_s = self._clock.now_s()
         left_s = self.raised_at_s + self._plan.fence_budget_ms / 1000 - now_s
-        if now_s - self._renewed_at_s > self._plan.lease_ms / 3000 and left_s > 0:
-            self._client.order(*self._pause(), timeout_s=self._plan.lease_ms / 2000)
+        # A pause holds up Sentinel's own connection, too: for longer than down-after, and it would call this node down.
+        lease_ms = min(self._plan.lease_ms, int((self.raised_at_s - now_s) * 1000) + self._plan.down_after_ms // 2)
+        if now_s - self._renewed_at_s > self._plan.lease_ms / 3000 and left_s > 0 and lease_ms > 0:
+            self._client.order(*self._pause(lease_ms), timeout_s=self._plan.lease_ms / 2000)
             self._renewed_at_s = now_s
 
     def demote(self, new_master: Address) -> int:

@@ -458,7 +458,7 @@ def _plan_unfenced(
     down = all(view.master is not None and view.master.objectively_down for view in snapshot.informed_sentinels)
     capable = [view for view in leaders if view.coordinated]
     why = tuple(f"not fenced: {check.detail}" for check in blockers)
-    if request.target is not None:
+    if request.target is not None or request.avoid:
         unsteerable = [s.address for s in steering if not _may(snapshot.node(s.address), SETTING_COMMANDS)]
         if unsteerable:
             raise refuse(
@@ -466,7 +466,7 @@ def _plan_unfenced(
                     Check(
                         "target_not_steerable",
                         "critical",
-                        f"Sentinel might choose {', '.join(map(str, unsteerable))} instead of {request.target}, and its priority cannot be set from here",
+                        f"Sentinel might choose {', '.join(map(str, unsteerable))} instead of {common['new_master']}, and its priority cannot be set from here",
                         "Let this host reach the replicas with a user that may CONFIG SET, or do not name a target.",
                     ),
                     *blockers,

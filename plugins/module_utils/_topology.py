@@ -10,7 +10,7 @@ collection redis_ha.sentinel.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client, Fleet
@@ -266,18 +266,7 @@ def ask_node(client: Client, probe: Mapping[str, tuple[object, ...]] | None = No
         LinkError: It cannot be asked.
         ReplyError: It does not permit INFO or ROLE.
     """
-    questions: list[tuple[object, ...]] = [
-        ("INFO",),
-        ("ROLE",),
-        ("CLIENT", "HELP"),
-        ("MODULE", "LIST"),
-        ("CONFIG", "GET", "masterauth"),
-        ("CONFIG", "GET", "requirepass"),
-    ]
-    questions += [("CONFIG", "GET", name) for name in CONFIG_READ]
-    info_reply, role, client_help, modules, master_auth, own_password, *settings = client.ask_many(
-        questions, keep_errors=True
-    )
+    info_reply, role = client.ask_many([("INFO",), ("ROLE",)], keep_errors=True)
     for reply in (info_reply, role):
         if isinstance(reply, ReplyError):
             raise reply
@@ -285,7 +274,7 @@ def ask_node(client: Client, probe: Mapping[str, tuple[object, ...]] | None = No
     if "sentinel_masters" in info:
         raise LinkError(str(client.address), "this is a Sentinel, not a data node", sent=False)
     compatible = parse_version(info.get("redis_version", ""))
-    return NodeView(
+    view = NodeView(
         address=client.address,
         product="valkey" if "valkey_version" in info else "redis",
         version=parse_version(info.get("valkey_version") or info.get("redis_version", "")),
@@ -294,6 +283,20 @@ def ask_node(client: Client, probe: Mapping[str, tuple[object, ...]] | None = No
         role=parse_role(role),
         replication=parse_replication(info),
         info=info,
+    )
+    if info.get("loading", "0") != "0":
+        # It refuses most other commands, and redis-py closes the connection at such a refusal.
+        return view
+    questions: list[tuple[object, ...]] = [
+        ("CLIENT", "HELP"),
+        ("MODULE", "LIST"),
+        ("CONFIG", "GET", "masterauth"),
+        ("CONFIG", "GET", "requirepass"),
+    ]
+    questions += [("CONFIG", "GET", name) for name in CONFIG_READ]
+    client_help, modules, master_auth, own_password, *settings = client.ask_many(questions, keep_errors=True)
+    return replace(
+        view,
         config={
             name: str(reply[1])
             for name, reply in zip(CONFIG_READ, settings)

@@ -289,7 +289,7 @@ notes:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import Failover
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import Failover, nothing_done
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._module import run_module, stop_on_signals
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import FAILOVER, failover_request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Timeline
@@ -304,7 +304,7 @@ def move(module: AnsibleModule, fleet: Fleet) -> dict[str, object]:
 
 def main() -> None:
     """Entry point."""
-    run_module(FAILOVER, move, {"outcome": "refused"})
+    run_module(FAILOVER, move, nothing_done())
 
 
 if __name__ == "__main__":

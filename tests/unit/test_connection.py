@@ -230,7 +230,6 @@ def test_a_name_that_leads_nowhere() -> None:
         (b"-INPROG Failover already in progress\r\n", "INPROG", "Failover already in progress"),
         (b"-NOPERM this user has no permissions\r\n", "NOPERM", "this user has no permissions"),
         (b"-READONLY You can't write against a read only replica.\r\n", "READONLY", "You can't write"),
-        (b"-LOADING Redis is loading the dataset in memory\r\n", "LOADING", "Redis is loading"),
         (b"-MASTERDOWN Link with MASTER is down\r\n", "MASTERDOWN", "Link with MASTER is down"),
         (b"-NOQUORUM 1 usable Sentinels.\r\n", "NOQUORUM", "1 usable"),
         (b"-EXECABORT Transaction discarded because of previous errors.\r\n", "EXECABORT", "Transaction discarded"),
@@ -244,6 +243,17 @@ def test_an_error_is_told_with_its_first_word(line: bytes, prefix: str, message:
         assert caught.value.prefix == prefix
         assert caught.value.message.startswith(message)
         assert caught.value.address == str(server.address)
+
+
+def test_a_server_that_loads_its_data_is_left_and_asked_on_a_new_connection() -> None:
+    """redis-py closes the connection at -LOADING: it must not open another behind our back, one without our name."""
+    loading = b"-LOADING Redis is loading the dataset in memory\r\n"
+    with serving(loading, loading) as server, client(server.address) as it:
+        with pytest.raises(LinkError, match="loading"):
+            it.order("X")
+        with pytest.raises(LinkError, match="loading"):
+            it.order("X")
+        assert server.connections == 2
 
 
 def test_an_error_leaves_the_connection_in_use() -> None:

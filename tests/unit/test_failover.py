@@ -521,10 +521,10 @@ def test_a_finished_run_promotes_the_replica_that_the_killed_one_had_chosen() ->
     world.faults.append(Fault("kill_after", DEMOTE, OM))
     killed(world, target=S)
     assert world.nodes[OM].master == S
-    began_s = world.now_s
     result = run(world)
-    assert (result["outcome"], result["plan"]["action"]) == ("switched", "finish")
-    assert world.now_s - began_s < 15
+    # The one that lags hangs for good, and is named.
+    assert (result["outcome"], result["plan"]["action"]) == ("incomplete", "finish")
+    assert str(R) in result["msg"]
     assert world.lost() == 0
     assert (result["new_master"], result["lossless"]) == (S.as_result(), True)
 

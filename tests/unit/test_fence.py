@@ -17,7 +17,9 @@ MODERN = pytest.mark.parametrize("modern", [True, False], ids=["pause", "min_rep
 def fenced(modern: bool, lease_ms: int = 300, budget_ms: int = 1000) -> tuple[World, Fence]:
     world = World(1, modern=modern)
     kind = PAUSE_FENCE if modern else MIN_REPLICAS_FENCE
-    plan = Plan(MOVE, OM, new_master=R, fence=kind, lease_ms=lease_ms, fence_budget_ms=budget_ms)
+    plan = Plan(
+        MOVE, OM, new_master=R, fence=kind, lease_ms=lease_ms, fence_budget_ms=budget_ms, down_after_ms=2 * budget_ms
+    )
     return world, Fence(FakeFleet(world).node(OM), plan, FakeClock(world))
 
 
