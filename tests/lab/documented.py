@@ -39,8 +39,8 @@ def _value_mismatches(value: Any, entry: Mapping[str, Any], where: str) -> list[
     wanted = entry["type"]
     if not isinstance(value, _TYPES[wanted]) or (wanted != "bool" and isinstance(value, bool)):
         return [f"{where} is a {type(value).__name__}, not a {wanted}"]
-    contains = entry.get("contains")
-    if wanted == "list":
-        elements = {"type": entry.get("elements", "str"), "contains": contains}
-        return sorted({text for element in value for text in _value_mismatches(element, elements, f"{where}[]")})
+    contains: Mapping[str, Any] | None = entry.get("contains")
+    if isinstance(value, list):
+        row = {"type": entry.get("elements", "str"), "contains": contains}
+        return sorted({text for element in value for text in _value_mismatches(element, row, f"{where}[]")})
     return mismatches(value, contains, f"{where}.") if contains else []

@@ -9,6 +9,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import yaml
 from ansible_collections.redis_ha.sentinel.plugins.modules import health_info, topology_info
 
 from lab import Deployment, Process
+from lab.certificates import make_certificates
 from lab.deployment import Place
 from lab.documented import mismatches
 from lab.modules import run_module
@@ -106,6 +108,35 @@ def test_nothing_is_wrong_with_a_healthy_deployment(spec: str) -> None:
         assert wrong(look(deployment, patience=3)) == {}
         _see_what_the_version_shows(deployment)
         assert_documented(after)
+
+
+HOST_NAMES = {
+    "host": "localhost",
+    "node_config": ["replica-announce-ip localhost"],
+    "sentinel_config": ["sentinel resolve-hostnames yes", "sentinel announce-hostnames yes"],
+}
+
+
+@pytest.mark.parametrize(
+    "shape", [{"replicas": 1}, {"replicas": 4, "sentinels": 5}, HOST_NAMES], ids=["small", "large", "names"]
+)
+def test_nothing_is_wrong_with_another_shape(shape: dict[str, Any]) -> None:
+    with Deployment("redis-7.0", **shape) as deployment:
+        assert wrong(look(deployment, patience=3)) == {}
+
+
+def test_nothing_is_wrong_over_tls(tmp_path: Path) -> None:
+    certificates = make_certificates(tmp_path)
+    with Deployment("redis-7.0", tls=certificates) as deployment:
+        result = look(
+            deployment,
+            patience=3,
+            tls=True,
+            ca_certs=str(certificates.ca),
+            client_cert_file=str(certificates.client.cert),
+            client_key_file=str(certificates.client.key),
+        )
+        assert wrong(result) == {}
 
 
 def _see_what_the_version_shows(deployment: Deployment) -> None:
