@@ -177,10 +177,10 @@ def test_replicas_that_were_down_before_are_shown_so() -> None:
 @pytest.mark.parametrize("kind", TRIED)
 def test_everything_is_inside_the_picture(kind: str, style: Style) -> None:
     picture = draw(traced(EVERY_KIND[kind]), style)
-    bars = [bar for row in picture.rows for bar in row.bars]
+    bars = [each for row in picture.rows for each in row.bars]
     assert bars
-    for bar in bars:
-        assert style.names_width <= bar.x <= bar.x + bar.width <= style.width
+    for each in bars:
+        assert style.names_width <= each.x <= each.x + each.width <= style.width
     for panel in picture.panels:
         assert panel.width > 20
         assert all(panel.x <= tick.x <= panel.x + panel.width for tick in panel.ticks)
@@ -207,7 +207,7 @@ def test_a_short_run_needs_no_close_up() -> None:
 
 
 def test_the_legend_has_what_is_shown() -> None:
-    shown = {bar.state for row in draw(traced(PLAIN), WIDE).rows if row.kind != "program" for bar in row.bars}
+    shown = {each.state for row in draw(traced(PLAIN), WIDE).rows if row.kind != "program" for each in row.bars}
     assert {item.state for item in draw(traced(PLAIN), WIDE).legend} == shown
 
 
