@@ -90,6 +90,8 @@ TRIGGER_MARGIN_S = 0.004
 
 FAST_POLL_S = 0.002
 PROMOTION_POLL_S = 0.004
+FAST_ANSWER_S = 0.25
+"""How long an answer may take while writes wait."""
 SETTLE_POLL_S = 0.05
 LEADER_SILENCE_S = 3.0
 """A leader that is alive orders the promotion within 0.3 s; one that is silent for ten times as long is dead or cut off."""
@@ -267,7 +269,7 @@ class Failover:
                     client.transact(*(("CONFIG", "SET", name, value) for name, value in repair.settings))
                     self._rewrite(client)
                 except (LinkError, ReplyError) as error:
-                    text = f"{repair}: {error}"
+                    text = f"{repair}: {error.message}"
                     remedy = "Set it by hand, or run again when the node can be asked."
                     if self.progress.moved:
                         raise Incomplete("repair_failed", text, remedy, self.progress.phase) from error
@@ -289,7 +291,8 @@ class Failover:
         """Fence OM and make it a replica of R, at the right moment for the leader that is returned."""
         for attempts_left in reversed(range(ALIGN_ATTEMPTS)):
             leader, info_at_s = self._align(plan)
-            round_trip_s = self._recheck(plan, leader, info_at_s)
+            round_trip_s = self._recheck(plan, info_at_s)
+            plan = self._without_silent_siblings(plan)
             latest_s = self._await_moment(leader, info_at_s, round_trip_s, watch_ticks=attempts_left > 0)
             if latest_s is None:
                 self._timeline.add(
@@ -330,7 +333,7 @@ class Failover:
                 except (LinkError, ReplyError) as error:
                     raise Refused(
                         "steering_failed",
-                        f"{steer.address}: its replica-priority could not be raised: {error}",
+                        f"{steer.address}: its replica-priority could not be raised: {error.message}",
                         "Look at this node and run again.",
                         "steer",
                     ) from error
@@ -377,7 +380,7 @@ class Failover:
             answers = self._applied_offsets(tuple(behind), left_s)
             for address, answer in answers.items():
                 if isinstance(answer, (LinkError, ReplyError)):
-                    behind[address] = str(answer)
+                    behind[address] = answer.message
                 elif answer.applied_offset >= wanted:
                     del behind[address]
                 else:
@@ -391,7 +394,9 @@ class Failover:
     def _applied_offsets(
         self, addresses: Sequence[Address], left_s: float
     ) -> dict[Address, Replication | LinkError | ReplyError]:
-        return self._fleet.gather(addresses, lambda address: self._replication(address, timeout_s=min(left_s, 0.25)))
+        return self._fleet.gather(
+            addresses, lambda address: self._replication(address, timeout_s=min(left_s, FAST_ANSWER_S))
+        )
 
     def _align(self, plan: Plan) -> tuple[Address, float | None]:
         """Wait until a leader shows the steering and has looked at R a moment ago.
@@ -458,7 +463,19 @@ class Failover:
         )
         return self._clock.now_s(), entries
 
-    def _recheck(self, plan: Plan, leader: Address, info_at_s: float | None) -> float:
+    def _without_silent_siblings(self, plan: Plan) -> Plan:
+        """Who does not answer now would hold up writes for nothing."""
+        answers = self._applied_offsets(plan.siblings, FAST_ANSWER_S)
+        silent = [address for address in plan.siblings if isinstance(answers[address], (LinkError, ReplyError))]
+        for address in silent:
+            self.progress.notes.append(f"{address} has stopped answering and is not waited for")
+        return replace(
+            plan,
+            siblings=tuple(address for address in plan.siblings if address not in silent),
+            lagging=(*plan.lagging, *silent),
+        )
+
+    def _recheck(self, plan: Plan, info_at_s: float | None) -> float:
         """Once more, right before writes stop: OM is master, no TILT, no failover in progress, nobody else at work.
 
         Returns:
@@ -692,7 +709,7 @@ class Failover:
                 if self._clock.now_s() >= deadline_s:
                     raise Unknown(
                         "demotion_in_doubt",
-                        f"{plan.old_master} was lost at the moment of its demotion ({doubt}); whether it is still a master is not known",
+                        f"{plan.old_master} was lost at the moment of its demotion ({doubt.message}); whether it is still a master is not known",
                         "If it is, writes go on. If it is not, Sentinel promotes a replica by itself within "
                         f"{(plan.down_after_ms + 30_000) // 1000} s, or run again: that finishes it. No write is lost either way.",
                         "demote",
@@ -708,7 +725,7 @@ class Failover:
         except (LinkError, ReplyError) as error:
             raise Unknown(
                 "give_back_failed",
-                f"{plan.old_master} could not be made a master again: {error}",
+                f"{plan.old_master} could not be made a master again: {error.message}",
                 "Run again: it is finished then. Sentinel promotes a replica by itself otherwise.",
                 self.progress.phase,
             ) from error
@@ -912,7 +929,7 @@ class Failover:
             answers = self._fleet.gather(tuple(behind), self._named_master)
             for address, answer in answers.items():
                 if isinstance(answer, (LinkError, ReplyError)):
-                    behind[address] = str(answer)
+                    behind[address] = answer.message
                 elif self._snapshot.same(answer, self.progress.new_master):
                     del behind[address]
                 else:
@@ -945,7 +962,7 @@ class Failover:
                 self._timeline.add("released", f"the connections of {plan.old_master} were closed")
             except (LinkError, ReplyError) as error:
                 self.progress.left.append(
-                    f"the connections of {plan.old_master} could not be closed, its configuration not rewritten: {error}"
+                    f"the connections of {plan.old_master} could not be closed, its configuration not rewritten: {error.message}"
                 )
 
     def _rewrite(self, client: Client) -> None:
@@ -1152,7 +1169,7 @@ class Failover:
         dead = set()
         for address, answer in answers.items():
             if isinstance(answer, (LinkError, ReplyError)):
-                states[address] = f"it cannot be asked: {answer}"
+                states[address] = f"it cannot be asked: {answer.message}"
                 dead.add(address)
             elif answer.is_master:
                 states[address] = "it still says that it is a master"
@@ -1177,7 +1194,7 @@ class Failover:
         dead = set()
         for address, entry in self._sentinel_states().items():
             if isinstance(entry, (LinkError, ReplyError)):
-                found[address] = str(entry)
+                found[address] = entry.message
                 dead.add(address)
             elif entry[0].failover_in_progress:
                 found[address] = f"its failover is not over ({entry[0].failover_state})"
@@ -1254,7 +1271,9 @@ class Failover:
                 done.append(address)
                 self._timeline.add("unsteered", f"{address}: replica-priority {before[address]}")
             except (LinkError, ReplyError) as error:
-                text = f"{address}: set replica-priority back to {before[address]} ({error}); the next run does it"
+                text = (
+                    f"{address}: set replica-priority back to {before[address]} ({error.message}); the next run does it"
+                )
                 (self.progress.left if self.progress.moved else self.progress.notes).append(text)
         self._raised = []
         self._rewritten = tuple(done)

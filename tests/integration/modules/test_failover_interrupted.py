@@ -185,7 +185,7 @@ def test_a_replica_that_stops_behind_the_fence_costs_no_longer_than_the_bound(de
     """The replica freezes between probe and fence: writes go on after catch_up_timeout, nothing is moved."""
     old_master = deployment.master().address
     with writers(deployment) as recorder:
-        with disturbed_run(deployment, "STOP", "recheck", catch_up_timeout=0.5) as process:
+        with disturbed_run(deployment, "STOP", "fence", catch_up_timeout=0.5) as process:
             deployment.wait_for(lambda: _is_stopped(process.pid), 60, "the run to suspend itself")
             target = deployment.replicas()
             for replica in target:
