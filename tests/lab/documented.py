@@ -41,6 +41,6 @@ def _value_mismatches(value: Any, entry: Mapping[str, Any], where: str) -> list[
         return [f"{where} is a {type(value).__name__}, not a {wanted}"]
     contains: Mapping[str, Any] | None = entry.get("contains")
     if isinstance(value, list):
-        row = {"type": entry.get("elements", "str"), "contains": contains}
+        row: dict[str, Any] = {"type": entry.get("elements", "str"), "contains": contains}
         return sorted({text for element in value for text in _value_mismatches(element, row, f"{where}[]")})
-    return mismatches(value, contains, f"{where}.") if contains else []
+    return mismatches(value, contains, f"{where}.") if isinstance(value, dict) and contains else []

@@ -9,6 +9,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,19 @@ def prefer_node_1(place: Place) -> Sequence[str]:
     return [f"replica-priority {FIRST_CHOICE}"] if place.index == 1 else []
 
 
+@pytest.fixture(scope="module")
+def versions() -> Iterator[dict[str, Future[None]]]:
+    """One deployment of each server version goes through its life, some of them side by side: most of it is waiting."""
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        yield {spec: pool.submit(_life_of_a_healthy_deployment, spec) for spec in known_specs()}
+
+
 @pytest.mark.parametrize("spec", known_specs())
-def test_nothing_is_wrong_with_a_healthy_deployment(spec: str) -> None:
+def test_nothing_is_wrong_with_a_healthy_deployment(spec: str, versions: dict[str, Future[None]]) -> None:
+    versions[spec].result()
+
+
+def _life_of_a_healthy_deployment(spec: str) -> None:
     """Before, right after a failover by our module, and before the next one; and what each version shows of a pause and of a file."""
     with Deployment(spec, node_config=prefer_node_1) as deployment:
         before = look(deployment, check_config_writable=True, patience=3)
@@ -281,15 +293,13 @@ def test_a_replica_is_stopped(sick: Deployment) -> None:
             10,
             "every Sentinel to see it down",
         )
-        result = look_at(sick)
-        assert wrong(result) == {"replica": "warning", "known_replicas": "warning"}, "one of two is enough by default"
+        result = look_at(sick, min_fit_replicas=2)
+        assert wrong(result) == {"fit_replicas": "critical", "replica": "warning", "known_replicas": "warning"}
+        assert f"1 of 2 replicas is fit, 2 are wanted ({replica.address}: " in told(result, "fit_replicas")
         assert f"replica {replica.address} is not fit: " in told(result, "replica")
         assert "it cannot be asked: Connection refused" in told(result, "replica")
         assert "Start it" in told(result, "replica")
         assert f"known to the Sentinels and dead: replica {replica.address}" in told(result, "known_replicas")
-        result = look_at(sick, min_fit_replicas=2)
-        assert wrong(result)["fit_replicas"] == "critical"
-        assert f"1 of 2 replicas is fit, 2 are wanted ({replica.address}: " in told(result, "fit_replicas")
         result = look_at(sick, "after")
         assert wrong(result)["nodes_reachable"] == "critical"
         assert f"node {replica.address}: Connection refused -> Start it" in told(result, "nodes_reachable")
@@ -315,14 +325,12 @@ def test_a_replica_lags(sick: Deployment) -> None:
 
 
 def test_a_replica_is_never_to_be_promoted(sick: Deployment) -> None:
-    one, other = sick.replicas()
-    with setting(one, replica_priority=0):
-        result = look_at(sick)
-        assert wrong(result) == {"replica": "warning"}
-        assert f"replica {one.address} is not fit: its replica-priority is 0" in told(result, "replica")
+    replica = sick.replicas()[0]
+    with setting(replica, replica_priority=0):
+        result = look_at(sick, min_fit_replicas=2)
+        assert wrong(result) == {"replica": "warning", "fit_replicas": "critical"}
+        assert f"replica {replica.address} is not fit: its replica-priority is 0" in told(result, "replica")
         assert "Set its replica-priority to more than 0" in told(result, "replica")
-        with setting(other, replica_priority=0):
-            assert wrong(look_at(sick))["fit_replicas"] == "critical"
 
 
 def test_a_replica_cannot_log_in_to_the_master(sick: Deployment) -> None:
@@ -376,24 +384,22 @@ def test_a_sentinel_is_down_and_then_the_quorum_is_lost(sick: Deployment) -> Non
     first, second, third = sick.sentinels
     third.stop()
     try:
-        result = look_at(sick)
-        assert wrong(result)["sentinels_reachable"] == "critical"
-        said = f"2 of the 3 known Sentinels answer, 3 are wanted; Sentinel {third.address}"
-        assert said in told(result, "sentinels_reachable")
-        assert "set min_sentinels to accept that fewer answer" in told(result, "sentinels_reachable")
         sick.wait_for(
             lambda: all("s_down" in flags_of_peers(sentinel) for sentinel in (first, second)),
             10,
             "it to be called down",
         )
-        result = look_at(sick, min_sentinels=2)
-        assert wrong(result) == {"sentinels_reachable": "warning", "known_sentinels": "warning"}
+        result = look_at(sick)
+        assert wrong(result) == {"sentinels_reachable": "critical", "known_sentinels": "warning"}
+        said = f"2 of the 3 known Sentinels answer, 3 are wanted; Sentinel {third.address}"
+        assert said in told(result, "sentinels_reachable")
+        assert "set min_sentinels to accept that fewer answer" in told(result, "sentinels_reachable")
         assert f"known and dead: Sentinel {third.address}" in told(result, "known_sentinels")
         assert "SENTINEL RESET" in told(result, "known_sentinels")
         second.stop()
         sick.wait_for(lambda: flags_of_peers(first).count("s_down") == 2, 10, "the quorum to be lost")
         result = look_at(sick, min_sentinels=1)
-        assert wrong(result)["quorum"] == "critical"
+        assert {"sentinels_reachable": "warning", "quorum": "critical"}.items() <= wrong(result).items()
         assert f"Sentinel {first.address}: " in told(result, "quorum")
         assert "Start the Sentinels that are down" in told(result, "quorum")
     finally:
@@ -460,20 +466,18 @@ def test_a_sentinel_is_in_tilt(sick: Deployment) -> None:
 def test_a_sentinel_disagrees(sick: Deployment) -> None:
     sentinel, master, replica = sick.sentinels[2], sick.master(), sick.replicas()[0]
     _monitor(sentinel, replica)
+    sentinel.command("SENTINEL", "SET", "mymaster", "quorum", "1")
     try:
         result = look_at(sick)
         assert wrong(result)["sentinels_agree"] == "critical"
         assert f"{sentinel.address} says {replica.address} of epoch 0" in told(result, "sentinels_agree")
         assert "mend its network first" in told(result, "sentinels_agree")
+        assert wrong(result)["sentinel_settings"] == "warning"
+        assert f"quorum is 2 at {sick.sentinels[0].address}" in told(result, "sentinel_settings")
         sentinel.command("SENTINEL", "REMOVE", "mymaster")
         assert f"Sentinel {sentinel.address} knows no master named 'mymaster', the others do" in told(
             look_at(sick), "sentinels_agree"
         )
-        _monitor(sentinel, master)
-        sentinel.command("SENTINEL", "SET", "mymaster", "quorum", "1")
-        result = look_at(sick)
-        assert wrong(result)["sentinel_settings"] == "warning"
-        assert f"quorum is 2 at {sick.sentinels[0].address}" in told(result, "sentinel_settings")
     finally:
         _monitor(sentinel, master)
 
@@ -499,27 +503,19 @@ def test_the_master_could_not_follow_a_new_one(sick: Deployment) -> None:
         text = told(result, "replication_login")
         assert f"{master.address} (the master) could not follow a new master, it has no masterauth" in text
         assert "CONFIG SET masterauth" in text
-    with setting(master, masterauth="wrong"):
-        text = told(look_at(sick), "replication_login")
-        assert (
-            f"{master.address} (the master) could not follow a new master, with its masteruser and masterauth" in text
-        )
 
 
 def test_too_few_replicas_would_be_left(sick: Deployment) -> None:
     one, other = sick.replicas()
-    with setting(one, min_replicas_to_write=3):
-        assert wrong(look_at(sick)) == {"min_replicas": "warning"}
-        with setting(other, min_replicas_to_write=3):
-            result = look_at(sick)
-            assert wrong(result) == {"min_replicas": "critical"}
-            assert f"{one.address} demands 3 and would have 2" in told(result, "min_replicas")
-            assert "CONFIG SET min-replicas-to-write" in told(result, "min_replicas")
+    with setting(one, min_replicas_to_write=3), setting(other, min_replicas_to_write=3):
+        result = look_at(sick)
+        assert wrong(result) == {"min_replicas": "critical"}
+        assert f"{one.address} demands 3 and would have 2" in told(result, "min_replicas")
+        assert "CONFIG SET min-replicas-to-write" in told(result, "min_replicas")
     with setting(sick.master(), min_replicas_to_write=3):
-        for phase in ("before", "after"):
-            result = look_at(sick, phase)
-            assert wrong(result) == {"min_replicas": "critical"}
-            assert "refuses writes: 2 of the 3 replicas" in told(result, "min_replicas")
+        result = look_at(sick, "after")
+        assert wrong(result) == {"min_replicas": "critical"}
+        assert "refuses writes: 2 of the 3 replicas" in told(result, "min_replicas")
 
 
 def test_an_interrupted_run_left_its_fence_and_its_steering(sick: Deployment) -> None:
