@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import CRITICAL, Check
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Replication
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
 
 IN_SYNC = "in_sync"
@@ -230,9 +230,10 @@ def _link_state(
 ) -> tuple[str, str, dict[str, int], str]:
     """As ``_state``, of the link to the node that it follows, whether that is the right one or not."""
     replication = node.replication
-    assert replication is not None
+    if replication is None:
+        raise ValueError(f"{node.address} has not said what it replicates")
     if replication.link_up:
-        return _linked(address, master, node, max_lag_bytes)
+        return _linked(address, master, replication, max_lag_bytes)
     if replication.sync_in_progress and not _saving_for(snapshot, master, node):
         numbers = {}
         # Without a disk on the master's side nobody knows the size beforehand: the server then says 0.
@@ -255,12 +256,11 @@ def _link_state(
 
 
 def _linked(
-    address: Address | None, master: NodeView | None, node: NodeView, max_lag_bytes: int
+    address: Address | None, master: NodeView | None, replication: Replication, max_lag_bytes: int
 ) -> tuple[str, str, dict[str, int], str]:
-    assert node.replication is not None
     if master is None or master.replication is None:
         return IN_SYNC, f"follows {address}", {}, ""
-    numbers = {"lag_bytes": max(0, master.replication.offset - node.replication.applied_offset)}
+    numbers = {"lag_bytes": max(0, master.replication.offset - replication.applied_offset)}
     if numbers["lag_bytes"] > max_lag_bytes:
         return CATCHING_UP, f"catches up: {numbers['lag_bytes']:,} bytes behind", numbers, ""
     return IN_SYNC, f"follows {address}, {numbers['lag_bytes']:,} bytes behind", numbers, ""

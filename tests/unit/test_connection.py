@@ -80,7 +80,7 @@ class Server:
                 if not count.startswith(b"*"):
                     connection.close()
                     return
-                words = [stream.read(int(stream.readline()[1:]) + 2)[:-2].decode() for _ in range(int(count[1:]))]
+                words = [stream.read(int(stream.readline()[1:]) + 2)[:-2].decode() for _word in range(int(count[1:]))]
             except (OSError, ValueError):
                 return
             self.commands.append(words)

@@ -99,7 +99,7 @@ REFUSALS: dict[str, tuple[str, Callable[[], Snapshot], dict[str, Any]]] = {
         lambda: snapshot([sentinel_view(L0), sentinel_view(L1), SentinelView(L2, error="x", error_code="unreachable")]),
         {},
     ),
-    "fewer than are wanted": ("sentinels_missing", lambda: snapshot(), {"min_sentinels": 4}),
+    "fewer than are wanted": ("sentinels_missing", snapshot, {"min_sentinels": 4}),
     "one Sentinel refuses the login": (
         "sentinel_auth",
         lambda: snapshot([sentinel_view(L0), SentinelView(L1, error="x", error_code="auth")]),
@@ -117,10 +117,10 @@ REFUSALS: dict[str, tuple[str, Callable[[], Snapshot], dict[str, Any]]] = {
     "no quorum": ("no_quorum", lambda: one_view(quorum_ok=False, quorum_detail="NOQUORUM 1 usable"), {}),
     "no replica": ("no_replica", lambda: views(lambda view: replace(view, replicas=())), {}),
     "no address": ("master_unknown", lambda: views(lambda view: replace(view, current=None)), {}),
-    "another master than expected": ("expected_master_mismatch", lambda: snapshot(), {"expected_master": R}),
-    "unknown target": ("target_unknown", lambda: snapshot(), {"target": ELSEWHERE}),
-    "target on a host to leave": ("target_avoided", lambda: snapshot(), {"target": R, "avoid": (OM.host, R.host)}),
-    "all on hosts to leave": ("avoid_leaves_nobody", lambda: snapshot(), {"avoid": (OM.host, R.host, S.host)}),
+    "another master than expected": ("expected_master_mismatch", snapshot, {"expected_master": R}),
+    "unknown target": ("target_unknown", snapshot, {"target": ELSEWHERE}),
+    "target on a host to leave": ("target_avoided", snapshot, {"target": R, "avoid": (OM.host, R.host)}),
+    "all on hosts to leave": ("avoid_leaves_nobody", snapshot, {"avoid": (OM.host, R.host, S.host)}),
     "target down": ("target_down", lambda: entries(flags=frozenset({"slave", "s_down"})), {"target": R}),
     "target silent": ("target_down", lambda: entries(last_ok_ping_ms=5001), {"target": R}),
     "target of priority 0": ("target_never_promoted", lambda: entries(priority=0), {"target": R}),
@@ -196,7 +196,7 @@ REFUSALS: dict[str, tuple[str, Callable[[], Snapshot], dict[str, Any]]] = {
         lambda: nodes(replica_node(R, password_set=True), replica_node(S, password_set=True)),
         {},
     ),
-    "COORDINATED unknown": ("strategy_unavailable", lambda: snapshot(), {"strategy": "coordinated"}),
+    "COORDINATED unknown": ("strategy_unavailable", snapshot, {"strategy": "coordinated"}),
     "target cannot be steered": (
         "target_not_steerable",
         lambda: nodes(gone(S)),
@@ -243,9 +243,9 @@ def test_a_healthy_deployment_is_moved_fenced() -> None:
 @pytest.mark.parametrize(
     ("strategy", "seen", "expected"),
     [
-        ("auto", lambda: snapshot(), "fenced"),
-        ("fenced", lambda: snapshot(), "fenced"),
-        ("plain", lambda: snapshot(), "plain"),
+        ("auto", snapshot, "fenced"),
+        ("fenced", snapshot, "fenced"),
+        ("plain", snapshot, "plain"),
         ("coordinated", lambda: views(lambda v: replace(v, coordinated=True)), "coordinated"),
         (
             "auto",
