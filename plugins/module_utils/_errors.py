@@ -34,6 +34,11 @@ class FailoverError(Exception):
         self.phase = phase
         self.seen = seen or {}
 
+    @property
+    def sentence(self) -> str:
+        """What is wrong and what to do, for ``msg``."""
+        return f"{self.message.rstrip('.')}. {self.remedy}"
+
 
 class Refused(FailoverError):
     """Nothing was tried, nothing was changed."""

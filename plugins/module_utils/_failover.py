@@ -1333,7 +1333,7 @@ class Failover:
         result = self._result(outcome, changed)
         result.update(
             failed=True,
-            msg=f"{error.message}. {error.remedy}".replace("..", "."),
+            msg=error.sentence,
             phase=error.phase or self.progress.phase,
             error=error.code,
             remedy=error.remedy,

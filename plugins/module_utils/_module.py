@@ -69,7 +69,7 @@ def run_module(options: dict[str, dict[str, Any]], run: Run, result_on_error: di
         result = {
             **base,
             "failed": True,
-            "msg": f"{error.message}. {error.remedy}",
+            "msg": error.sentence,
             "error": error.code,
             "phase": error.phase,
             "remedy": error.remedy,
