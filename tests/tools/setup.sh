@@ -47,17 +47,29 @@ find_python() {
   die 'needs Python 3.11, 3.12 or 3.13 (PYTHON=/path/to/python chooses one)'
 }
 
-# Debian keeps ensurepip, without which no venv gets pip, in a package of its own.
-ensure_venv_module() {
-  local python=$1 package
-  "$python" -c 'import ensurepip, venv' 2>/dev/null && return
-  package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
-  command -v apt-get >/dev/null || die "$python lacks the modules venv and ensurepip"
-  [ "$(id -u)" -eq 0 ] || die "$python cannot make virtual environments; first run: sudo apt-get install $package"
-  echo "setup: installing the Debian package $package"
+# Debian packages, for what PyPI does not have.
+install_packages() {
+  command -v apt-get >/dev/null || die "needs $*, and there is no apt-get to install them"
+  [ "$(id -u)" -eq 0 ] || die "first run: sudo apt-get install $*"
+  echo "setup: installing the Debian packages $*"
   export DEBIAN_FRONTEND=noninteractive
   logged apt-get -o DPkg::Lock::Timeout=120 update
-  logged apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "$package"
+  logged apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "$@"
+}
+
+# Debian keeps ensurepip, without which no venv gets pip, in a package of its own.
+ensure_venv_module() {
+  local python=$1
+  "$python" -c 'import ensurepip, venv' 2>/dev/null && return
+  install_packages "$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
+}
+
+# The tests write with Node.js clients, too, and look at the report in a real browser.
+ensure_test_tools() {
+  local missing=()
+  command -v npm >/dev/null || missing+=(nodejs npm)
+  command -v chromium >/dev/null || missing+=(chromium fonts-liberation)
+  [ "${#missing[@]}" -eq 0 ] || install_packages "${missing[@]}"
 }
 
 # What an environment was made from: it is stale when the requirements change or the checkout moves (scripts name their interpreter by full path).
@@ -77,13 +89,14 @@ if command -v flock >/dev/null; then
   exec 9>"$cache/setup.lock"
   flock 9
 fi
+: >"$log"
 
 [ -e "$collection/galaxy.yml" ] || ln -sfn ../../../.. "$collection"
+[ "$requirement_set" = run ] || ensure_test_tools
 if [ "$(cat -- "$stamp" 2>/dev/null)" = "$wanted" ] && "$venv/bin/python" -c '' 2>/dev/null; then
   exit 0
 fi
 
-: >"$log"
 echo "setup: installing requirements/$requirement_set.txt into .cache/venv"
 if [ "$(cat -- "$venv/.made-at" 2>/dev/null)" != "$root" ] || ! usable_python "$venv/bin/python"; then
   python=$(find_python)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import fcntl
 import hashlib
-import os
 import shutil
 import subprocess
 import tarfile
@@ -35,25 +34,10 @@ CHROMIUM_FLAGS = (
 )
 
 
-def install_chromium() -> str:
-    """Debian's Chromium; needs root where it is missing."""
-    found = shutil.which("chromium")
-    if found is None:
-        if os.geteuid() != 0:
-            pytest.fail("the report is tested in a real browser; first run: sudo apt-get install chromium")
-        apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120"]
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for words in (["update"], ["install", "-y", "--no-install-recommends", "chromium", "fonts-liberation"]):
-            subprocess.run([*apt, *words], env=environment, check=True, stdout=subprocess.DEVNULL)
-        found = shutil.which("chromium")
-    assert found is not None
-    return found
-
-
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=install_chromium(), args=CHROMIUM_FLAGS)
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
         yield chromium
         chromium.close()
 
