@@ -85,8 +85,10 @@ FENCE_ROUND_TRIPS = 4
 """Between the fence and the trigger: a transaction, at least one look at the replicas, a transaction, one more look."""
 FENCE_WORK_S = 0.003
 ROUND_TRIP_LOOKS = 5
-TRIGGER_MARGIN_S = 0.004
-"""What a busy host may take longer; triggered behind the tick, the leader would look too early and lose a second."""
+TRIGGER_MARGIN_S = 0.003
+"""Triggered behind the tick, the leader would look too early and lose a second."""
+MOST_JITTER_S = 0.025
+"""How much earlier, at most, a busy host has the fence raised: by as much as its slowest look at the ticks took."""
 
 FAST_POLL_S = 0.002
 PROMOTION_POLL_S = 0.004
@@ -518,8 +520,12 @@ class Failover:
         with self._phase("await_tick"):
             self._sleep_until(info_at_s + WATCH_AGE_S)
             forecast = TickForecast()
+            slowest_look_s = 0.0
+            looked_at_s = self._clock.now_s()
             while True:
                 asked_at_s = self._clock.now_s()
+                slowest_look_s = max(slowest_look_s, asked_at_s - looked_at_s)
+                looked_at_s = asked_at_s
                 hz = self._hz(leader)
                 took_s = self._clock.now_s() - asked_at_s
                 if hz is None or took_s > SLOWEST_TICK_WATCH_S:
@@ -530,7 +536,7 @@ class Failover:
                     return None
                 if tick_s is not None:
                     decision = verdict(tick_s - info_at_s)
-                    start_s = tick_s - TRIGGER_MARGIN_S - lead_s
+                    start_s = tick_s - TRIGGER_MARGIN_S - min(slowest_look_s, MOST_JITTER_S) - lead_s
                     if decision == MISSED:
                         return None
                     if decision == TAKE and start_s > self._clock.now_s():
