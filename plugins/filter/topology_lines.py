@@ -112,9 +112,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         max([len(title), *(len(row[column]) for row in (rows if column == 0 else whole))])
         for column, title in enumerate(header)
     ]
-    return [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in (header, *rows)
-    ]
+    return ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in (header, *rows)]
 
 
 class FilterModule:

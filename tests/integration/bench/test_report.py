@@ -71,9 +71,7 @@ def row(lines: list[str], *cells: str) -> list[str]:
     return next(found for found in rows if found[: len(cells)] == list(cells))
 
 
-@pytest.mark.parametrize(
-    ("count", "expected"), [(1, 1), (50, 50), (99, 99), (100, 99), (200, 198)], ids=str
-)
+@pytest.mark.parametrize(("count", "expected"), [(1, 1), (50, 50), (99, 99), (100, 99), (200, 198)], ids=str)
 def test_percentile_is_the_nearest_rank(count: int, expected: int) -> None:
     assert percentile(list(range(count, 0, -1)), 99) == expected
 
