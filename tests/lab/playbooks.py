@@ -134,7 +134,7 @@ class Workspace:
         check: bool = False,
         verbosity: int = 0,
         options: str = "",
-        on_event: Callable[[dict[str, Any]], None] = lambda _event: None,
+        on_event: Callable[[dict[str, Any]], None] | None = None,
     ) -> PlaybookRun:
         """Runs a playbook of a project to its end.
 
@@ -156,6 +156,12 @@ class Workspace:
         (folder / "inventory" / "hosts").write_text(inventory)
         defaults = {"report_directory": str(self.reports)}
         (folder / "env" / "extravars").write_text(json.dumps({**defaults, **variables}))
+
+        def keep(event: dict[str, Any]) -> bool:
+            if on_event is not None:
+                on_event(event)
+            return True
+
         began_s = time.monotonic()
         with _without_settings_of_the_user():
             run = ansible_runner.run(
@@ -168,7 +174,7 @@ class Workspace:
                 cmdline=f"{'--check ' if check else ''}{options}".strip() or None,
                 verbosity=verbosity or None,
                 quiet=True,
-                event_handler=lambda event: on_event(event) is None,
+                event_handler=keep,
             )
         seconds = time.monotonic() - began_s
         events = tuple(run.events)
