@@ -24,7 +24,10 @@ TICKS_S = tuple(1000 // hz / 1000 for hz in range(10, 20))
 INFO_PERIOD_S = 1.0
 """How often a leading Sentinel asks a replica for INFO."""
 
-LATEST_TICK_AGE_S = INFO_PERIOD_S - TICKS_S[0]
+LATE_TICK_S = 0.006
+"""How late a tick may come on a busy host without an INFO in the second tick."""
+
+LATEST_TICK_AGE_S = INFO_PERIOD_S - TICKS_S[0] - LATE_TICK_S
 """The oldest that the last INFO may be in the first tick after the trigger, so that none is sent in the second tick."""
 
 EARLIEST_TICK_AGE_S = LATEST_TICK_AGE_S - TICKS_S[0]

@@ -305,7 +305,7 @@ class Failover:
             try:
                 self._fence(fence)
                 self._catch_up(plan, fence)
-                if attempts_left and self._clock.now_s() > latest_s - 2 * round_trip_s:
+                if attempts_left and self._clock.now_s() > latest_s - max(2 * round_trip_s, fence.took_s):
                     self._lift(fence)
                     self._timeline.add(
                         "moment missed",

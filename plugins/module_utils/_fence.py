@@ -29,6 +29,7 @@ class Fence:
         self.address = client.address
         self.offset = -1
         self.raised_at_s = 0.0
+        self.took_s = 0.0
 
     def raise_up(self) -> None:
         """Stop writes, and read the offset at that instant.
@@ -37,12 +38,14 @@ class Fence:
             LinkError, ReplyError: It could not be done; a lease that was taken ends by itself.
         """
         self._up = True
+        began_s = self._clock.now_s()
         if self._plan.fence == PAUSE_FENCE:
             _ok, info = self._client.transact(self._pause(self._plan.lease_ms), ("INFO", "replication"))
         else:
             self._raise_settings()
             info = self._client.ask("INFO", "replication")
         self.raised_at_s = self._renewed_at_s = self._clock.now_s()
+        self.took_s = self.raised_at_s - began_s
         self.offset = self._master_offset(info)
 
     def _pause(self, milliseconds: int) -> tuple[object, ...]:

@@ -256,8 +256,10 @@ def _circumstances(record: Record) -> list[str]:
     loads = [run["machine_load"] for run in record.runs]
     return [
         f"- {' to '.join(dict.fromkeys((days[0], days[-1])))}, version {all_of('version')} of the plugins.",
-        f"- One machine, {all_of('cores')} cores, {all_of('system')}, Python {all_of('python')}, redis-py {all_of('redis_py')}; "
-        f"up to {_peak(record.runs)} runs at the same time. Load average of the machine at the start of a run: median {statistics.median(loads):.1f}, most {max(loads):.1f}.",
+        f"- One machine, {all_of('cores')} cores, {all_of('system')}, "
+        f"Python {all_of('python')}, redis-py {all_of('redis_py')}; "
+        f"up to {_peak(record.runs)} runs at the same time. "
+        f"Load average of the machine at the start of a run: median {statistics.median(loads):.1f}, most {max(loads):.1f}.",
         f"- One master, two replicas, three Sentinels on loopback, down-after-milliseconds {all_of('down_after_ms')}, the rest of the settings as they come. "
         "A network adds its round trips.",
         "- Four applications of the library named under *client*, which find the master through Sentinel.",
