@@ -139,7 +139,7 @@ def replication_progress(snapshot: Snapshot, max_lag_bytes: int, excused: Iterab
     unsettled = _unsettled_master(snapshot, address, master)
     sentinels = tuple(_sentinel(snapshot, view) for view in snapshot.sentinels)
     unsettled += [
-        Check("sentinel_agrees", CRITICAL, f"Sentinel {view.address} {row['detail']}", row["remedy"])
+        Check("sentinel_agrees", CRITICAL, f"Sentinel {view.address}: {row['detail']}", row["remedy"])
         for view, row in zip(snapshot.sentinels, sentinels)
         if row["state"] in (NAMES_ANOTHER, FAILOVER_IN_PROGRESS)
     ]
