@@ -53,6 +53,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
     MasterEntry,
     Replication,
     Role,
+    parse_client_list,
     parse_info,
     parse_master_entry,
     parse_replica_entries,
@@ -98,13 +99,14 @@ SETTLE_POLL_S = 0.05
 LEADER_SILENCE_S = 3.0
 """A leader that is alive orders the promotion within 0.3 s; one that is silent for ten times as long is dead or cut off."""
 LATE_BYTES_WAIT_S = 0.05
-RELEASE_DELAY_S = 0.01
-"""From the moment when every Sentinel names R until the connections of OM are closed.
+RELEASE_POLL_S = 0.003
+MOST_RELEASE_WAIT_S = 0.06
+"""How long, at most, the connections of OM are left open once every Sentinel names R.
 
-A client that asked a Sentinel right before that moment is on its way to OM with a write. It must have its -READONLY before
-its connection is closed, or it cannot know what became of the write. Clients that stay at OM until they are sent away wait
-as much longer.
+A client that asked a Sentinel right before that moment is on its way to OM with a write, on a new connection. It must have
+its -READONLY before that is closed, or it cannot know what became of the write.
 """
+NEW_CONNECTION_AGE_S = 1
 DEAD_SERVER_WAIT_S = 5.0
 """A server that cannot be asked any more is not waited for as long as one that has something left to do."""
 COORDINATED_TIMEOUT_MS = 10_000
@@ -961,15 +963,26 @@ class Failover:
             try:
                 if new_master is not None and not self._snapshot.same(new_master, plan.replica_to_promote):
                     client.order("REPLICAOF", new_master.host, new_master.port)
-                leave_s = self._clock.now_s() + RELEASE_DELAY_S
                 self._rewrite(client)
-                self._sleep_until(leave_s)
+                self._let_the_new_ones_go(client)
                 client.transact(("CLIENT", "KILL", "TYPE", "normal"), ("CLIENT", "KILL", "TYPE", "pubsub"))
                 self._timeline.add("released", f"the connections of {plan.old_master} were closed")
             except (LinkError, ReplyError) as error:
                 self.progress.left.append(
                     f"the connections of {plan.old_master} could not be closed, its configuration not rewritten: {error.message}"
                 )
+
+    def _let_the_new_ones_go(self, client: Client) -> None:
+        """Wait until nobody is at OM who came there lately: who is refused there leaves by itself and finds R."""
+        deadline_s = self._clock.now_s() + MOST_RELEASE_WAIT_S
+        looks_without = 0
+        while looks_without < 2 and self._clock.now_s() < deadline_s:
+            rows = parse_client_list(client.ask("CLIENT", "LIST", timeout_s=FAST_ANSWER_S))
+            new = [
+                row for row in rows if row.is_ordinary and row.age_s <= NEW_CONNECTION_AGE_S and row.name != LOCK_NAME
+            ]
+            looks_without = 0 if new else looks_without + 1
+            self._clock.sleep(RELEASE_POLL_S)
 
     def _rewrite(self, client: Client) -> None:
         """CONFIG REWRITE. A server that was started without a configuration file has none to rewrite."""

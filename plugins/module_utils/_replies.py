@@ -323,6 +323,12 @@ class ClientRow:
     user: str = ""
     flags: str = ""
     command: str = ""
+    age_s: int = 10**9
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Neither a replica, nor a master, nor a subscriber."""
+        return self.flags == "N"
 
 
 def parse_client_list(text: str) -> tuple[ClientRow, ...]:
@@ -338,6 +344,7 @@ def parse_client_list(text: str) -> tuple[ClientRow, ...]:
                 fields.get("user", ""),
                 fields.get("flags", ""),
                 fields.get("cmd", ""),
+                _number(fields, "age", 10**9),
             )
         )
     return tuple(rows)
