@@ -161,6 +161,8 @@ class Recorder:
         access: Access | None = None,
         address_map: Mapping[str, str] | None = None,
     ) -> None:
+        if address_map and client == "node-redis":
+            raise RecorderError("node-redis cannot be told of other addresses than those that Sentinel announces")
         access = access or Access()
         self._client: Client = client
         self._nodes = tuple(nodes)

@@ -336,7 +336,7 @@ def test_up_runs_until_it_is_told_to_end(number: signal.Signals) -> None:
         assert len(pids) == 7
         assert all(map(runs, pids))
         process.send_signal(number)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert not any(map(runs, pids))
         assert not Path(description["folder"]).exists()
 
@@ -347,7 +347,7 @@ def test_nothing_survives_the_death_of_the_lab(tmp_path: Path) -> None:
             pids = described_pids(description)
             assert all(map(runs, pids))
             process.kill()
-            process.wait(20)
+            process.wait(60)
             unharmed.wait_for(none_runs(pids), 10, "the end of the servers")
         assert unharmed.master().command("PING")
 

@@ -37,6 +37,11 @@ def settings(deployment: Deployment) -> dict[str, Any]:
     return found
 
 
+def shown_priorities(deployment: Deployment) -> set[str]:
+    rows = [row for sentinel in deployment.sentinels for row in sentinel.command("SENTINEL", "REPLICAS", "mymaster")]
+    return {dict(zip(row[::2], row[1::2], strict=True))["slave-priority"] for row in rows}
+
+
 def refused(deployment: Deployment, **options: Any) -> dict[str, Any]:
     """Run the module; it must refuse and change nothing."""
     before = settings(deployment)
@@ -162,6 +167,7 @@ def test_priority_zero(deployment: Deployment) -> None:
     finally:
         for node in (replica, other):
             node.command("CONFIG", "SET", "replica-priority", "100")
+        deployment.wait_for(lambda: shown_priorities(deployment) == {"100"}, 30, "the Sentinels to show it")
 
 
 def test_replica_read_only_no(deployment: Deployment) -> None:

@@ -105,7 +105,6 @@ async function nodeRedisApplication(configuration) {
     sentinelRootNodes: configuration.sentinels.map(([host, port]) => ({ host, port })),
     nodeClientOptions: clientOptions(redis_username, redis_password, tls),
     sentinelClientOptions: clientOptions(sentinel_username, sentinel_password, sentinel_tls),
-    nodeAddressMap: reachable(configuration.address_map),
   });
   sentinel.on('error', () => {}); // What it means for a write, the write says.
   await sentinel.connect();
