@@ -306,11 +306,18 @@ def test_servers_outlive_the_thread_that_started_them() -> None:
     assert not any(map(runs, pids))
 
 
+def _heed_ctrl_c() -> None:
+    """A shell starts what runs in its background with SIGINT ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def command_line(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """`python -m lab up`, and what it says when it is ready."""
     command = [sys.executable, "-m", "lab", "up", "--json", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_ctrl_c
+    ) as process:
         try:
             assert process.stdout
             assert process.stderr
