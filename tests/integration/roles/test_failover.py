@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import threading
@@ -44,24 +45,40 @@ def report_of(run: PlaybookRun) -> str:
     return Path(files["html"]).read_text()
 
 
+def command_line(workspace: Workspace, variables: dict[str, Any]) -> list[str]:
+    """`ansible-playbook redis_ha.sentinel.failover` with variables, as a person types it."""
+    program = str(Path(workspace.environment()["PATH"].split(":")[0]) / "ansible-playbook")
+    return [program, "redis_ha.sentinel.failover", "-e", " ".join(f"{key}={value}" for key, value in variables.items())]
+
+
 def test_the_playbook_moves_the_master_within_the_time(deployment: Deployment, workspace: Workspace) -> None:
     old = deployment.master()
-    run = workspace.run("redis_ha.sentinel.failover", answers(deployment, postcheck_marker="true"))
-    assert run.succeeded, run.stdout
-    moved = run.result("Carry out")
-    seconds = run.seconds - moved["phases_ms"]["align"] / 1000
+    variables = answers(deployment, report_directory=workspace.reports)
+    began_s = time.monotonic()
+    done = subprocess.run(
+        [*command_line(workspace, variables), "-v"],
+        env=workspace.environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    seconds = time.monotonic() - began_s
+    assert done.returncode == 0, done.stdout
+    lines = [line for line in done.stdout.splitlines() if line.startswith("changed: ") and '"phases_ms"' in line]
+    (moved,) = [json.loads(line.split(" => ", 1)[1]) for line in lines]
+    seconds -= moved["phases_ms"]["align"] / 1000
     # Where others use the processors as well, this takes as much longer as their share is.
     load = os.getloadavg()[0]
     limit_s = LIMIT_S * max(1.0, load / len(os.sched_getaffinity(0)))
     print(f"playbook failover: {seconds:.1f} s at a load of {load:.1f}, limit {limit_s:.1f} s")
     assert seconds <= limit_s
     new = deployment.master()
-    assert new is not old
-    found = summary(run)
-    assert (found["outcome"], found["changed"], found["lossless"]) == ("switched", True, True)
-    assert (found["old_master"], found["new_master"]) == (old.address, new.address)
-    assert new.address in report_of(run)
-    assert run.result("See a write arrive")["arrived"]
+    assert (moved["outcome"], moved["lossless"]) == ("switched", True)
+    assert (moved["old_master"]["port"], moved["new_master"]["port"]) == (old.port, new.port)
+    (report,) = workspace.reports.glob("*.html")
+    assert new.address in report.read_text()
 
 
 def test_check_mode_plans_and_reports_the_plan(deployment: Deployment, workspace: Workspace) -> None:
@@ -233,18 +250,16 @@ class TestConfirmation:
     """`confirm` asks a person, and never hangs where there is none."""
 
     @staticmethod
-    def command(deployment: Deployment) -> list[str]:
-        more = answers(deployment, confirm="true", failover_precheck="false", failover_postcheck="false")
-        more["failover_report"] = "false"
-        return ["redis_ha.sentinel.failover", "-e", " ".join(f"{name}={value}" for name, value in more.items())]
+    def command(deployment: Deployment, workspace: Workspace) -> list[str]:
+        more = {f"failover_{part}": "false" for part in ("precheck", "postcheck", "report")}
+        return command_line(workspace, answers(deployment, confirm="true", **more))
 
     @pytest.mark.parametrize("word", ["yes", "no"])
     def test_only_yes_moves_it(self, word: str, deployment: Deployment, workspace: Workspace) -> None:
         old, replicas = deployment.master(), deployment.replicas()
-        environment = workspace.environment()
-        program = str(Path(environment["PATH"].split(":")[0]) / "ansible-playbook")
+        program, *words = self.command(deployment, workspace)
         terminal = pexpect.spawn(
-            program, self.command(deployment), env=environment, encoding="utf-8", timeout=60, dimensions=(50, 200)
+            program, words, env=workspace.environment(), encoding="utf-8", timeout=60, dimensions=(50, 200)
         )
         try:
             terminal.expect("Type yes to go on")
@@ -266,11 +281,9 @@ class TestConfirmation:
 
     def test_without_a_terminal_nothing_is_moved(self, deployment: Deployment, workspace: Workspace) -> None:
         old = deployment.master()
-        environment = workspace.environment()
-        program = str(Path(environment["PATH"].split(":")[0]) / "ansible-playbook")
         done = subprocess.run(
-            [program, *self.command(deployment)],
-            env=environment,
+            self.command(deployment, workspace),
+            env=workspace.environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
