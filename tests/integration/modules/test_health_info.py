@@ -461,6 +461,8 @@ def test_a_sentinel_is_in_tilt(sick: Deployment) -> None:
         assert "Wait 30 s for it to leave TILT by itself" in told(result, "no_tilt")
     finally:
         sentinel.command("SENTINEL", "DEBUG", "tilt-trigger", "2000")
+        sick.wait_for(lambda: sentinel.command("INFO", "sentinel")["sentinel_tilt"] == 0, 10, "it to leave TILT")
+        sentinel.command("SENTINEL", "DEBUG", "tilt-period", "30000")
 
 
 def test_a_sentinel_disagrees(sick: Deployment) -> None:
