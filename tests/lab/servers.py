@@ -272,7 +272,7 @@ def _download(suite: str, package: str, work: Path) -> None:
     )
     env = {**os.environ, "APT_CONFIG": str(config), "LC_ALL": "C"}
     failures = []
-    for mirror in _debian_mirrors():
+    for mirror in debian_mirrors():
         (work / "sources.list").write_text(f"deb [signed-by={keyring}] {mirror} {suite} main\n")
         try:
             _run(["apt-get", "-q", "update"], env)
@@ -286,7 +286,7 @@ def _download(suite: str, package: str, work: Path) -> None:
     )
 
 
-def _debian_mirrors() -> list[str]:
+def debian_mirrors() -> list[str]:
     """The mirrors that the machine's own apt uses for its own suite, most plausible first."""
     release = Path("/etc/os-release").read_text()
     codename = re.search(r"^VERSION_CODENAME=(\S+)", release, re.MULTILINE)
