@@ -15,14 +15,15 @@ ARGS ?=
 BENCH_ARGS ?=
 
 JUDGES := sanity lint docs types style floor changelog licences
-SUITES := unit contract integration
+SUITES := unit contract integration molecule
 
 .PHONY: help
 help:  ## Show this list
 	@echo 'make TARGET: each one first does the set-up that it needs, in .cache/'
 	@awk -F ':.*## ' '/^[a-z%$$()A-Z -]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  one judge    $(JUDGES)'
-	@echo '  one suite    $(SUITES); ARGS="-k name -x" goes to pytest'
+	@echo '  one suite    $(SUITES)'
+	@echo '               ARGS="-k name -x" goes to pytest, ARGS="test -s tls" to Molecule'
 
 .PHONY: demo
 demo: setup-run  ## Move a master of a real deployment on loopback, and watch it

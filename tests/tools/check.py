@@ -6,7 +6,7 @@
     check.py sanity lint          the named ones
     check.py judges               all judges
     check.py judges unit          all judges and one suite
-    check.py unit -- -k plan -x   words after -- are handed to pytest
+    check.py unit -- -k plan -x   words after -- are handed to pytest, or to Molecule
 
 A judge is quiet unless it fails; a suite shows pytest's own output. All of them run, even after one has failed.
 """
@@ -47,7 +47,11 @@ JUDGES: dict[str, tuple[Command, ...]] = {
     "licences": (("reuse", "lint", "--lines"),),
 }
 
-SUITES = ("unit", "contract", "integration")
+# Each suite is a command; words after -- are added to it.
+SUITES: dict[str, Command] = {
+    **{name: ("pytest", f"tests/{name}") for name in ("unit", "contract", "integration")},
+    "molecule": ("python", "tests/tools/scenarios.py"),
+}
 
 
 @dataclass(frozen=True)
@@ -94,19 +98,19 @@ def run_judges(names: list[str]) -> list[Result]:
     return sorted(results, key=lambda result: names.index(result.name))
 
 
-def run_suite(name: str, pytest_words: list[str]) -> Result:
-    """Runs one folder of tests, in full view."""
+def run_suite(name: str, more_words: list[str]) -> Result:
+    """Runs one suite, in full view."""
     print(f"---- {name} ----", flush=True)
     started = time.monotonic()
-    outcome = subprocess.run(["pytest", f"tests/{name}", *pytest_words], cwd=ROOT, check=False)
+    outcome = subprocess.run([*SUITES[name], *more_words], cwd=ROOT, check=False)
     return Result(name, outcome.returncode == 0, time.monotonic() - started)
 
 
 def main(words: list[str]) -> int:
     """Runs what is named; 0 if all of it passes."""
-    names, pytest_words = words, []
+    names, more_words = words, []
     if "--" in words:
-        names, pytest_words = words[: words.index("--")], words[words.index("--") + 1 :]
+        names, more_words = words[: words.index("--")], words[words.index("--") + 1 :]
     wanted = [known for name in names for known in (JUDGES if name == "judges" else (name,))]
     unknown = [name for name in wanted if name not in JUDGES and name not in SUITES]
     if unknown or not wanted:
@@ -114,7 +118,7 @@ def main(words: list[str]) -> int:
         return 2
 
     results = run_judges([name for name in JUDGES if name in wanted])
-    results += [run_suite(name, pytest_words) for name in SUITES if name in wanted]
+    results += [run_suite(name, more_words) for name in SUITES if name in wanted]
     if len(results) > 1:
         print("\n" + "\n".join(str(result) for result in results))
     return 0 if all(result.passed for result in results) else 1

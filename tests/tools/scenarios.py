@@ -40,6 +40,7 @@ ALL_SCENARIOS = ("test", "--all", "--workers", "2", "--continue-on-failure")
 _ENGINE_START_S = 60
 _ENGINE_STOP_S = 60
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_RECAP = re.compile(r"(?P<name>\w+) +: actions=\d+ .* failed=(?P<failed>\d+)")
 _BLOCKS = [(second, third) for second in (18, 19) for third in range(0, 256, 16)]
 
 
@@ -85,19 +86,60 @@ def _run_molecule(words: Sequence[str], docker_host: str, inside: Sequence[str],
     }
     with tempfile.TemporaryDirectory(prefix="redis-ha-scenarios-") as folder:
         # What Ansible and Molecule write while they run, they write here: not into the home folder of the user.
-        for name in ("ANSIBLE_LOCAL_TEMP", "ANSIBLE_ASYNC_DIR", "MOLECULE_EPHEMERAL_DIRECTORY", "LAB_RESULTS"):
+        for name in (
+            "ANSIBLE_ASYNC_DIR",
+            "ANSIBLE_LOCAL_TEMP",
+            "ANSIBLE_REMOTE_TMP",
+            "LAB_RESULTS",
+            "MOLECULE_EPHEMERAL_DIRECTORY",
+            "TMPDIR",
+        ):
             environment[name] = str(Path(folder) / name.lower())
-        Path(environment["LAB_RESULTS"]).mkdir()
-        ended = subprocess.run(
-            [*inside, "molecule", *words], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False
-        )
+            Path(environment[name]).mkdir()
+        try:
+            code, failed = _molecule([*inside, "molecule", *words], environment)
+        except BaseException:
+            _leftovers(run, docker_host)
+            raise
         figures = [json.loads(path.read_text()) for path in sorted(Path(environment["LAB_RESULTS"]).glob("*.json"))]
     left = _leftovers(run, docker_host)
     _tell(figures)
     for what in left:
         print(f"left behind: {what}")
-    print(f"{len(left)} leftovers")
-    return ended.returncode or bool(left)
+    print(
+        f"{len(left)} leftovers\n{list(failed.values()).count(False)} passed, {list(failed.values()).count(True)} failed",
+        flush=True,
+    )
+    return code or int(bool(left))
+
+
+def _molecule(command: Sequence[str], environment: dict[str, str]) -> tuple[int, dict[str, bool]]:
+    """Runs Molecule in full view; its exit code, and which scenarios failed."""
+    failed: dict[str, bool] = {}
+    molecule = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # An interrupt from the keyboard is for this program, which then ends all of them.
+        start_new_session=True,
+    )
+    assert molecule.stdout is not None
+    try:
+        for line in molecule.stdout:
+            print(line, end="", flush=True)
+            # default stands there up to three times: it makes and removes what the others share.
+            if recap := _RECAP.match(line):
+                failed[recap["name"]] = failed.get(recap["name"], False) or recap["failed"] != "0"
+    except BaseException:
+        os.killpg(molecule.pid, signal.SIGTERM)
+        raise
+    finally:
+        molecule.wait()
+    return molecule.returncode, failed
 
 
 def _tell(figures: list[dict[str, object]]) -> None:
@@ -110,8 +152,12 @@ def _tell(figures: list[dict[str, object]]) -> None:
 
 
 def _leftovers(run: str, docker_host: str) -> list[str]:
-    """Removes what carries the label of the run, and names it."""
+    """Ends and removes what carries the name of the run, and names it."""
     left = []
+    for process in _processes_with("environ", f"LAB_RUN={run}\0"):
+        left.append(f"process {process}")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
     for kind, listing, removal in (
         ("container", ["ps", "--all"], ["rm", "--force", "--volumes"]),
         ("network", ["network", "ls"], ["network", "rm"]),
@@ -264,7 +310,7 @@ def _stop(engine: subprocess.Popen[bytes], folder: Path) -> None:
         engine.kill()
         engine.wait()
     deadline = time.monotonic() + _ENGINE_STOP_S
-    while left := _processes_with(str(folder)):
+    while left := _processes_with("cmdline", str(folder)):
         if time.monotonic() > deadline:
             raise Trouble(f"processes of the Docker engine still run: {left}")
         time.sleep(0.1)
@@ -274,11 +320,12 @@ def _stop(engine: subprocess.Popen[bytes], folder: Path) -> None:
             subprocess.run(["umount", "--lazy", mounted], check=True)
 
 
-def _processes_with(text: str) -> list[int]:
-    """Other processes that have a text in their command line."""
+def _processes_with(file_name: str, text: str) -> list[int]:
+    """Other processes that have a text in their command line or in their environment, as /proc shows it."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+    for path in Path("/proc").glob(f"[0-9]*/{file_name}"):
+        # One that has ended, or that even root may not look into, is none that this program started.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
             if text.encode() in path.read_bytes() and int(path.parent.name) != os.getpid():
                 found.append(int(path.parent.name))
     return found

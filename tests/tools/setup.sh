@@ -57,6 +57,17 @@ install_packages() {
   logged apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "$@"
 }
 
+# Debian starts the service of a package that it installs; the tests start an engine of their own, and the machine's owner may want none.
+install_engine() {
+  local policy=/usr/sbin/policy-rc.d
+  if [ "$(id -u)" -eq 0 ] && [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  fi
+  install_packages docker.io iproute2 iptables mmdebstrap
+}
+
 # Debian keeps ensurepip, without which no venv gets pip, in a package of its own.
 ensure_venv_module() {
   local python=$1
@@ -64,12 +75,15 @@ ensure_venv_module() {
   install_packages "$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
 }
 
-# The tests write with Node.js clients, too, and look at the report in a real browser.
+# The tests write with Node.js clients, too, look at the report in a real browser, and have hosts of their own in containers.
 ensure_test_tools() {
   local missing=()
   command -v npm >/dev/null || missing+=(nodejs npm)
   command -v chromium >/dev/null || missing+=(chromium fonts-liberation)
   [ "${#missing[@]}" -eq 0 ] || install_packages "${missing[@]}"
+  if ! docker version >/dev/null 2>&1 && ! { command -v dockerd && command -v docker && command -v mmdebstrap && command -v ip; } >/dev/null; then
+    install_engine
+  fi
 }
 
 # What an environment was made from: it is stale when the requirements change or the checkout moves (scripts name their interpreter by full path).
