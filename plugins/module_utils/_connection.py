@@ -267,11 +267,10 @@ class Client:
             if isinstance(reply, ReplyError):
                 raise reply
 
-    def set_name(self, name: str) -> int:
-        """Name this connection (and those that follow it here); its id in ``CLIENT LIST``."""
+    def set_name(self, name: str) -> None:
+        """Name this connection, and those that follow it here, as ``CLIENT LIST`` shows them."""
         self.order("CLIENT", "SETNAME", name)
         self._name = name
-        return int(self.ask("CLIENT", "ID"))
 
     def close(self) -> None:
         """Close the connection; the next command opens a new one."""

@@ -164,6 +164,7 @@ class Failover:
         self._stop_requested = stop_requested
         self._snapshot = Snapshot(request.master_name, (), ())
         self._raised: list[Address] = []
+        self._rewritten: tuple[Address, ...] = ()
         self._told: set[Address] = set()
         self.progress = Progress()
 
@@ -1154,7 +1155,7 @@ class Failover:
             ]
             wanted = list(dict.fromkeys(wanted))
             excused = [address for address in wanted if self._was_down(address)]
-            full_before, partial_before = self._counters_before(new_master)
+            full_before = self._full_syncs_before(new_master)
             seen_syncing: set[Address] = set()
             states: dict[Address, str] = {}
             began_s = self._clock.now_s()
@@ -1176,7 +1177,7 @@ class Failover:
             self.progress.notes += [
                 f"{address} was down before and is not waited for" for address in excused if states.get(address)
             ]
-            self._report_replicas(new_master, wanted, states, excused, seen_syncing, full_before, partial_before)
+            self._report_replicas(new_master, wanted, states, excused, seen_syncing, full_before)
             self._timeline.add("settled" if not self.progress.left else "not settled", "; ".join(self.progress.left))
 
     def _follow_states(
@@ -1239,9 +1240,9 @@ class Failover:
             any(entry.down for entry in entries) or any(bool(m.flags & {"s_down", "o_down"}) for m in masters)
         )
 
-    def _counters_before(self, new_master: Address) -> tuple[int, int]:
+    def _full_syncs_before(self, new_master: Address) -> int:
         node = self._snapshot_node(new_master)
-        return node.sync_counters if node is not None else (0, 0)
+        return node.sync_counters[0] if node is not None else 0
 
     def _report_replicas(
         self,
@@ -1251,7 +1252,6 @@ class Failover:
         excused: Sequence[Address],
         seen_syncing: set[Address],
         full_before: int,
-        partial_before: int,
     ) -> None:
         full: int | None = None
         try:
@@ -1275,8 +1275,6 @@ class Failover:
                     "excused": address in excused,
                 }
             )
-
-    _rewritten: tuple[Address, ...] = ()
 
     def _lower_priorities(self) -> None:
         """Put back what ``steer`` raised. The file is rewritten once Sentinel has reconfigured the node and rewritten it, too."""

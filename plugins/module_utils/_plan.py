@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
+    MINIMUM_SERVER,
     REPLICA_REMEDIES,
     SENTINEL_CHECKS,
     STEERING,
@@ -596,7 +597,7 @@ def _fenced_blockers(snapshot: Snapshot, target: Fitness, steering: tuple[Steeri
         )
     elif master is not None and master.reachable:
         blockers += _follow_checks(master, heir)
-        if heir.compatible_version < (6, 0, 0):
+        if heir.compatible_version < MINIMUM_SERVER:
             blockers.append(
                 Check(
                     "server_too_old",

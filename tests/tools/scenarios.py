@@ -50,8 +50,7 @@ class Trouble(Exception):
 
 def main(words: Sequence[str]) -> int:
     """Runs Molecule, or another command; its exit code, or 1 if something is left after it."""
-    # As after Ctrl-C: what was begun is undone.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _end)
     try:
         if words[:1] == ["images"]:
             with _engine_for_images() as docker_host:
@@ -67,6 +66,12 @@ def main(words: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _end(*_: object) -> None:
+    """As after Ctrl-C, what was begun is undone; a second request does not disturb that."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
 
 
 def _build_images(docker_host: str) -> int:
