@@ -68,7 +68,8 @@ def _listed(addresses: Iterable[object]) -> str:
 
 _UNREACHABLE_REMEDIES = {
     "auth": "Set {user} and {password} to a user that this server accepts, or leave them out where it wants none.",
-    "tls": "Check tls, ca_certs, client_cert_file and client_key_file; the certificate must name the host that Sentinel announces.",
+    "tls": "Check tls, ca_certs, client_cert_file and client_key_file; the certificate must name the host that Sentinel announces, or the one that "
+    "address_map leads to (docs/tls.md).",
     "not_permitted": "Give our user the permissions of docs/permissions.md.",
     "unreachable": "Start it, or open the way to it; behind NAT or a container network set address_map.",
 }

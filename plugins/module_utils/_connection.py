@@ -28,6 +28,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     TlsError,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Event, parse_event
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._tls import refusal
 
 try:
     import redis
@@ -145,6 +146,14 @@ def _causes(error: BaseException | None) -> Iterable[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def _is_closed(causes: Iterable[BaseException]) -> bool:
+    """Whether a connection that was made was closed by the other side."""
+    return any(
+        isinstance(cause, (ConnectionResetError, BrokenPipeError)) or "closed by server" in str(cause)
+        for cause in causes
+    )
+
+
 _PREFIXES = {
     "NoPermissionError": "NOPERM",
     "ReadOnlyError": "READONLY",
@@ -156,9 +165,9 @@ _PREFIXES = {
 }
 
 
-def _reply_error(address: Address, error: BaseException) -> ReplyError:
-    """redis-py cuts the first word off the errors that it knows; put it back."""
-    text = str(error)
+def _reply_error(address: Address, user: str, error: BaseException) -> ReplyError:
+    """redis-py cuts the first word off the errors that it knows; put it back. Servers before 7.2 do not name the user."""
+    text = str(error).replace("this user has no permissions", f"user {user} has no permissions")
     first, _space, rest = text.partition(" ")
     prefix = _PREFIXES.get(type(error).__name__)
     if first.isupper() and first.isalpha() and len(first) > 2:
@@ -173,13 +182,19 @@ class Client:
         address: What the server is called in messages and results.
         open_connection: Makes a redis-py connection, not yet connected.
         timeout_s: How long a command may take, in seconds, if the call does not say otherwise.
+        access: How the connection gets in, for what is said when it does not.
     """
 
-    def __init__(self, address: Address, open_connection: Callable[[], Any], timeout_s: float) -> None:
+    def __init__(
+        self, address: Address, open_connection: Callable[[], Any], timeout_s: float, access: Access | None = None
+    ) -> None:
         self.address = address
         self._open_connection = open_connection
         self._timeout_s = timeout_s
+        self._access = access or Access()
+        self._user = self._access.username or "default"
         self._connection: Any = None
+        self._answered = False
         self._name: str | None = None
 
     def ask(self, *command: object, timeout_s: float | None = None) -> Reply:
@@ -293,6 +308,8 @@ class Client:
             connection.disconnect()
             raise self._link_error(error, sent=False) from error
         self._connection = connection
+        # A login, or a name, has been answered already.
+        self._answered = self._access.password is not None or self._name is not None
         return connection
 
     def _exchange(self, commands: list[tuple[object, ...]], timeout_s: float | None) -> list[Reply]:
@@ -305,6 +322,7 @@ class Client:
                 if not connection.can_read(max(0.0, deadline_s - time.monotonic())):
                     raise redis_errors.TimeoutError(f"no answer to {command[0]} in time")
                 replies.append(self._read(connection))
+                self._answered = True
             return replies
         except (redis_errors.RedisError, OSError) as error:
             self.close()
@@ -314,12 +332,14 @@ class Client:
         try:
             reply = connection.read_response()
         except (redis_errors.ResponseError, redis_errors.AuthenticationError) as error:
-            refused = _reply_error(self.address, error)
+            refused = _reply_error(self.address, self._user, error)
             if refused.prefix == "NOAUTH":
                 raise redis_errors.AuthenticationError(refused.message) from error
             return refused
         if isinstance(reply, list):
-            return [_reply_error(self.address, item) if isinstance(item, Exception) else item for item in reply]
+            return [
+                _reply_error(self.address, self._user, item) if isinstance(item, Exception) else item for item in reply
+            ]
         return reply
 
     def _link_error(self, error: BaseException, sent: bool) -> LinkError:
@@ -328,9 +348,11 @@ class Client:
         for cause in causes:
             if isinstance(cause, (redis_errors.AuthenticationError, redis_errors.ResponseError)):
                 return AuthError(name, f"it refuses the login: {cause}", sent=False)
+        # Once a server has answered, an error of TLS is the end of the connection like any other.
+        handshake = self._access.tls is not None and not (sent and self._answered)
         for cause in causes:
-            if isinstance(cause, ssl.SSLError):
-                return TlsError(name, f"the TLS handshake failed: {cause}", sent=False)
+            if handshake and isinstance(cause, ssl.SSLError) and not isinstance(cause, TimeoutError):
+                return TlsError(name, f"the TLS handshake failed: {refusal(cause)}", sent=False)
         for cause in causes:
             if isinstance(cause, (redis_errors.TimeoutError, socket.timeout)):
                 return LinkError(name, "it does not answer in time" if sent else "no connection in time", sent)
@@ -339,7 +361,12 @@ class Client:
                 return LinkError(name, f"the name cannot be resolved: {cause.strerror}", sent=False)
         kind = _ClosedError if sent else LinkError
         reason = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
-        return kind(name, reason or str(error), sent)
+        said = reason or str(error)
+        if not self._answered and _is_closed(causes):
+            if handshake:
+                return TlsError(name, f"the TLS handshake failed: {refusal(error)}", sent)
+            said = f"it closes the connection without an answer ({said}); if it speaks TLS only, set tls"
+        return kind(name, said, sent)
 
 
 class _ClosedError(LinkError):
@@ -414,7 +441,9 @@ class Fleet:
         if (kind, address) not in self._clients:
             endpoint = self.options.reachable(address)
             timeout_s = self.options.connect_timeout_s
-            self._clients[kind, address] = Client(address, lambda: _open(endpoint, access, timeout_s), timeout_s)
+            self._clients[kind, address] = Client(
+                address, lambda: _open(endpoint, access, timeout_s), timeout_s, access
+            )
         return self._clients[kind, address]
 
     def listen(self, address: Address, on_event: Callable[[Address, float, Event], None]) -> None:

@@ -23,21 +23,24 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import F
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import (
     CONNECTION,
     CONNECTION_CONSTRAINTS,
+    check_tls_files,
     connection_options,
 )
 
 Run = Callable[[AnsibleModule, Fleet], "dict[str, Any]"]
 
 
-def run_module(options: dict[str, dict[str, Any]], run: Run, result_on_error: dict[str, Any] | None = None) -> None:
+def run_module(own_options: dict[str, dict[str, Any]], run: Run, result_on_error: dict[str, Any] | None = None) -> None:
     """Build the module, open the fleet, run, and leave with the result.
 
     Args:
-        options: The options beside those of the connection.
+        own_options: The options beside those of the connection.
         run: What the module does; returns its result, with ``failed`` where it failed.
         result_on_error: What the result holds besides when options cannot even be used.
     """
-    module = AnsibleModule(argument_spec={**CONNECTION, **options}, supports_check_mode=True, **CONNECTION_CONSTRAINTS)
+    module = AnsibleModule(
+        argument_spec={**CONNECTION, **own_options}, supports_check_mode=True, **CONNECTION_CONSTRAINTS
+    )
     base: dict[str, Any] = {"changed": False, **(result_on_error or {})}
     if REDIS_IMPORT_ERROR is not None:
         module.fail_json(
@@ -60,7 +63,9 @@ def run_module(options: dict[str, dict[str, Any]], run: Run, result_on_error: di
             },
         )
     try:
-        fleet = Fleet(connection_options(module.params))
+        options = connection_options(module.params)
+        check_tls_files(options)
+        fleet = Fleet(options)
         try:
             result = run(module, fleet)
         finally:

@@ -20,6 +20,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
     Address,
     parse_address,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._tls import unusable_file
 
 
 def _from_environment(name: str, **spec: Any) -> dict[str, Any]:
@@ -176,6 +177,18 @@ def connection_options(params: Mapping[str, Any]) -> ConnectionOptions:
         connect_timeout_s=params["connect_timeout"],
         address_map={str(announced): str(reached) for announced, reached in params["address_map"].items()},
     )
+
+
+def check_tls_files(options: ConnectionOptions) -> None:
+    """See that the files that TLS is to be spoken with can be used.
+
+    Raises:
+        Refused: One of them cannot.
+    """
+    tls = options.sentinel_access.tls or options.node_access.tls
+    wrong = unusable_file(tls.ca_certs, tls.client_cert_file, tls.client_key_file) if tls else ""
+    if wrong:
+        raise invalid(wrong)
 
 
 def master_name(params: Mapping[str, Any]) -> str:
