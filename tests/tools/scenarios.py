@@ -26,12 +26,14 @@ import secrets
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache"
@@ -147,13 +149,19 @@ def _molecule(command: Sequence[str], environment: dict[str, str]) -> tuple[int,
     return molecule.returncode, failed
 
 
-def _tell(figures: list[dict[str, object]]) -> None:
-    """A line for each recording of writes that a scenario made."""
+def _tell(figures: list[dict[str, Any]]) -> None:
+    """A line for each recording of writes that a scenario made, and one for all of the same name."""
     for figure in figures:
         print(
             f"{figure['name']:<32} {figure['writes_acknowledged']:>7} writes acknowledged, {figure['writes_lost']} lost,"
             f" longest gap {figure['longest_gap_s']:.3f} s"
         )
+    for name in dict.fromkeys(figure["name"] for figure in figures):
+        gaps_s = [figure["longest_gap_s"] for figure in figures if figure["name"] == name]
+        if len(gaps_s) > 1:
+            print(
+                f"{name:<32} {len(gaps_s):>7} runs, median gap {statistics.median(gaps_s):.3f} s, most {max(gaps_s):.3f} s"
+            )
 
 
 def _leftovers(run: str, docker_host: str) -> list[str]:
