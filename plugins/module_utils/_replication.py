@@ -234,7 +234,9 @@ def _link_state(
         raise ValueError(f"{node.address} has not said what it replicates")
     if replication.link_up:
         return _linked(address, master, replication, max_lag_bytes)
-    if replication.sync_in_progress and not _saving_for(snapshot, master, node):
+    saving = _saving_for(snapshot, master, node)
+    # A master that sends what it saves, without a disk between, is said to save until all is sent.
+    if replication.sync_in_progress and (not saving or replication.sync_read_bytes > 0):
         numbers = {}
         # Without a disk on the master's side nobody knows the size beforehand: the server then says 0.
         if replication.sync_total_bytes > 0:
@@ -244,7 +246,8 @@ def _link_state(
         elif replication.sync_left_bytes > 0:
             left = f"{replication.sync_left_bytes:,} bytes left"
             return FULL_SYNC, f"full synchronisation: {left}", {}, left
-        return FULL_SYNC, f"full synchronisation: {_amount(numbers)} received", numbers, ""
+        sent = _saved_keys(master) if saving and replication.sync_total_bytes <= 0 else ""
+        return FULL_SYNC, f"full synchronisation: {_amount(numbers)} received{sent and f', {sent}'}", numbers, ""
     if replication.sync_in_progress:
         detail, progress = _save_progress(master)
         return WAITING_FOR_SNAPSHOT, detail, {}, progress
@@ -278,12 +281,18 @@ def _saving_for(snapshot: Snapshot, master: NodeView | None, node: NodeView) -> 
 
 def _save_progress(master: NodeView | None) -> tuple[str, str]:
     info = master.info if master else {}
-    done, total = info.get("current_save_keys_processed", "0"), info.get("current_save_keys_total", "0")
-    text = "waits until the master has saved its data"
-    if total.isdigit() and int(total) > 0:
-        text += f": {int(done):,} of {int(total):,} keys ({100 * int(done) // int(total)} %)"
+    keys = _saved_keys(master)
+    text = "waits until the master has saved its data" + (keys and f": {keys}")
     # A save that tells nothing of its progress counts as moving for as long as it lasts.
-    return text, f"{done}/{info.get('rdb_current_bgsave_time_sec', '')}"
+    return text, f"{info.get('current_save_keys_processed', '0')}/{info.get('rdb_current_bgsave_time_sec', '')}"
+
+
+def _saved_keys(master: NodeView | None) -> str:
+    info = master.info if master else {}
+    done, total = info.get("current_save_keys_processed", "0"), info.get("current_save_keys_total", "0")
+    if not total.isdigit() or int(total) == 0:
+        return ""
+    return f"{int(done):,} of {int(total):,} keys ({100 * int(done) // int(total)} %)"
 
 
 def _known(info: Mapping[str, str], **names: str) -> dict[str, int]:

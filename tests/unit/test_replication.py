@@ -99,6 +99,20 @@ STATES: list[tuple[str, NodeView, NodeView | None, str, tuple[int | None, int | 
         (None, None, None),
     ),
     (
+        "full_sync",
+        replica_node(R, link={**SYNCING, "sync_read_bytes": 5000, "sync_total_bytes": 0}),
+        saving_for(R, current_save_keys_processed="3", current_save_keys_total="12"),
+        "full synchronisation: 5,000 bytes received, 3 of 12 keys (25 %)",
+        (5000, None, None),
+    ),
+    (
+        "full_sync",
+        replica_node(R, link={**SYNCING, "sync_read_bytes": 5000, "sync_total_bytes": 0}),
+        saving_for(R),
+        "full synchronisation: 5,000 bytes received",
+        (5000, None, None),
+    ),
+    (
         "connecting",
         replica_node(R, role=Role("replica", 1000, OM, "handshake"), link={"link_up": False}),
         None,
