@@ -48,13 +48,17 @@ NO_SUCH_MASTER = "redis_ha.sentinel:no-such-master"
 
 @dataclass(frozen=True)
 class SentinelView:
-    """What one Sentinel says about one master; ``error`` where it could not be asked."""
+    """What one Sentinel says about one master; ``error`` where it could not be asked.
+
+    ``run_id`` is its lasting id, which Redis 6.0 does not tell; ``process_id`` is another one after each start, and every version tells it.
+    """
 
     address: Address
     error: str = ""
     error_code: str = ""
     version: tuple[int, int, int] = (0, 0, 0)
     run_id: str = ""
+    process_id: str = ""
     tilt: bool = False
     tilt_total: int = -1
     master: MasterEntry | None = None
@@ -236,6 +240,7 @@ def ask_sentinel(client: Client, master_name: str, probe: bool = False) -> Senti
         address=client.address,
         version=parse_version(info.get("valkey_version") or info.get("redis_version", "")),
         run_id="" if isinstance(my_id, ReplyError) else str(my_id),
+        process_id=info.get("run_id", ""),
         tilt=info.get("sentinel_tilt", "0") != "0",
         tilt_total=int(info.get("sentinel_total_tilt", -1)),
         master=parse_master_entry(master) if known else None,
@@ -398,11 +403,14 @@ def _unasked_node(address: Address, failure: LinkError | ReplyError) -> NodeView
 
 
 def _ask_all_sentinels(fleet: Fleet, master_name: str, probe: bool) -> tuple[SentinelView, ...]:
+    """Those that were given and those that they know; one that answers at several addresses, once: by the first."""
     views: dict[Address, SentinelView] = {}
+    asked: set[Address] = set()
     frontier = {fleet.endpoint(address): address for address in reversed(fleet.options.sentinels)}
     frontier = dict(reversed(frontier.items()))
     while frontier:
         asked_now = frontier
+        asked |= asked_now.keys()
         answers = fleet.gather(
             asked_now.values(), lambda address: ask_sentinel(fleet.sentinel(address), master_name, probe)
         )
@@ -411,12 +419,12 @@ def _ask_all_sentinels(fleet: Fleet, master_name: str, probe: bool) -> tuple[Sen
             if isinstance(answer, (LinkError, ReplyError)):
                 error, code = _said(answer)
                 views[endpoint] = SentinelView(address, error=error, error_code=code)
-            elif not answer.run_id or answer.run_id not in {view.run_id for view in views.values()}:
+            elif not answer.process_id or answer.process_id not in {view.process_id for view in views.values()}:
                 views[endpoint] = answer
-        asked = {view.run_id for view in views.values() if view.run_id}
+        known = {view.run_id for view in views.values() if view.run_id}
         frontier = {}
         for view in list(views.values()):
             for peer in view.peers:
-                if peer.run_id not in asked and fleet.endpoint(peer.address) not in views:
+                if peer.run_id not in known and fleet.endpoint(peer.address) not in asked:
                     frontier[fleet.endpoint(peer.address)] = peer.address
     return tuple(views.values())

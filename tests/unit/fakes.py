@@ -334,6 +334,8 @@ class FakeSentinel:
     """Whether the failover that it leads is a coordinated one."""
     failover_timeout_ms: int = 60_000
     refuses: str = ""
+    tells_its_id: bool = True
+    """Whether it has MYID (6.2)."""
     tick_count: int = 0
 
     @property
@@ -948,8 +950,11 @@ class FakeConnection:
         verb = words[1].upper() if len(words) > 1 else ""
         if words[0] == "INFO":
             tilt = int(sentinel.tilt)
-            return f"redis_version:7.0.15\r\nhz:{sentinel.hz}\r\nsentinel_masters:1\r\nsentinel_tilt:{tilt}\r\n"
+            start = f"redis_version:7.0.15\r\nrun_id:process-{sentinel.address}\r\nhz:{sentinel.hz}\r\n"
+            return f"{start}sentinel_masters:1\r\nsentinel_tilt:{tilt}\r\n"
         if verb == "MYID":
+            if not sentinel.tells_its_id:
+                raise exceptions.ResponseError("Unknown sentinel subcommand 'MYID'")
             return f"sentinel-{sentinel.address}"
         if verb == "FAILOVER" and sentinel.refuses:
             raise _error(sentinel.refuses)
