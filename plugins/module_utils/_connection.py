@@ -347,7 +347,7 @@ class Client:
         causes = list(_causes(error))
         for cause in causes:
             if isinstance(cause, (redis_errors.AuthenticationError, redis_errors.ResponseError)):
-                return AuthError(name, f"it refuses the login: {cause}", sent=False)
+                return AuthError(name, f"it refuses the login: {str(cause).rstrip('.')}", sent=False)
         # Once a server has answered, an error of TLS is the end of the connection like any other.
         handshake = self._access.tls is not None and not (sent and self._answered)
         for cause in causes:

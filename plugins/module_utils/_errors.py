@@ -37,7 +37,8 @@ class FailoverError(Exception):
     @property
     def sentence(self) -> str:
         """What is wrong and what to do, for ``msg``."""
-        return f"{self.message.rstrip('.')}. {self.remedy}"
+        end = "" if self.message.endswith("?") else "."
+        return f"{self.message.rstrip('.')}{end} {self.remedy}"
 
 
 class Refused(FailoverError):

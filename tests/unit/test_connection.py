@@ -27,6 +27,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection impo
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     AuthError,
     LinkError,
+    Refused,
     ReplyError,
     TlsError,
 )
@@ -276,6 +277,15 @@ def test_a_server_that_wants_a_password(line: bytes) -> None:
         with pytest.raises(AuthError) as caught:
             it.order("PING")
         assert (caught.value.code, caught.value.sent) == ("auth", False)
+        assert caught.value.message == "it refuses the login: Authentication required"
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [("it is so", "it is so. Do this."), ("it is so.", "it is so. Do this."), ("is it?", "is it? Do this.")],
+)
+def test_a_message_and_a_remedy_are_two_sentences(message: str, sentence: str) -> None:
+    assert Refused("code", message, "Do this.").sentence == sentence
 
 
 @pytest.mark.parametrize(
