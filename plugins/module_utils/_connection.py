@@ -10,9 +10,11 @@ so retries are off, the protocol is fixed to RESP2, and what may be repeated (``
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import socket
 import ssl
+import struct
 import threading
 import time
 import traceback
@@ -293,6 +295,17 @@ class Client:
         if connection is not None:
             connection.disconnect()
 
+    def _withdraw(self) -> None:
+        """Close the connection, and take back what the server has not received.
+
+        The system would send it again and again once the network is mended: a failover that was given up, minutes later.
+        """
+        opened = getattr(self._connection, "_sock", None)
+        if opened is not None:
+            with contextlib.suppress(OSError):
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
     def _connect(self, timeout_s: float | None) -> Any:
         if self._connection is not None:
             return self._connection
@@ -325,7 +338,7 @@ class Client:
                 self._answered = True
             return replies
         except (redis_errors.RedisError, OSError) as error:
-            self.close()
+            self._withdraw()
             raise self._link_error(error, sent=True) from error
 
     def _read(self, connection: Any) -> Reply:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import ssl
@@ -158,6 +159,28 @@ def test_an_order_that_is_not_answered_arrives_once() -> None:
         assert 0.2 <= time.monotonic() - began_s < 1.0
         assert caught.value.sent
         assert len(server.commands) == 2
+
+
+def test_what_has_not_arrived_of_an_order_never_will() -> None:
+    """Else the system would send the rest whenever the way is free again: a failover that was given up."""
+    order = ("SENTINEL", "FAILOVER", "x" * 60_000)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with client(Address(*listening.getsockname())) as it:
+            with pytest.raises(LinkError, match="does not answer in time") as caught:
+                it.order(*order, timeout_s=0.2)
+            assert caught.value.sent
+            assert received_by(listening) < 60_000
+
+
+def received_by(listening: socket.socket) -> int:
+    """How many bytes arrive on a connection in all."""
+    server, _peer = listening.accept()
+    count = 0
+    with server, contextlib.suppress(OSError):
+        while arrived := server.recv(4096):
+            count += len(arrived)
+    return count
 
 
 def test_a_transaction_arrives_once() -> None:
