@@ -130,13 +130,20 @@ def save_sentinel_configs(fleet: Fleet, snapshot: Snapshot) -> dict[Address, str
         (view.address for view in snapshot.informed_sentinels),
         lambda address: fleet.sentinel(address).order("SENTINEL", "FLUSHCONFIG"),
     )
-    return {address: str(answer) if isinstance(answer, Exception) else "" for address, answer in answers.items()}
+    return {address: _why_not(answer) for address, answer in answers.items()}
 
 
 def save_role(fleet: Fleet, addresses: Iterable[Address]) -> dict[Address, str]:
     """Let nodes write their configuration files, as Sentinel does when it changes a role; the error of each, or nothing."""
     answers = fleet.gather(addresses, lambda address: fleet.node(address).order("CONFIG", "REWRITE"))
-    return {address: str(answer) if isinstance(answer, Exception) else "" for address, answer in answers.items()}
+    return {address: _why_not(answer) for address, answer in answers.items()}
+
+
+def _why_not(answer: object) -> str:
+    """The error of a server that the reader knows already; nothing where it did what it was told."""
+    if isinstance(answer, ReplyError):
+        return f"{answer.prefix} {answer.message}"
+    return answer.message if isinstance(answer, LinkError) else ""
 
 
 def _node(snapshot: Snapshot, address: Address) -> NodeView:
