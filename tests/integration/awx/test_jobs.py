@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pytest
-from ansible.parsing.dataloader import DataLoader
 
-from lab import Deployment
-from lab.playbooks import AWX, CommandLines, PlaybookRun, Workspace, files_with
+from lab import Deployment, jobs
+from lab.jobs import survey_answers
+from lab.playbooks import CommandLines, PlaybookRun, Workspace, files_with
 
 NODE_PASSWORD = f"node-{secrets.token_hex(12)}"
 SENTINEL_PASSWORD = f"sentinel-{secrets.token_hex(12)}"
@@ -48,27 +47,13 @@ def deployment() -> Iterator[Deployment]:
 
 
 def survey(name: str, deployment: Deployment, **answers: Any) -> dict[str, Any]:
-    """What AWX makes of a survey: the default of every question, and the answers that somebody gave."""
-    questions = json.loads((AWX / "surveys" / f"{name}.json").read_text())["spec"]
     given = {"sentinels": ",".join(deployment.sentinel_addresses), "master_name": "mymaster", **answers}
-    assert set(given) <= {question["variable"] for question in questions}
-    # AWX hands on the default of a question that nobody answered, but no empty number.
-    defaults = {question["variable"]: question["default"] for question in questions if question["default"] != ""}
-    empty = {question["variable"]: "" for question in questions if question["type"] in ("text", "textarea")}
-    return {**empty, **defaults, **given}
-
-
-def credential(**inputs: Any) -> dict[str, str]:
-    """What AWX injects into the environment for a credential of the first type."""
-    kind = DataLoader().load_from_file(str(AWX / "vars" / "credential_types.yml"))["awx_setup_credential_types"][0]
-    assert set(inputs) <= {field["id"] for field in kind["inputs"]["fields"]}
-    values = {field["id"]: False for field in kind["inputs"]["fields"] if field["type"] == "boolean"} | inputs
-    return {name: jinja2.Template(str(text)).render(values) for name, text in kind["injectors"]["env"].items()}
+    return survey_answers(name, **given)
 
 
 @pytest.fixture(scope="module")
 def injected() -> dict[str, str]:
-    return credential(redis_password=NODE_PASSWORD, sentinel_password=SENTINEL_PASSWORD)
+    return jobs.injected(redis_password=NODE_PASSWORD, sentinel_password=SENTINEL_PASSWORD)
 
 
 def leaks(workspace: Workspace) -> list[str]:
