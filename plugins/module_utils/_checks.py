@@ -116,8 +116,8 @@ def check_sentinels_reachable(snapshot: Snapshot, min_sentinels: int | None) -> 
             CRITICAL,
             f"{answering} of the {len(snapshot.sentinels)} known Sentinels answer, {wanted} are wanted; "
             + "; ".join(reason.detail for reason in reasons),
-            "Start the others. If one is gone for good, let Sentinel forget it (SENTINEL RESET on one Sentinel after the other, at least "
-            "30 s apart), or set min_sentinels to accept that fewer answer.",
+            "Start the others, or open the way to them; behind NAT or a container network set address_map. If one is gone for good, let "
+            "Sentinel forget it (SENTINEL RESET on one Sentinel after the other, at least 30 s apart), or set min_sentinels to accept that fewer answer.",
         )
     ]
 
