@@ -15,7 +15,7 @@ from lab import Deployment, Process
 from lab.modules import CHECKOUT, run_module
 
 PAGE = (CHECKOUT / "docs" / "permissions.md").read_text(encoding="utf-8")
-NODE_USER, SENTINEL_USER, SENTINELS_OWN_USER = (
+NODE_USER, SENTINEL_USER, SENTINELS_OWN_USER, REPLICAS_USER, PEER_USER = (
     line.split() for line in re.findall(r"^```text\nuser (.+)\n```$", PAGE, re.MULTILINE)
 )
 NEEDED_BY_EVERY_QUESTION = {"+info", "+role", "+multi", "+discard", "+exec"}
