@@ -215,11 +215,11 @@ class Client:
         """``ask`` for several commands at once; with ``keep_errors`` an error stands in its place in the list."""
         had_connection = self._connection is not None
         try:
-            replies = self._exchange(commands, timeout_s)
+            replies = self._exchange(commands, timeout_s, once=False)
         except _ClosedError:
             if not had_connection:
                 raise
-            replies = self._exchange(commands, timeout_s)
+            replies = self._exchange(commands, timeout_s, once=False)
         if not keep_errors:
             self._raise_first_error(replies)
         return replies
@@ -286,7 +286,7 @@ class Client:
 
     def set_name(self, name: str) -> None:
         """Name this connection, and those that follow it here, as ``CLIENT LIST`` shows them."""
-        self.order("CLIENT", "SETNAME", name)
+        self.ask("CLIENT", "SETNAME", name)
         self._name = name
 
     def close(self) -> None:
@@ -295,16 +295,16 @@ class Client:
         if connection is not None:
             connection.disconnect()
 
-    def _withdraw(self) -> None:
-        """Close the connection, and take back what the server has not received.
+    def _take_back(self) -> None:
+        """Let nothing of what was sent arrive any more, as far as it has not.
 
-        The system would send it again and again once the network is mended: a failover that was given up, minutes later.
+        The system would send it on, and deliver it when the network is mended: a failover that was given up, minutes ago.
+        The server does not learn then that this connection has ended.
         """
         opened = getattr(self._connection, "_sock", None)
         if opened is not None:
             with contextlib.suppress(OSError):
                 opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close()
 
     def _connect(self, timeout_s: float | None) -> Any:
         if self._connection is not None:
@@ -325,7 +325,7 @@ class Client:
         self._answered = self._access.password is not None or self._name is not None
         return connection
 
-    def _exchange(self, commands: list[tuple[object, ...]], timeout_s: float | None) -> list[Reply]:
+    def _exchange(self, commands: list[tuple[object, ...]], timeout_s: float | None, once: bool = True) -> list[Reply]:
         connection = self._connect(timeout_s)
         deadline_s = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
         try:
@@ -338,7 +338,9 @@ class Client:
                 self._answered = True
             return replies
         except (redis_errors.RedisError, OSError) as error:
-            self._withdraw()
+            if once:
+                self._take_back()
+            self.close()
             raise self._link_error(error, sent=True) from error
 
     def _read(self, connection: Any) -> Reply:
@@ -449,6 +451,14 @@ class Fleet:
     def node(self, address: Address) -> Client:
         """The client of the data node that is announced as ``address``."""
         return self._client("node", address, self.options.node_access)
+
+    def lock(self, address: Address) -> Client:
+        """A connection to a data node for the lock alone.
+
+        It carries no orders, so nothing of it is ever taken back, and the server learns of its end even where the network was cut
+        meanwhile: the lock is gone as soon as the network is mended.
+        """
+        return self._client("lock", address, self.options.node_access)
 
     def _client(self, kind: str, address: Address, access: Access) -> Client:
         if (kind, address) not in self._clients:

@@ -237,29 +237,31 @@ class Failover:
         finally:
             if not self.progress.moved:
                 self._lower_priorities()
+                if self.progress.triggered_at_s:
+                    self._rewrite_lowered()
         return self._settled_result(plan)
 
     # ---- lock and repair -----------------------------------------------------------------------------------------
 
     def _lock(self, plan: Plan) -> None:
         with self._phase("lock"):
-            client = self._fleet.node(plan.old_master)
+            lock = self._fleet.lock(plan.old_master)
             try:
-                client.set_name(LOCK_NAME)
-                self._check_lock(client)
+                lock.set_name(LOCK_NAME)
+                self._check_lock(lock)
             except (LinkError, ReplyError) as error:
                 raise Refused(
                     "node_unreachable", f"{error}", "Look at this node and run again.", self.progress.phase
                 ) from error
 
-    def _check_lock(self, client: Client) -> None:
+    def _check_lock(self, lock: Client) -> None:
         # A connection that was lost and made anew carries the name again, and another id.
-        own = int(client.ask("CLIENT", "ID"))
-        others = [number for number in named_connections(client, LOCK_NAME) if number < own]
+        own = int(lock.ask("CLIENT", "ID"))
+        others = [number for number in named_connections(lock, LOCK_NAME) if number < own]
         if others:
             raise Refused(
                 "another_run",
-                f"another run of this program is moving {self._request.master_name}: its connection to {client.address} has the id {others[0]}",
+                f"another run of this program is moving {self._request.master_name}: its connection to {lock.address} has the id {others[0]}",
                 "Wait until it has ended, and look with topology_info before you run again.",
                 self.progress.phase,
             )
@@ -492,7 +494,7 @@ class Failover:
             self._stop_if_requested()
             client = self._fleet.node(plan.old_master)
             try:
-                self._check_lock(client)
+                self._check_lock(self._fleet.lock(plan.old_master))
                 role, round_trip_s = self._timed_role(client)
             except (LinkError, ReplyError) as error:
                 raise Refused("node_unreachable", f"{error}", "Look at this node and run again.", "recheck") from error
@@ -826,9 +828,9 @@ class Failover:
                     return "promoted"
                 if self._clock.now_s() >= look_around_s:
                     look_around_s = self._clock.now_s() + 0.25
-                    other = self._other_winner(plan, leader)
-                    if other is not None:
-                        self._promoted(other)
+                    winner = self._named_winner(plan, leader)
+                    if winner is not None:
+                        self._promoted(winner)
                         return "promoted"
                     state = self._leader_state(leader)
                     if state == "silent" and self._clock.now_s() > began_s + LEADER_SILENCE_S:
@@ -865,14 +867,16 @@ class Failover:
             progress.write_gap_ms = round((now_s - progress.fenced_at_s) * 1000, 1)
         self._timeline.add("promoted", f"{address} is a master", at_s=now_s)
 
-    def _other_winner(self, plan: Plan, leader: Address) -> Address | None:
-        """A replica other than R that the leader has promoted."""
+    def _named_winner(self, plan: Plan, leader: Address) -> Address | None:
+        """The replica that the leader names as the master: it does when it has seen that it is one, which we may not be able to."""
         try:
             named = self._named_master(leader)
         except (LinkError, ReplyError):
             return None
-        if named is None or any(self._same_now(named, other) for other in (plan.old_master, plan.replica_to_promote)):
+        if named is None or self._same_now(named, plan.old_master):
             return None
+        if self._same_now(named, plan.replica_to_promote):
+            return plan.replica_to_promote
         return named if self._role(named, default=None) == "master" else None
 
     def _leader_state(self, leader: Address | None) -> str:
@@ -917,9 +921,10 @@ class Failover:
         began_s = self.progress.promoted_at_s or self._clock.now_s()
         with self._phase("agree"):
             behind = self._wait_agreed(began_s + LEADER_SILENCE_S)
-            if behind and self._leader_state(self.progress.leader) == "silent":
+            ignorant = self._ignorant_leaders(plan) if behind else []
+            if ignorant and self._leader_state(self.progress.leader) == "silent":
                 # It died before it could tell the others: another one, told to fail over, finds R a master and adopts it.
-                self._trigger(plan, [other for other in plan.leaders if other != self.progress.leader])
+                self._trigger(plan, ignorant)
             if behind:
                 behind = self._wait_agreed(began_s + min(self._request.timeout_s, 30.0))
             if behind:
@@ -930,6 +935,14 @@ class Failover:
             else:
                 self.progress.agree_ms = round((self._clock.now_s() - began_s) * 1000, 1)
                 self._timeline.add("agreed", f"every Sentinel names {self.progress.new_master}")
+
+    def _ignorant_leaders(self, plan: Plan) -> list[Address]:
+        """Sentinels that could lead, if nobody has heard of the promotion. To one that has, a failover is another one, away from R."""
+        named = self._fleet.gather([view.address for view in self._snapshot.informed_sentinels], self._named_master)
+        answers = {sentinel: name for sentinel, name in named.items() if isinstance(name, Address)}
+        if any(not self._same_now(name, plan.old_master) for name in answers.values()):
+            return []
+        return [leader for leader in plan.leaders if leader != self.progress.leader and leader in answers]
 
     def _wait_agreed(self, deadline_s: float) -> dict[Address, str]:
         behind = {view.address: "not asked" for view in self._snapshot.informed_sentinels}
@@ -978,9 +991,11 @@ class Failover:
         deadline_s = self._clock.now_s() + MOST_RELEASE_WAIT_S
         looks_without = 0
         while looks_without < 2 and self._clock.now_s() < deadline_s:
-            rows = parse_client_list(client.ask("CLIENT", "LIST", timeout_s=FAST_ANSWER_S))
+            own, listing = client.ask_many([("CLIENT", "ID"), ("CLIENT", "LIST")], timeout_s=FAST_ANSWER_S)
             new = [
-                row for row in rows if row.is_ordinary and row.age_s <= NEW_CONNECTION_AGE_S and row.name != LOCK_NAME
+                row
+                for row in parse_client_list(listing)
+                if row.is_ordinary and row.age_s <= NEW_CONNECTION_AGE_S and row.id != own and row.name != LOCK_NAME
             ]
             looks_without = 0 if new else looks_without + 1
             self._clock.sleep(RELEASE_POLL_S)
@@ -1172,8 +1187,7 @@ class Failover:
                     self.progress.left += [f"Sentinel {address}: {text}" for address, text in unsettled.items()]
                     break
                 self._clock.sleep(SETTLE_POLL_S)
-            for address in self._rewritten:
-                self._rewrite(self._fleet.node(address))
+            self._rewrite_lowered()
             self.progress.notes += [
                 f"{address} was down before and is not waited for" for address in excused if states.get(address)
             ]
@@ -1294,6 +1308,14 @@ class Failover:
                 (self.progress.left if self.progress.moved else self.progress.notes).append(text)
         self._raised = []
         self._rewritten = tuple(done)
+
+    def _rewrite_lowered(self) -> None:
+        for address in self._rewritten:
+            try:
+                self._rewrite(self._fleet.node(address))
+            except LinkError as error:
+                text = f"{address}: CONFIG REWRITE ({error.message}); its file may have the raised replica-priority"
+                (self.progress.left if self.progress.moved else self.progress.notes).append(text)
 
     # ---- small things --------------------------------------------------------------------------------------------
 

@@ -380,6 +380,8 @@ class World:
         self.demotions: list[tuple[float, float, float]] = []
         self.listeners: list[tuple[Address, Callable[[Address, float, Event], None]]] = []
         self.killed = False
+        self.cut_off: set[Address] = set()
+        """Servers that the program does not reach; they reach each other."""
         self.writes_refused_s = 0.0
         self.nodes: dict[Address, Node] = {}
         for address in (OM, *replicas):
@@ -729,7 +731,7 @@ class FakeConnection:
     def __init__(self, world: World, address: Address, timeout_s: float) -> None:
         self._world = world
         self._address = address
-        self._timeout_s = timeout_s
+        self.socket_connect_timeout = timeout_s
         self._replies: list[Any] = []
         self._queue: list[Command] | None = None
         self._mute = False
@@ -743,6 +745,9 @@ class FakeConnection:
         if world.killed:
             raise Killed
         server = world.server(self._address)
+        if self._address in world.cut_off:
+            world.advance(self.socket_connect_timeout)
+            raise exceptions.TimeoutError("Timeout connecting to server")
         if not server.alive:
             raise exceptions.ConnectionError("Error 111 connecting: Connection refused.") from ConnectionRefusedError(
                 111, "Connection refused"
@@ -775,6 +780,9 @@ class FakeConnection:
         world.exchanges.append((world.now_s, self._address, commands))
         server = world.server(self._address)
         self._replies = []
+        if self._address in world.cut_off:
+            self._mute = True
+            return
         if self.lost or not server.alive:
             self.lost = True
             return
@@ -1063,20 +1071,23 @@ class FakeFleet(Fleet):
         super().__init__(ConnectionOptions(tuple(world.sentinels if sentinels is None else sentinels)))
         self._world = world
         self._timeout_s = timeout_s
-        self._fakes: dict[Address, Client] = {}
+        self._fakes: dict[tuple[str, Address], Client] = {}
 
     def sentinel(self, address: Address) -> Client:
-        return self._fake(address)
+        return self._fake("sentinel", address)
 
     def node(self, address: Address) -> Client:
-        return self._fake(address)
+        return self._fake("node", address)
 
-    def _fake(self, address: Address) -> Client:
-        if address not in self._fakes:
-            self._fakes[address] = Client(
+    def lock(self, address: Address) -> Client:
+        return self._fake("lock", address)
+
+    def _fake(self, kind: str, address: Address) -> Client:
+        if (kind, address) not in self._fakes:
+            self._fakes[kind, address] = Client(
                 address, lambda: FakeConnection(self._world, address, self._timeout_s), self._timeout_s
             )
-        return self._fakes[address]
+        return self._fakes[kind, address]
 
     def listen(self, address: Address, on_event: Callable[[Address, float, Event], None]) -> None:
         if not self._world.sentinels[address].alive:

@@ -360,6 +360,37 @@ def test_a_leader_that_dies_after_its_answer(after_s: float) -> None:
     assert world.lost() == 0
 
 
+@pytest.mark.parametrize("after_s", [0.001, 0.1, 0.4])
+def test_a_leader_that_we_lose_goes_on(after_s: float) -> None:
+    """To those whom it has told of R, a further SENTINEL FAILOVER would be one away from R."""
+    world = World(1)
+    lose_when_told(world, lambda leader: leader, after_s)
+    result = run(world)
+    assert (result["outcome"], result["error"], result["lossless"]) == ("incomplete", "left_to_do", True)
+    assert len(world.sent(TRIGGER)) == 1
+    assert_truthful(world, result)
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
+def test_a_replica_that_we_lose_is_a_master_where_its_leader_says_so() -> None:
+    world = World(1)
+    lose_when_told(world, lambda _leader: R, 0.001)
+    result = run(world)
+    assert (result["outcome"], result["new_master"], result["lossless"]) == ("switched", R.as_result(), True)
+    assert_truthful(world, result)
+    assert world.lost() == 0
+
+
+def lose_when_told(world: World, whom: Callable[[Address], Address], after_s: float) -> None:
+    """The program loses the way to a server once a Sentinel was told to fail over."""
+
+    def lose(leader: Address) -> Callable[[], None]:
+        return lambda: world.at(world.now_s + after_s, lambda: world.cut_off.add(whom(leader)))
+
+    world.faults += [Fault("run", TRIGGER, leader, action=lose(leader)) for leader in (L0, L1, L2)]
+
+
 def test_a_replica_that_does_not_catch_up_under_the_fence() -> None:
     world = World(1)
 

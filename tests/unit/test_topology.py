@@ -19,7 +19,7 @@ class FleetOnTheHostOfASentinel(FakeFleet):
 
     def __init__(self, world: World) -> None:
         super().__init__(world, [LOOPBACK])
-        self._fakes[LOOPBACK] = Client(LOOPBACK, lambda: FakeConnection(world, L0, 3.0), 3.0)
+        self._fakes["sentinel", LOOPBACK] = Client(LOOPBACK, lambda: FakeConnection(world, L0, 3.0), 3.0)
 
 
 @pytest.mark.parametrize("tells_its_id", [True, False], ids=["6.2", "6.0"])
