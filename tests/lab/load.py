@@ -22,6 +22,7 @@ from lab.recorder import Access, Recorder
 
 _POLL_S = 0.02
 _ENOUGH_WRITES = 200
+_ENOUGH_S = 60
 
 
 def main(folder: Path, options: Mapping[str, Any]) -> int:
@@ -34,19 +35,20 @@ def main(folder: Path, options: Mapping[str, Any]) -> int:
         client=options.get("client", "redis-py"),
         pause_ms=options.get("pause_ms", 1.0),
         max_s=options["max_s"],
+        pause_ms=options.get("pause_ms", 1.0),
         access=access,
         address_map=options.get("address_map"),
     )
     try:
         with recorder:
-            recorder.wait_for_writes(_ENOUGH_WRITES)
+            recorder.wait_for_writes(_ENOUGH_WRITES, timeout_s=_ENOUGH_S)
             (folder / "writing").touch()
             deadline = time.monotonic() + options["max_s"]
             while not (folder / "stop").exists():
                 if time.monotonic() > deadline:
                     raise LabError(f"nobody ended the load within {options['max_s']} s")
                 time.sleep(_POLL_S)
-            recorder.wait_for_writes(_ENOUGH_WRITES)
+            recorder.wait_for_writes(_ENOUGH_WRITES, timeout_s=_ENOUGH_S)
             master = (folder / "stop").read_text().strip()
             recording = recorder.finish(master)
             recorder.cleanup(master)
