@@ -1,11 +1,15 @@
 # SPDX-FileCopyrightText: The redis_ha.sentinel authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A certificate authority for one test, and the certificates that it needs, good and bad."""
+"""A certificate authority for one test, and the certificates that it needs, good and bad.
+
+`python -m lab.certificates FOLDER NAME...` makes them for servers with these names and addresses.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -166,3 +170,7 @@ def _general_name(host: str) -> x509.GeneralName:
 def _write_certificate(path: Path, certificate: x509.Certificate) -> Path:
     path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     return path
+
+
+if __name__ == "__main__":
+    make_certificates(Path(sys.argv[1]), sys.argv[2:])
