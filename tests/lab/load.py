@@ -35,7 +35,6 @@ def main(folder: Path, options: Mapping[str, Any]) -> int:
         client=options.get("client", "redis-py"),
         pause_ms=options.get("pause_ms", 1.0),
         max_s=options["max_s"],
-        pause_ms=options.get("pause_ms", 1.0),
         access=access,
         address_map=options.get("address_map"),
     )
