@@ -27,13 +27,24 @@ def permissions(rules: list[str]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def deployment() -> Iterator[Deployment]:
-    own = SENTINELS_OWN_USER[0]
     with Deployment(
         replicas=2,
         sentinels=3,
         down_after_ms=2000,
-        node_config=[f"user {' '.join(SENTINELS_OWN_USER)}"],
-        sentinel_master_config=[f"sentinel auth-user {{name}} {own}", "sentinel auth-pass {name} PASSWORD"],
+        node_config=[
+            *(f"user {' '.join(rules)}" for rules in (SENTINELS_OWN_USER, REPLICAS_USER)),
+            f"masteruser {REPLICAS_USER[0]}",
+            "masterauth PASSWORD",
+        ],
+        sentinel_config=[
+            f"user {' '.join(PEER_USER)}",
+            f"sentinel sentinel-user {PEER_USER[0]}",
+            "sentinel sentinel-pass PASSWORD",
+        ],
+        sentinel_master_config=[
+            f"sentinel auth-user {{name}} {SENTINELS_OWN_USER[0]}",
+            "sentinel auth-pass {name} PASSWORD",
+        ],
     ) as running:
         yield running
 
@@ -89,3 +100,25 @@ def test_one_less_on_the_sentinels_is_named(deployment: Deployment, missing: str
     assert (result["outcome"], result["changed"]) == ("refused", False), result
     assert result["error"] == "sentinel_not_permitted", result["msg"]
     assert missing.strip("+").split("|")[-1] in result["msg"].lower(), result["msg"]
+
+
+def test_they_are_enough_for_sentinel_to_replace_a_master_that_dies(deployment: Deployment) -> None:
+    deployment.wait_ready()
+    dead = deployment.master()
+    dead.kill()
+    others = [node for node in deployment.nodes() if node is not dead]
+    deployment.wait_for(lambda: any(node.command("ROLE")[0] == "master" for node in others), 30, "another master")
+    dead.restart()
+    deployment.wait_ready(60)
+    refused = [
+        entry
+        for process in deployment.processes
+        for entry in process.command("ACL", "LOG")
+        if of_sentinel_or_replica(entry)
+    ]
+    assert not refused
+
+
+def of_sentinel_or_replica(entry: Any) -> bool:
+    fields = entry if isinstance(entry, dict) else dict(zip(entry[::2], entry[1::2], strict=True))
+    return fields["username"] in {SENTINELS_OWN_USER[0], REPLICAS_USER[0], PEER_USER[0]}
