@@ -165,6 +165,7 @@ class Failover:
         self._snapshot = Snapshot(request.master_name, (), ())
         self._raised: list[Address] = []
         self._rewritten: tuple[Address, ...] = ()
+        self._new_master_epoch = 0
         self._told: set[Address] = set()
         self.progress = Progress()
 
@@ -1173,10 +1174,15 @@ class Failover:
             full_before = self._full_syncs_before(new_master)
             seen_syncing: set[Address] = set()
             states: dict[Address, str] = {}
+            moved_on: tuple[Address, int] | None = None
             began_s = self._clock.now_s()
             while True:
                 states, dead = self._follow_states(wanted, new_master, seen_syncing)
-                unsettled, dead_sentinels = self._unsettled_sentinels(new_master)
+                entries = self._sentinel_states()
+                moved_on = self._moved_on(entries, new_master)
+                if moved_on is not None:
+                    break
+                unsettled, dead_sentinels = self._unsettled_sentinels(entries, new_master)
                 waiting = {a: text for a, text in states.items() if text and a not in excused}
                 if not waiting and not unsettled:
                     break
@@ -1192,6 +1198,8 @@ class Failover:
                 f"{address} was down before and is not waited for" for address in excused if states.get(address)
             ]
             self._report_replicas(new_master, wanted, states, excused, seen_syncing, full_before)
+            if moved_on is not None:
+                raise self._moved_on_error(new_master, *moved_on)
             self._timeline.add("settled" if not self.progress.left else "not settled", "; ".join(self.progress.left))
 
     def _follow_states(
@@ -1222,11 +1230,51 @@ class Failover:
             self._snapshot.same(one, other) or self._fleet.endpoint(one) == self._fleet.endpoint(other)
         )
 
-    def _unsettled_sentinels(self, new_master: Address) -> tuple[dict[Address, str], set[Address]]:
+    def _moved_on(self, entries: dict[Address, Any], new_master: Address) -> tuple[Address, int] | None:
+        """The master of a failover that came after ours, and its epoch.
+
+        A Sentinel that is late names another master too, but of an epoch before ours.
+        """
+        before = [view.master.config_epoch for view in self._snapshot.informed_sentinels if view.master]
+        # The leader names the old master, of the new epoch, until its failover is over.
+        known = [
+            entry[0] for entry in entries.values() if isinstance(entry, tuple) and not entry[0].failover_in_progress
+        ]
+        ours = [entry.config_epoch for entry in known if self._same_now(entry.address, new_master)]
+        self._new_master_epoch = max(self._new_master_epoch, *before, *ours, 0)
+        later = [
+            (entry.config_epoch, entry.address)
+            for entry in known
+            if not self._same_now(entry.address, new_master) and entry.config_epoch > self._new_master_epoch
+        ]
+        if not later:
+            return None
+        epoch, address = max(later, key=lambda found: found[0])
+        return address, epoch
+
+    def _moved_on_error(self, new_master: Address, now_master: Address, epoch: int) -> Incomplete:
+        self.progress.lossless = False
+        self.progress.lossless_reason = (
+            f"after the move to {new_master} Sentinel has failed over to {now_master} by itself (epoch {epoch}): what {new_master} "
+            "acknowledged last may be lost"
+        )
+        self.progress.left.append(f"the master is {now_master} by now")
+        self._timeline.add("moved on", f"Sentinel has failed over to {now_master} (epoch {epoch})")
+        return Incomplete(
+            "moved_on",
+            f"the master was moved to {new_master}, and Sentinel has failed over from there to {now_master} by itself (epoch {epoch})",
+            f"Find out in the logs of the Sentinels why they took {new_master} for down: a host that is overloaded, or a network. "
+            "Run again if the master shall be elsewhere.",
+            "settle",
+        )
+
+    def _unsettled_sentinels(
+        self, entries: dict[Address, Any], new_master: Address
+    ) -> tuple[dict[Address, str], set[Address]]:
         """Sentinels that have not arrived at the end, with the reason; and those that cannot be asked."""
         found = {}
         dead = set()
-        for address, entry in self._sentinel_states().items():
+        for address, entry in entries.items():
             if isinstance(entry, (LinkError, ReplyError)):
                 found[address] = entry.message
                 dead.add(address)

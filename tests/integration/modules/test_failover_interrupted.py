@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import redis
 
-from lab import Deployment
+from lab import Deployment, Process
 from lab.modules import CHECKOUT, COLLECTIONS, RunningModule, run_module
 from lab.recorder import Recorder, Recording
 
@@ -280,3 +281,55 @@ def test_asked_to_end_it_ends_where_nothing_is_under_way(deployment: Deployment)
         result = running.result()
     assert (result["outcome"], result["error"]) == ("refused", "interrupted")
     assert_nothing_left(deployment)
+
+
+def test_a_failover_that_sentinel_makes_by_itself_afterwards_is_not_called_lossless(deployment: Deployment) -> None:
+    old_master = deployment.master()
+    target, other_replica = deployment.replicas()
+    # Not the one that Sentinel chooses next.
+    other_replica.command("CONFIG", "SET", "replica-priority", "200")
+    sentinels = deployment.sentinels
+    with RunningModule("failover", **options(deployment, target=target.address)) as running:
+        deployment.wait_for(lambda: any(_names(sentinel, target) for sentinel in sentinels), 60, "the promotion")
+        # Our program misses what happens before everything has settled.
+        running.process.send_signal(signal.SIGSTOP)
+        deployment.wait_for(
+            lambda: all(_names(each, target) and not _is_leading(each) for each in sentinels),
+            60,
+            "the end of the failover",
+        )
+        deployment.wait_for(lambda: _fails_over(sentinels[0]), 60, "a Sentinel to fail over again")
+        deployment.wait_for(
+            lambda: all(_names(each, old_master) and not _is_leading(each) for each in sentinels),
+            60,
+            "the end of the second one",
+        )
+        running.process.send_signal(signal.SIGCONT)
+        result = running.result()
+    assert (result["outcome"], result["error"]) == ("incomplete", "moved_on"), result["msg"]
+    assert result["changed"]
+    assert result["msg"].startswith(
+        f"the master was moved to {target.address}, and Sentinel has failed over from there to {old_master.address} by itself"
+    )
+    assert not result["lossless"]
+    assert f"what {target.address} acknowledged last may be lost" in result["lossless_reason"]
+
+
+def _role(process: Process) -> str:
+    return str(process.command("ROLE")[0])
+
+
+def _names(sentinel: Process, node: Process) -> bool:
+    return bool(sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster") == [node.host, str(node.port)])
+
+
+def _is_leading(sentinel: Process) -> bool:
+    fields = sentinel.command("SENTINEL", "MASTER", "mymaster")
+    return "failover_in_progress" in dict(zip(fields[::2], fields[1::2], strict=True))["flags"]
+
+
+def _fails_over(sentinel: Process) -> bool:
+    try:
+        return bool(sentinel.command("SENTINEL", "FAILOVER", "mymaster") == "OK")
+    except redis.ResponseError:
+        return False
