@@ -86,6 +86,25 @@ ensure_test_tools() {
   fi
 }
 
+# Of the package `ansible`, which brings a hundred collections, the scenarios need what speaks to Docker; all of them would slow every tool down.
+ensure_docker_collection() {
+  local python=$1 community=$cache/collections/ansible_collections/community
+  [ -e "$community/docker/MANIFEST.json" ] && return
+  local work
+  work=$(mktemp -d -- "$cache/ansible-XXXXXX")
+  logged "$python" -m pip download --disable-pip-version-check --no-input --progress-bar off --no-deps --dest "$work" 'ansible>=12,<13'
+  logged "$python" -c 'import pathlib, sys, zipfile
+folder = pathlib.Path(sys.argv[1])
+wanted = ("ansible_collections/community/docker/", "ansible_collections/community/library_inventory_filtering_v1/")
+with zipfile.ZipFile(next(folder.glob("ansible-*.whl"))) as wheel:
+    wheel.extractall(folder, [name for name in wheel.namelist() if name.startswith(wanted)])
+' "$work"
+  mkdir -p -- "$community"
+  rm -rf -- "$community/library_inventory_filtering_v1" "$community/docker"
+  mv -- "$work/ansible_collections/community/library_inventory_filtering_v1" "$work/ansible_collections/community/docker" "$community/"
+  rm -rf -- "$work"
+}
+
 # What an environment was made from: it is stale when the requirements change or the checkout moves (scripts name their interpreter by full path).
 fingerprint() {
   { printf '%s\n' "$root" && cat -- "$@"; } | sha256sum | cut -d ' ' -f 1
@@ -108,6 +127,7 @@ fi
 [ -e "$collection/galaxy.yml" ] || ln -sfn ../../../.. "$collection"
 [ "$requirement_set" = run ] || ensure_test_tools
 if [ "$(cat -- "$stamp" 2>/dev/null)" = "$wanted" ] && "$venv/bin/python" -c '' 2>/dev/null; then
+  [ "$requirement_set" = run ] || ensure_docker_collection "$venv/bin/python"
   exit 0
 fi
 
@@ -121,3 +141,4 @@ fi
 logged "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --progress-bar off \
   -r "$root/requirements/$requirement_set.txt"
 printf '%s\n' "$wanted" >"$stamp"
+[ "$requirement_set" = run ] || ensure_docker_collection "$venv/bin/python"

@@ -1,0 +1,410 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A failover in whose course the network is cut at a chosen step: `python -m lab.cut_run`, a case as JSON on standard input.
+
+The hosts are containers. A cut is made by iptables inside of one, and concerns this program or other hosts of the deployment; the applications
+that write are on a host of their own and notice nothing of it. Then the network is mended and the program runs again. Prints one line of JSON:
+how both runs ended, what redis-cli says after each, what became of the writes, and in `wrong` whatever contradicts what was promised.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Self
+
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import Failover
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import (
+    CONNECTION,
+    FAILOVER,
+    connection_options,
+    failover_request,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Happening, Timeline
+
+from lab.errors import LabError
+
+NODE_PORT, SENTINEL_PORT = 6379, 26379
+SHORT_PACKET_BYTES = 100
+"""MULTI and its reply are shorter, a transaction and its replies are longer."""
+LOAD_MAX_S = 150
+PAUSE_MS = 5.0
+HEALTHY_S = 60
+AGAIN_S = 45
+"""How long after the network was mended a second run may still be refused: Sentinels have to see each other again."""
+RETRY_S = 0.5
+SPREAD_S = 3.0
+"""A Sentinel that the program could not ask hears of a new master from the others, which greet every two seconds."""
+LEFT_OVER = {"min-replicas-to-write": "0", "min-replicas-max-lag": "10", "replica-priority": "100"}
+_END = "-- end --"
+
+
+class Host:
+    """A container, and a shell in it that stays open: a cut must not cost the time that a new one takes."""
+
+    def __init__(self, container: str, address: str) -> None:
+        self.address = address
+        self.node = f"{address}:{NODE_PORT}"
+        self.sentinel = f"{address}:{SENTINEL_PORT}"
+        self._lock = threading.Lock()
+        self._shell = subprocess.Popen(
+            ["docker", "exec", "--interactive", container, "sh"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+
+    def run(self, script: str) -> list[str]:
+        """The lines that a script prints."""
+        assert self._shell.stdin is not None
+        assert self._shell.stdout is not None
+        with self._lock:
+            self._shell.stdin.write(f"{script}\necho '{_END}'\n")
+            self._shell.stdin.flush()
+            lines: list[str] = []
+            for line in self._shell.stdout:
+                if line.rstrip("\n") == _END:
+                    return lines
+                lines.append(line.rstrip("\n"))
+        raise LabError(f"the shell on {self.address} has ended")
+
+    def cli(self, *words: str, port: int = NODE_PORT) -> list[str]:
+        """What redis-cli prints on that host."""
+        return self.run(f"timeout 20 redis-cli -p {port} {' '.join(words)} 2>&1")
+
+    def close(self) -> None:
+        """Ends the shell."""
+        assert self._shell.stdin is not None
+        self._shell.stdin.close()
+        self._shell.wait(10)
+
+
+# Cuts: from whom the host is cut off, as conditions for packets that come and packets that go.
+
+Rules = list[str]
+
+
+def _apart(address: str, port: str = "") -> Rules:
+    ports = f"-p tcp -m multiport --ports {port}" if port else ""
+    return [f"INPUT -s {address} {ports}", f"OUTPUT -d {address} {ports}"]
+
+
+def rules_of(kind: str, controller: str, peers: Sequence[str]) -> Rules:
+    """What is dropped on a host.
+
+    Raises:
+        LabError: There is no such cut.
+    """
+    long = f"-m length --length {SHORT_PACKET_BYTES}:65535"
+    kinds: dict[str, Rules] = {
+        "controller": _apart(controller),
+        "controller_sentinel": _apart(controller, str(SENTINEL_PORT)),
+        "orders": [f"INPUT -s {controller} -p tcp --dport {NODE_PORT} {long}"],
+        "replies": [f"OUTPUT -d {controller} -p tcp --sport {NODE_PORT} {long}"],
+        "replication": [rule for peer in peers for rule in _apart(peer, str(NODE_PORT))],
+        "sentinels": [rule for peer in peers for rule in _apart(peer, str(SENTINEL_PORT))],
+        "peers": [rule for peer in peers for rule in _apart(peer)],
+    }
+    if kind not in kinds:
+        raise LabError(f"no cut {kind!r}; there are {', '.join(kinds)}")
+    return kinds[kind]
+
+
+@dataclass
+class Case:
+    """What is cut when.
+
+    Attributes:
+        name: What it is called.
+        step: The happening of the timeline at which the cut is made: a phase, or a step.
+        cut: Its kind, see ``rules_of``.
+        host: Where: ``master``, ``target``, ``sibling`` or ``leader``.
+        heal_s: After how many seconds it is mended; never during the run if it is ``None``.
+        late_s: How long to wait once it is mended: a packet that was not acknowledged is sent again.
+        options: Further options of the run.
+    """
+
+    name: str
+    step: str
+    cut: str
+    host: str
+    heal_s: float | None = None
+    late_s: float = 0.0
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class Lab:
+    """A deployment on containers, seen by redis-cli on its hosts."""
+
+    def __init__(self, description: Mapping[str, Any]) -> None:
+        self.controller = str(description["controller"])
+        self.client = str(description["client"])
+        self.master_name = str(description["master_name"])
+        self.hosts = [Host(container, address) for container, address in description["hosts"].items()]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.mend()
+        for host in self.hosts:
+            host.close()
+
+    def cut(self, host: Host, kind: str) -> None:
+        """Drops packets on a host from now on."""
+        peers = [other.address for other in self.hosts if other is not host]
+        rules = rules_of(kind, self.controller, peers)
+        said = host.run("\n".join(f"iptables -w -I {rule} -j DROP 2>&1" for rule in rules))
+        if said:
+            raise LabError(f"iptables on {host.address}: {said}")
+
+    def mend(self) -> None:
+        """Drops nothing any more."""
+        for host in self.hosts:
+            host.run("iptables -w -F INPUT; iptables -w -F OUTPUT")
+
+    def by_node(self, node: str) -> Host:
+        return next(host for host in self.hosts if host.node == node)
+
+    def named(self) -> dict[str, str]:
+        """The master that each Sentinel names."""
+        return {host.sentinel: ":".join(self._sentinel(host, "GET-MASTER-ADDR-BY-NAME")) for host in self.hosts}
+
+    def roles(self) -> dict[str, str]:
+        """What each node says that it is: `master`, or whom it follows and how its link is."""
+        roles = {}
+        for host in self.hosts:
+            role, *more = host.cli("ROLE") or ["silent"]
+            roles[host.node] = f"follows {more[0]}:{more[1]} {more[2]}" if role == "slave" else role
+        return roles
+
+    def takes_writes(self, host: Host) -> bool:
+        """Whether a write by redis-cli succeeds; it waits for as long as a pause may last."""
+        return host.cli("SET", "cut_run:probe", "1", "EX", "60") == ["OK"]
+
+    def left_over(self) -> list[str]:
+        """What a failover must not leave: settings, in memory and in the file, and a Sentinel's timeout."""
+        found = []
+        for host in self.hosts:
+            for name, value in LEFT_OVER.items():
+                if (now := host.cli("CONFIG", "GET", name)) != [name, value]:
+                    found.append(f"{host.node}: {now}")
+            if lines := host.run("grep -h -E '100000|200000' /etc/redis/node.conf"):
+                found.append(f"{host.node}: {lines} in its file")
+            if self._row(host)["failover-timeout"] != "60000":
+                found.append(f"{host.sentinel}: failover-timeout {self._row(host)['failover-timeout']}")
+        return found
+
+    def ailments(self) -> list[str]:
+        """Why the deployment is not whole: every Sentinel reaches everybody and names the one master, and everybody follows it."""
+        named = self.named()
+        found = [] if len(set(named.values())) == 1 else [f"the Sentinels name {named}"]
+        master = next(iter(named.values()))
+        for node, role in self.roles().items():
+            if role != ("master" if node == master else f"follows {master} connected"):
+                found.append(f"{node}: {role}")
+        for host in self.hosts:
+            row, others = self._row(host), len(self.hosts) - 1
+            if (row["flags"], row["num-slaves"], row["num-other-sentinels"]) != ("master", str(others), str(others)):
+                found.append(f"{host.sentinel}: {row['flags']} {row['num-slaves']} {row['num-other-sentinels']}")
+            rows = self._sentinel(host, "REPLICAS") + self._sentinel(host, "SENTINELS")
+            flags = {flags for name, flags in pairwise(rows) if name == "flags"}
+            if not flags <= {"slave", "sentinel"}:
+                found.append(f"{host.sentinel} does not reach everybody: {flags}")
+        return found
+
+    def wait_until_whole(self) -> list[str]:
+        """Waits until nothing is wrong; what still is when the time is over."""
+        deadline_s = time.monotonic() + HEALTHY_S
+        while (found := self.ailments()) and time.monotonic() < deadline_s:
+            time.sleep(0.2)
+        return found
+
+    def _sentinel(self, host: Host, question: str) -> list[str]:
+        return host.cli("SENTINEL", question, self.master_name, port=SENTINEL_PORT)
+
+    def _row(self, host: Host) -> dict[str, str]:
+        lines = self._sentinel(host, "MASTER")
+        return dict(zip(lines[::2], lines[1::2], strict=True))
+
+
+@contextmanager
+def writers(lab: Lab) -> Iterator[Callable[[str], dict[str, Any]]]:
+    """Four applications on a host of their own. To be called with the master at the end: what became of their writes."""
+    shell = Host(lab.client, "the host of the applications")
+    folder = shell.run("mktemp -d")[0]
+    process = subprocess.Popen(
+        ["docker", "exec", "--interactive", "--workdir", "/opt", lab.client, "python3", "-m", "lab.load", folder],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    options = {
+        "sentinels": [host.sentinel for host in lab.hosts],
+        "nodes": [host.node for host in lab.hosts],
+        "master_name": lab.master_name,
+        "max_s": LOAD_MAX_S,
+        "pause_ms": PAUSE_MS,
+    }
+    process.stdin.write(json.dumps(options))
+    process.stdin.close()
+    process.stdin = None
+    shell.run(f"timeout 60 sh -c 'until [ -e {folder}/writing ]; do sleep 0.05; done'")
+
+    def end(master: str) -> dict[str, Any]:
+        shell.run(f"echo {master} > {folder}/end; mv {folder}/end {folder}/stop")
+        output, _errors = process.communicate(timeout=60)
+        if process.returncode != 0:
+            raise LabError(f"the writers have failed: {output}")
+        recording: dict[str, Any] = json.loads(output)
+        return recording
+
+    try:
+        yield end
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+        shell.close()
+
+
+def program(
+    lab: Lab, options: Mapping[str, Any], hook: Callable[[Failover, Happening], None] | None = None
+) -> dict[str, Any]:
+    """One run of the module's own code."""
+    defaults = {name: spec.get("default") for name, spec in {**CONNECTION, **FAILOVER}.items()}
+    params = {**defaults, "master_name": lab.master_name, "align": False, "connect_timeout": 1.0, **options}
+    clock = Clock()
+    fleet = Fleet(connection_options(params))
+    runs: list[Failover] = []
+    timeline = Timeline(clock, lambda happening: hook(runs[0], happening) if hook and runs else None)
+    runs.append(Failover(fleet, failover_request(params), clock, timeline))
+    try:
+        return runs[0].run()
+    finally:
+        fleet.close()
+
+
+def disturbed(lab: Lab, case: Case, options: Mapping[str, Any], places: Mapping[str, Host]) -> dict[str, Any]:
+    """A run in whose course the cut is made, and mended in time."""
+    made = threading.Event()
+    timers: list[threading.Timer] = []
+
+    def disturb(run: Failover, happening: Happening) -> None:
+        if happening.what != case.step or happening.who != "program" or made.is_set():
+            return
+        made.set()
+        host = places.get(case.host)
+        if host is None:
+            leader = run.progress.leader or (run.progress.plan and run.progress.plan.preferred_leaders[0])
+            host = next(host for host in lab.hosts if host.sentinel == str(leader))
+        lab.cut(host, case.cut)
+        if case.heal_s is not None:
+            timers.append(threading.Timer(case.heal_s, lab.mend))
+            timers[0].start()
+
+    result = program(lab, {**options, **case.options}, disturb)
+    if not made.is_set():
+        raise LabError(f"the run never came to {case.step}: {result['outcome']} {result.get('msg')}")
+    for timer in timers:
+        timer.join()
+    return result
+
+
+def again(lab: Lab, options: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Runs again until it is not refused: Sentinels have to see each other first. The last result, and the errors before."""
+    refusals: list[str] = []
+    deadline_s = time.monotonic() + AGAIN_S
+    while True:
+        result = program(lab, options)
+        if result["outcome"] != "refused" or time.monotonic() > deadline_s:
+            return result, refusals
+        refusals.append(str(result["error"]))
+        time.sleep(RETRY_S)
+
+
+def contradictions(lab: Lab, result: Mapping[str, Any], old: Host) -> list[str]:
+    """Where a result is not what redis-cli says."""
+    outcome, roles = result["outcome"], lab.roles()
+    found = [f"lossless, though {outcome}"] if result["lossless"] and outcome not in ("switched", "incomplete") else []
+    if outcome in ("refused", "aborted"):
+        if result["changed"]:
+            found.append(f"changed, though {outcome}")
+        if roles[old.node] != "master" or not lab.takes_writes(old):
+            found.append(f"{outcome}, and {old.node} is no master that takes writes: {roles}")
+        if set(lab.named().values()) != {old.node}:
+            found.append(f"{outcome}, and the Sentinels name {lab.named()}")
+    elif outcome in ("switched", "unchanged", "incomplete"):
+        master = "{host}:{port}".format(**result["new_master"])
+        deadline_s = time.monotonic() + SPREAD_S
+        while (named := lab.named()) and set(named.values()) != {master} and time.monotonic() < deadline_s:
+            time.sleep(RETRY_S)
+        if outcome != "incomplete" and set(named.values()) != {master}:
+            found.append(f"{outcome}, and the Sentinels name {named}")
+        if roles[master] != "master" or not lab.takes_writes(lab.by_node(master)):
+            found.append(f"{outcome}, and {master} is no master that takes writes: {roles}")
+        followers = {role for node, role in roles.items() if node != master}
+        if outcome != "incomplete" and followers != {f"follows {master} connected"}:
+            found.append(f"{outcome}, and not everybody follows: {roles}")
+    return found
+
+
+def summary(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What the playbook looks at, and a person where that fails."""
+    keys = ("outcome", "error", "phase", "msg", "lossless", "lossless_reason", "changed", "leader", "notes", "repaired")
+    return {key: result.get(key) for key in keys}
+
+
+def main(description: Mapping[str, Any], case: Case) -> int:
+    """Cut, mend, run again, count."""
+    with Lab(description) as lab:
+        if ill := lab.wait_until_whole():
+            raise LabError(f"the deployment was not whole before {case.name}: {ill}")
+        old = lab.by_node(next(iter(lab.named().values())))
+        sibling, target = (host for host in lab.hosts if host is not old)
+        # The first is told last to lead: so it is the sibling's that leads.
+        sentinels = [old.sentinel, sibling.sentinel, target.sentinel]
+        options = {"sentinels": sentinels, "target": target.node, "min_sentinels": 2, "timeout": 20}
+        places = {"master": old, "target": target, "sibling": sibling}
+        with writers(lab) as end:
+            began_s = time.monotonic()
+            first = disturbed(lab, case, options, places)
+            first_s = time.monotonic() - began_s
+            wrong = [f"first run: {text}" for text in contradictions(lab, first, old)]
+            lab.mend()
+            time.sleep(case.late_s)
+            second, refusals = again(lab, options)
+            if second["outcome"] not in ("switched", "unchanged"):
+                wrong.append(f"second run: {second['outcome']}, {second.get('msg')}")
+            else:
+                wrong += [f"second run: {text}" for text in contradictions(lab, second, old)]
+            wrong += [f"in the end: {text}" for text in (*lab.wait_until_whole(), *lab.left_over())]
+            recording = end(next(iter(lab.named().values())))
+        wrong += [f"{recording[name]} {name}" for name in ("writes_lost", "denied_but_present") if recording[name]]
+    said = {
+        "name": case.name,
+        "first": {**summary(first), "took_s": round(first_s, 1)},
+        "second": {**summary(second), "refused_before": refusals},
+        "recording": recording,
+        "wrong": wrong,
+    }
+    if wrong:
+        said["timelines"] = [result["timeline"] for result in (first, second)]
+    print(json.dumps(said))
+    return 0
+
+
+if __name__ == "__main__":
+    request = json.load(sys.stdin)
+    sys.exit(main(request["lab"], Case(**request["case"])))
