@@ -38,7 +38,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache"
 RUN_LABEL = "redis-ha-sentinel.run"
-ALL_SCENARIOS = ("test", "--all", "--workers", "2", "--continue-on-failure")
+ALL_SCENARIOS = ("test", "--all")
 _ENGINE_START_S = 60
 _ENGINE_STOP_S = 60
 _PR_SET_PDEATHSIG = 1  # prctl(2)
