@@ -55,8 +55,7 @@ def main(words: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _end)
     try:
         if words[:1] == ["images"]:
-            with _engine_for_images() as docker_host:
-                return _build_images(docker_host)
+            return _make_images()
         with _engine() as (docker_host, inside):
             if words[:1] == ["engine"]:
                 environment = {**os.environ, "DOCKER_HOST": docker_host}
@@ -76,9 +75,10 @@ def _end(*_: object) -> None:
     sys.exit(143)
 
 
-def _build_images(docker_host: str) -> int:
-    environment = {**os.environ, "DOCKER_HOST": docker_host}
-    return subprocess.run([sys.executable, "-m", "lab.images"], env=environment, check=False).returncode
+def _make_images() -> int:
+    with _engine_for_images() as docker_host:
+        environment = {**os.environ, "DOCKER_HOST": docker_host}
+        return subprocess.run([sys.executable, "-m", "lab.images"], env=environment, check=False).returncode
 
 
 def _run_molecule(words: Sequence[str], docker_host: str, inside: Sequence[str], block: tuple[int, int]) -> int:
@@ -207,9 +207,8 @@ def _engine() -> Iterator[tuple[str, Sequence[str]]]:
     if _answers(answering):
         yield answering, ()
         return
-    with _engine_for_images() as docker_host:
-        if _build_images(docker_host) != 0:
-            raise Trouble("the images cannot be built")
+    if _make_images() != 0:
+        raise Trouble("the images cannot be built")
     with _locked(), _network_namespace() as inside, _started_engine(inside) as docker_host:
         yield docker_host, inside
 

@@ -458,7 +458,7 @@ def test_a_server_that_closes_at_once_may_want_tls() -> None:
     refused = pytest.raises(
         LinkError, match=r"it closes the connection without an answer .*; if it speaks TLS only, set tls"
     )
-    with serving(CLOSE) as server, client(server.address) as it, refused:
+    with refused, serving(CLOSE) as server, client(server.address) as it:
         it.order("PING")
 
 
