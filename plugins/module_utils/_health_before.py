@@ -179,13 +179,12 @@ def _reservations(s: Situation, node: NodeView) -> list[tuple[str, str]]:
         reservations.append(("writable", "it says replica-read-only no: it may hold what the master does not"))
     if master is None:
         return reservations
-    ours, theirs = _comparable_versions(node, master)
-    if ours != theirs:
-        code = "older_version" if ours < theirs else "newer_version"
+    if not node.same_series(master):
+        code = "older_version" if node.older_than(master) else "newer_version"
         reservations.append(
             (
                 code,
-                f"it runs {node.product} {_dotted(node.version)}, the master {master.product} {_dotted(master.version)}",
+                f"it runs {node.product} {node.dotted_version}, the master {master.product} {master.dotted_version}",
             )
         )
     limit, masters_limit = node.number("maxmemory"), master.number("maxmemory")
@@ -195,17 +194,6 @@ def _reservations(s: Situation, node: NodeView) -> list[tuple[str, str]]:
         )
     reservations += _backlog_reservations(s, node, master)
     return reservations
-
-
-def _comparable_versions(one: NodeView, other: NodeView) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Without the patch level, which changes nothing that nodes send each other."""
-    if one.product == other.product:
-        return one.version[:2], other.version[:2]
-    return one.compatible_version[:2], other.compatible_version[:2]
-
-
-def _dotted(version: tuple[int, ...]) -> str:
-    return ".".join(map(str, version))
 
 
 def _backlog_reservations(s: Situation, node: NodeView, master: NodeView) -> list[tuple[str, str]]:

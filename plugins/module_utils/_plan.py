@@ -397,7 +397,8 @@ def _plan_move(
     snapshot: Snapshot, request: Request, old_master: Address, repairs: tuple[Repair, ...], notes: tuple[str, ...]
 ) -> Plan:
     fitness = assess_replicas(snapshot, request.max_lag_bytes)
-    target = _choose(snapshot, request, fitness)
+    target, preference = _choose(snapshot, request, fitness)
+    notes = (*notes, *preference)
     leaders = _leaders(snapshot, target.address)
     permitted = critical(check_failover_permitted(snapshot, leaders))
     leaders = [view for view in leaders if not view.failover_refused]
@@ -444,14 +445,29 @@ def _plan_move(
         )
     if request.strategy == FENCED:
         raise refuse(blockers)
-    return _plan_unfenced(snapshot, request, leaders, steering, blockers, notes, common)
+    chosen_by_us = request.target is not None or bool(request.avoid)
+    unsteerable = [s.address for s in steering if not _may(snapshot.node(s.address), SETTING_COMMANDS)]
+    if unsteerable and chosen_by_us:
+        raise refuse(
+            [
+                Check(
+                    "target_not_steerable",
+                    "critical",
+                    f"Sentinel might choose {', '.join(map(str, unsteerable))} instead of {target.address}, and its priority cannot be set from here",
+                    "Let this host reach the replicas with a user that may CONFIG SET, or do not name a target.",
+                ),
+                *blockers,
+            ]
+        )
+    if not unsteerable and (chosen_by_us or preference):
+        common["steering"] = steering
+    return _plan_unfenced(snapshot, request, leaders, blockers, notes, common)
 
 
 def _plan_unfenced(
     snapshot: Snapshot,
     request: Request,
     leaders: list[SentinelView],
-    steering: tuple[Steering, ...],
     blockers: list[Check],
     notes: tuple[str, ...],
     common: dict[str, Any],
@@ -459,21 +475,6 @@ def _plan_unfenced(
     down = all(view.master is not None and view.master.objectively_down for view in snapshot.informed_sentinels)
     capable = [view for view in leaders if view.coordinated]
     why = tuple(f"not fenced: {check.detail}" for check in blockers)
-    if request.target is not None or request.avoid:
-        unsteerable = [s.address for s in steering if not _may(snapshot.node(s.address), SETTING_COMMANDS)]
-        if unsteerable:
-            raise refuse(
-                [
-                    Check(
-                        "target_not_steerable",
-                        "critical",
-                        f"Sentinel might choose {', '.join(map(str, unsteerable))} instead of {common['new_master']}, and its priority cannot be set from here",
-                        "Let this host reach the replicas with a user that may CONFIG SET, or do not name a target.",
-                    ),
-                    *blockers,
-                ]
-            )
-        common = {**common, "steering": steering}
     if request.strategy == COORDINATED or (request.strategy == AUTO and capable and not down):
         if not capable:
             raise refuse(
@@ -511,7 +512,8 @@ def _plan_unfenced(
     )
 
 
-def _choose(snapshot: Snapshot, request: Request, fitness: list[Fitness]) -> Fitness:
+def _choose(snapshot: Snapshot, request: Request, fitness: list[Fitness]) -> tuple[Fitness, tuple[str, ...]]:
+    """The replica to promote, and a note where it is neither the one asked for nor Sentinel's own choice."""
     if request.target is not None:
         named = next((it for it in fitness if snapshot.same(it.address, request.target)), None)
         if named is None:
@@ -520,7 +522,7 @@ def _choose(snapshot: Snapshot, request: Request, fitness: list[Fitness]) -> Fit
                     Check(
                         "target_unknown",
                         "critical",
-                        f"{request.target} is no replica of {snapshot.master_name}; its replicas are {', '.join(str(it.address) for it in fitness)}",
+                        f"{request.target} is no replica of {snapshot.master_name}; its replicas are {', '.join(sorted(str(it.address) for it in fitness))}",
                         "Name a replica as Sentinel shows it (topology_info lists them).",
                     )
                 ]
@@ -543,7 +545,7 @@ def _choose(snapshot: Snapshot, request: Request, fitness: list[Fitness]) -> Fit
                     for code, text in named.objections
                 ]
             )
-        return named
+        return named, ()
     allowed = [it for it in fitness if not snapshot.on_host(it.address, request.avoid)]
     if request.avoid and not allowed:
         raise refuse(
@@ -569,7 +571,33 @@ def _choose(snapshot: Snapshot, request: Request, fitness: list[Fitness]) -> Fit
                 for it in allowed
             ]
         )
-    return fit[0]
+    return _suited_by_version(snapshot, fit)
+
+
+def _suited_by_version(snapshot: Snapshot, fit: list[Fitness]) -> tuple[Fitness, tuple[str, ...]]:
+    """Of those with the lowest priority: with the master's own version if there is one, else a newer one, else an older one.
+
+    What a newer master sends, an older replica may be unable to load; an older master may lack what clients use.
+    """
+    first = fit[0]
+    equals = [(it, snapshot.node(it.address)) for it in fit if it.priority == first.priority]
+    known = [(it, node) for it, node in equals if node is not None and node.reachable]
+    master = snapshot.node(snapshot.master_address)
+    if master is None or not master.reachable or known[:1] != equals[:1]:
+        return first, ()
+
+    def unlike_the_master(candidate: tuple[Fitness, NodeView]) -> int:
+        node = candidate[1]
+        return 0 if node.same_series(master) else 2 if node.older_than(master) else 1
+
+    best, runs = min(known, key=unlike_the_master)
+    if best is first:
+        return first, ()
+    passed = known[0][1]
+    return best, (
+        f"{best.address} is preferred to {first.address} for its version: {runs.product} {runs.dotted_version}, not"
+        f" {passed.product} {passed.dotted_version}; the master runs {master.product} {master.dotted_version}",
+    )
 
 
 def _may(node: NodeView | None, commands: Sequence[str]) -> bool:

@@ -114,6 +114,21 @@ class NodeView:
         """Full and partial resynchronisations that this node has served since it started."""
         return int(self.info.get("sync_full", 0)), int(self.info.get("sync_partial_ok", 0))
 
+    @property
+    def dotted_version(self) -> str:
+        return ".".join(map(str, self.version))
+
+    def same_series(self, other: NodeView) -> bool:
+        """Whether both run the same version but for the patch level, which changes nothing that nodes send each other."""
+        return self._series(other) == other._series(self)
+
+    def older_than(self, other: NodeView) -> bool:
+        """Whether what it understands ends before what ``other`` may send."""
+        return self._series(other) < other._series(self)
+
+    def _series(self, other: NodeView) -> tuple[int, ...]:
+        return (self.version if self.product == other.product else self.compatible_version)[:2]
+
     def number(self, name: str) -> int | None:
         """A setting, as a number; ``None`` where we may not read it."""
         value = self.config.get(name, "")

@@ -42,7 +42,8 @@ options:
   target:
     description:
       - The replica to promote, as C(host:port). If it is the master already, nothing is done.
-      - If left out, the replica that Sentinel itself prefers is promoted.
+      - If left out, the replica with the lowest C(replica-priority) is promoted; of several, one with the master's own version, else one with a
+        newer version, else one with an older version; of several, the one that Sentinel itself prefers.
     type: str
   avoid:
     description:

@@ -385,6 +385,47 @@ def test_of_several_the_one_that_sentinel_prefers() -> None:
     assert it.siblings == (R, S2)
 
 
+def mixed(**versions: tuple[int, int, int]) -> Snapshot:
+    """R, which Sentinel would choose, and S, each with a version (product and all); the master runs Redis 7.0.15."""
+    nodes = [replica_node(address, version=versions[name]) for name, address in (("r", R), ("s", S))]
+    return snapshot(nodes=(master_node(), *nodes))
+
+
+@pytest.mark.parametrize(
+    ("r", "s", "chosen"),
+    [
+        ((8, 2, 3), (7, 0, 2), S),
+        ((8, 2, 3), (6, 2, 5), R),
+        ((6, 2, 5), (8, 2, 3), S),
+        ((7, 0, 2), (8, 2, 3), R),
+        ((8, 2, 3), (8, 0, 2), R),
+    ],
+    ids=["own before newer", "newer before older", "older after newer", "own stays", "both newer"],
+)
+def test_of_equal_priorities_the_version_that_suits_the_others(
+    r: tuple[int, int, int], s: tuple[int, int, int], chosen: Address
+) -> None:
+    it = plan(mixed(r=r, s=s))
+    assert it.new_master == chosen
+    passed = S if chosen == R else R
+    assert [steer.address for steer in it.steering] == [passed]
+    told = [note for note in it.notes if "for its version" in note]
+    assert bool(told) == (chosen == S)
+    if told:
+        assert told[0].startswith(f"{S} is preferred to {R} for its version: redis {'.'.join(map(str, s))}, not redis")
+
+
+def test_an_explicit_priority_goes_before_the_version() -> None:
+    nodes = (master_node(), replica_node(R, version=(8, 2, 3), link={"priority": 10}), replica_node(S))
+    assert plan(snapshot(nodes=nodes)).new_master == R
+
+
+def test_the_target_that_was_named_goes_before_the_version() -> None:
+    it = plan(mixed(r=(8, 2, 3), s=(7, 0, 15)), target=R)
+    assert it.new_master == R
+    assert not any("for its version" in note for note in it.notes)
+
+
 # ---- who leads -----------------------------------------------------------------------------------------------------
 
 
