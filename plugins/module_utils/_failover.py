@@ -258,12 +258,13 @@ class Failover:
     def _check_lock(self, lock: Client) -> None:
         # A connection that was lost and made anew carries the name again, and another id.
         own = int(lock.ask("CLIENT", "ID"))
-        others = [number for number in named_connections(lock, LOCK_NAME) if number < own]
+        others = [row for row in named_connections(lock, LOCK_NAME) if row.id < own]
         if others:
             raise Refused(
                 "another_run",
-                f"another run of this program is moving {self._request.master_name}: its connection to {lock.address} has the id {others[0]}",
-                "Wait until it has ended, and look with topology_info before you run again.",
+                f"another run of this program is moving {self._request.master_name}: its connection to {lock.address} comes from {others[0].address} and is {others[0].age_s} s old",
+                "Wait until it has ended, and look with topology_info before you run again. If the host that it comes from is lost, the master ends"
+                f" the connection itself (tcp-keepalive, 300 s unless set); CLIENT KILL ID {others[0].id} on the master does at once.",
                 self.progress.phase,
             )
 

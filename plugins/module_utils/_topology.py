@@ -17,6 +17,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection impo
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError, ReplyError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
+    ClientRow,
     MasterEntry,
     PeerEntry,
     ReplicaEntry,
@@ -357,9 +358,10 @@ def _refused(client: Client, probe: Mapping[str, tuple[object, ...]]) -> dict[st
     return {name: f"{refusal.prefix} {refusal.message}" for name, refusal in client.refusals(probe).items()}
 
 
-def named_connections(client: Client, name: str) -> list[int]:
-    """The ids of all connections of a node that carry a name, lowest first."""
-    return sorted(row.id for row in parse_client_list(client.ask("CLIENT", "LIST")) if row.name == name)
+def named_connections(client: Client, name: str) -> list[ClientRow]:
+    """All connections of a node that carry a name, the oldest first."""
+    rows = parse_client_list(client.ask("CLIENT", "LIST"))
+    return sorted((row for row in rows if row.name == name), key=lambda row: row.id)
 
 
 def take_snapshot(

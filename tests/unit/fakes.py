@@ -895,7 +895,9 @@ class FakeConnection:
             return self.id
         if line == "CLIENT LIST":
             rows = [(connection.id, connection.name) for connection in node.connections] + node.strangers
-            return "".join(f"id={number} addr=10.9.9.9:1 name={name} flags=N cmd=client\n" for number, name in rows)
+            return "".join(
+                f"id={number} addr=10.9.9.9:1 name={name} age=7 flags=N cmd=client\n" for number, name in rows
+            )
         if line.startswith("CLIENT PAUSE"):
             node.pause_until_s = max(node.pause_until_s, world.now_s + int(words[2]) / 1000)
             return "OK"

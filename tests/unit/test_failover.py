@@ -485,6 +485,8 @@ def test_two_runs_do_not_meet() -> None:
     world.nodes[OM].strangers.append((3, LOCK_NAME))
     result = run(world)
     assert (result["outcome"], result["error"]) == ("refused", "another_run")
+    assert f"its connection to {OM} comes from 10.9.9.9:1 and is 7 s old" in result["msg"]
+    assert "CLIENT KILL ID 3 on the master" in result["remedy"]
     assert not world.sent(PAUSE)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -201,6 +202,12 @@ def test_another_run_is_at_work(deployment: Deployment) -> None:
     try:
         result = refused(deployment)
         assert result["error"] == "another_run"
+        assert "comes from 127.0.0.1:" in result["msg"]
+        # What the remedy says does: the lock of a host that is lost is ended.
+        ended = re.search(r"CLIENT KILL ID (\d+)", result["remedy"])
+        assert ended
+        deployment.master().command("CLIENT", "KILL", "ID", ended[1])
+        assert "redis_ha.sentinel:failover" not in str(deployment.master().command("CLIENT", "LIST"))
     finally:
         lock.close()
 
