@@ -8,7 +8,7 @@ Pure. This module is private to the collection redis_ha.sentinel.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Callable
 
@@ -294,6 +294,34 @@ def check_master_node(snapshot: Snapshot) -> list[Check]:
             )
         )
     return checks or [Check("master_role", OK, f"{address} is a master")]
+
+
+def failed_logins(snapshot: Snapshot, logins: Mapping[tuple[Address, Address], str | None]) -> list[Check]:
+    """``replication_login`` for each node that could not log in to a node that it may have to follow.
+
+    A replica learns that its ``masterauth`` is wrong only when it has to connect anew.
+    """
+    failed: dict[Address, dict[Address, str]] = {}
+    for (follower, leader), text in logins.items():
+        if text:
+            failed.setdefault(follower, {})[leader] = text
+    return [_login_check(snapshot, follower, texts) for follower, texts in failed.items()]
+
+
+def _login_check(snapshot: Snapshot, follower: Address, texts: Mapping[Address, str]) -> Check:
+    node = snapshot.node(follower)
+    part = "the master" if snapshot.same(follower, snapshot.master_address) else "a replica"
+    if node is not None and node.master_auth_set is False:
+        lacks = "it has no masterauth"
+    else:
+        lacks = "with its masteruser and masterauth"
+    said = "; ".join(f"{leader}: {text}" for leader, text in texts.items())
+    return Check(
+        "replication_login",
+        "critical",
+        f"{follower} ({part}) could not follow a new master, {lacks} ({said})",
+        "CONFIG SET masterauth (and masteruser) to what a replica needs, on every node, the master too, and CONFIG REWRITE.",
+    )
 
 
 @dataclass(frozen=True)

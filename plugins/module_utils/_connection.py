@@ -20,7 +20,7 @@ import time
 import traceback
 from collections.abc import Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, TypeVar
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
@@ -443,6 +443,10 @@ class Fleet:
         self._listeners: list[Listener] = []
         self._resolved: dict[str, str] = {}
         self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="asks")
+
+    def with_node_access(self, access: Access) -> Fleet:
+        """Clients of the same deployment that log in to the nodes in another way. Close it, too."""
+        return Fleet(replace(self.options, node_access=access))
 
     def sentinel(self, address: Address) -> Client:
         """The client of the Sentinel that is announced as ``address``."""

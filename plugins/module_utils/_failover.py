@@ -23,6 +23,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._alignment impor
     TickForecast,
     verdict,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import failed_logins
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client, Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     Aborted,
@@ -47,7 +48,9 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import (
     Plan,
     Request,
     decide,
+    refuse,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._probes import try_logins
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
     MasterEntry,
@@ -197,12 +200,19 @@ class Failover:
                 self._listen()
         with self._phase("plan"):
             plan = decide(self._snapshot, request)
+            if plan.action == MOVE and plan.strategy == FENCED:
+                self._check_logins(plan)
         self.progress.plan = plan
         self.progress.strategy = plan.strategy
         self.progress.old_master = plan.old_master
         self.progress.new_master = plan.new_master
         self.progress.notes += plan.notes
         return plan
+
+    def _check_logins(self, plan: Plan) -> None:
+        logins = try_logins(self._fleet, (plan.old_master, *plan.siblings), [plan.replica_to_promote])
+        if failed := failed_logins(self._snapshot, logins):
+            raise refuse(failed)
 
     def _listen(self) -> None:
         for view in self._snapshot.informed_sentinels:

@@ -8,7 +8,7 @@ Pure. This module is private to the collection redis_ha.sentinel.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
@@ -24,6 +24,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     assess_replicas,
     check_master_node,
     check_replicas_exist,
+    failed_logins,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_sentinels import replica_entries
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import (
@@ -248,7 +249,7 @@ def check_replicas(s: Situation) -> list[Check]:
             "fit_replicas", OK, f"{fit} of {counted(len(replicas), 'replica')} {'is' if fit == 1 else 'are'} fit"
         )
     else:
-        unfit = [replica for replica in replicas if not replica.fit]
+        unfit = sorted((replica for replica in replicas if not replica.fit), key=lambda replica: str(replica.address))
         reasons = "; ".join(f"{replica.address}: {_texts(replica.objections)}" for replica in unfit)
         remedies = dict.fromkeys(
             _replica_remedy(replica.address, code) for replica in unfit for code, _text in replica.objections
@@ -266,33 +267,13 @@ def check_replicas(s: Situation) -> list[Check]:
 def check_logins(s: Situation) -> list[Check]:
     """``replication_login``: the old master, and every other replica, can log in to each replica that may be promoted."""
     logins = s.evidence.logins
-    failed: dict[Address, dict[Address, str]] = {}
-    for (follower, leader), text in logins.items():
-        if text:
-            failed.setdefault(follower, {})[leader] = text
-    if failed:
-        return [_login_check(s, follower, texts) for follower, texts in failed.items()]
+    if failed := failed_logins(s.snapshot, logins):
+        return failed
     unknown = sorted({follower for (follower, _leader), text in logins.items() if text is None})
     if unknown or not logins:
         reason = f"masterauth of {listed(unknown)} cannot be read or tried" if unknown else "no replica could be asked"
         return [Check("replication_login", OK, UNKNOWN + reason)]
     return [Check("replication_login", OK, "every node can log in, as a replica, to each replica that may be promoted")]
-
-
-def _login_check(s: Situation, follower: Address, texts: Mapping[Address, str]) -> Check:
-    node = s.snapshot.node(follower)
-    part = "the master" if s.snapshot.same(follower, s.snapshot.master_address) else "a replica"
-    if node is not None and node.master_auth_set is False:
-        lacks = "it has no masterauth"
-    else:
-        lacks = "with its masteruser and masterauth"
-    said = "; ".join(f"{leader}: {text}" for leader, text in texts.items())
-    return Check(
-        "replication_login",
-        CRITICAL,
-        f"{follower} ({part}) could not follow a new master, {lacks} ({said})",
-        "CONFIG SET masterauth (and masteruser) to what a replica needs, on every node, the master too, and CONFIG REWRITE.",
-    )
 
 
 def check_min_replicas_before(s: Situation) -> list[Check]:

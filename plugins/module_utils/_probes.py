@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: The redis_ha.sentinel authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Asks what only ``health_info`` wants to know, beyond a snapshot: is anything held, can nodes log in to each other, may Sentinel's user do its work.
+"""Asks what is worth a question of its own, beyond a snapshot, mostly for ``health_info``: is anything held, can nodes log in to each other, may Sentinel's user do its work.
 
 Nothing here changes a role, a setting or a key. This module is private to the collection redis_ha.sentinel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -117,7 +117,7 @@ def gather_evidence(fleet: Fleet, snapshot: Snapshot, clock: Clock, moving_soon:
     )
     return replace(
         evidence,
-        logins=try_logins(fleet, snapshot),
+        logins=try_logins(fleet, *possible_links(snapshot)),
         sentinel_refused={
             address: None if isinstance(answer, Exception) else answer for address, answer in refused.items()
         },
@@ -218,21 +218,29 @@ def _is_unknown_command(error: ReplyError) -> bool:
     return error.message.startswith("Command ")
 
 
-def try_logins(fleet: Fleet, snapshot: Snapshot) -> dict[tuple[Address, Address], str | None]:
-    """Whether each node could log in, as a replica, to each node that may become its master.
-
-    What a node would log in with (``masteruser``, ``masterauth``) is read from it and tried from here. It is kept nowhere.
-    """
+def possible_links(snapshot: Snapshot) -> tuple[list[Address], list[Address]]:
+    """Every node that may have to follow another, and every node that may become its master."""
     reachable = [node for node in snapshot.nodes if node.reachable]
     leaders = [
         node.address
         for node in reachable
         if not node.is_master and node.replication is not None and node.replication.priority != 0
     ]
+    return [node.address for node in reachable], leaders
+
+
+def try_logins(
+    fleet: Fleet, nodes: Iterable[Address], leaders: Sequence[Address]
+) -> dict[tuple[Address, Address], str | None]:
+    """Whether each of these nodes could log in, as a replica, to each of these leaders but itself.
+
+    What a node would log in with (``masteruser``, ``masterauth``) is read from it and tried from here. It is kept nowhere.
+
+    Returns:
+        For a node and a leader: empty if it could, why not, or ``None`` where that cannot be told from here.
+    """
     questions: list[tuple[object, ...]] = [("CONFIG", "GET", "masteruser"), ("CONFIG", "GET", "masterauth")]
-    settings = fleet.gather(
-        (node.address for node in reachable), lambda address: fleet.node(address).ask_many(questions)
-    )
+    settings = fleet.gather(nodes, lambda address: fleet.node(address).ask_many(questions))
     followers_by_access: dict[Access, list[Address]] = {}
     logins: dict[tuple[Address, Address], str | None] = {}
     for follower, answer in settings.items():
@@ -255,7 +263,7 @@ def _replica_access(fleet: Fleet, settings: list[Any]) -> Access:
 
 
 def _log_in(fleet: Fleet, access: Access, leaders: list[Address]) -> dict[Address, str | None]:
-    replica = Fleet(replace(fleet.options, node_access=access))
+    replica = fleet.with_node_access(access)
     try:
         answers = replica.gather(leaders, lambda address: replica.node(address).ask("PING"))
     finally:

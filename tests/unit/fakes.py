@@ -19,7 +19,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client, ConnectionOptions, Fleet
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import (
+    Access,
+    Client,
+    ConnectionOptions,
+    Fleet,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError, ReplyError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
@@ -1077,6 +1082,9 @@ class FakeFleet(Fleet):
 
     def sentinel(self, address: Address) -> Client:
         return self._fake("sentinel", address)
+
+    def with_node_access(self, access: Access) -> Fleet:
+        return FakeFleet(self._world, timeout_s=self._timeout_s)
 
     def node(self, address: Address) -> Client:
         return self._fake("node", address)

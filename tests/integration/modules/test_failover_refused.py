@@ -196,6 +196,32 @@ def test_old_master_could_not_log_in_to_the_new_one() -> None:
     assert "of-the-nodes" not in str(result)
 
 
+def test_a_password_for_replication_that_was_never_tried() -> None:
+    """A node that is connected, or is the master, does not notice that its own masterauth is wrong."""
+    with Deployment(
+        node_config=["requirepass of-the-nodes", "masterauth of-the-nodes"],
+        sentinel_master_config=["sentinel auth-pass {name} of-the-nodes"],
+        node_auth=(None, "of-the-nodes"),
+    ) as passwords:
+        master, (target, sibling) = passwords.master(), passwords.replicas()
+        for node, part in ((master, "the master"), (sibling, "a replica")):
+            node.command("CONFIG", "SET", "masterauth", "of-yesterday")
+            result = refused(passwords, redis_password="of-the-nodes", target=target.address)
+            assert result["error"] == "replication_login"
+            assert f"{node.address} ({part}) could not follow a new master" in result["msg"]
+            assert f"({target.address}: " in result["msg"]
+            assert not re.search("of-the-nodes|of-yesterday", str(result))
+            node.command("CONFIG", "SET", "masterauth", "of-the-nodes")
+        result = run_module(
+            "failover",
+            sentinels=passwords.sentinel_addresses,
+            master_name="mymaster",
+            redis_password="of-the-nodes",
+            target=target.address,
+        )
+        assert result["outcome"] == "switched"
+
+
 def test_another_run_is_at_work(deployment: Deployment) -> None:
     lock = deployment.master().client()
     lock.client_setname("redis_ha.sentinel:failover")
