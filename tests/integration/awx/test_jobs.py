@@ -25,12 +25,6 @@ SECRETS = [NODE_PASSWORD, SENTINEL_PASSWORD, VAULT_PASSWORD]
 
 
 @pytest.fixture(scope="module")
-def workspace() -> Iterator[Workspace]:
-    with Workspace() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def deployment() -> Iterator[Deployment]:
     """Every server wants a password."""
     with Deployment(

@@ -10,13 +10,6 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from lab import Deployment, Process
-from lab.playbooks import Workspace
-
-
-@pytest.fixture(scope="module")
-def workspace() -> Iterator[Workspace]:
-    with Workspace() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
