@@ -42,6 +42,7 @@ ALL_SCENARIOS = ("test", "--all")
 _ENGINE_START_S = 60
 _ENGINE_STOP_S = 60
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_STEP = re.compile(r"INFO +\[(?P<name>\w+) > \w+\] Execut(ing|ed)")
 _RECAP = re.compile(r"(?P<name>\w+) +: actions=\d+ .* failed=(?P<failed>\d+)")
 _BLOCKS = [(second, third) for second in (18, 19) for third in range(0, 256, 16)]
 
@@ -104,13 +105,15 @@ def _run_molecule(words: Sequence[str], docker_host: str, inside: Sequence[str],
             environment[name] = str(Path(folder) / name.lower())
             Path(environment[name]).mkdir()
         try:
-            code, failed = _molecule([*inside, "molecule", *words], environment)
+            code, failed, took_s = _molecule([*inside, "molecule", *words], environment)
         except BaseException:
             _leftovers(run, docker_host)
             raise
         figures = [json.loads(path.read_text()) for path in sorted(Path(environment["LAB_RESULTS"]).glob("*.json"))]
     left = _leftovers(run, docker_host)
     _tell(figures)
+    for name, seconds in took_s.items():
+        print(f"{'FAILED' if failed.get(name, True) else 'passed'}  {name:<24} {seconds:6.1f} s")
     for what in left:
         print(f"left behind: {what}")
     print(
@@ -120,9 +123,11 @@ def _run_molecule(words: Sequence[str], docker_host: str, inside: Sequence[str],
     return code or int(bool(left))
 
 
-def _molecule(command: Sequence[str], environment: dict[str, str]) -> tuple[int, dict[str, bool]]:
-    """Runs Molecule in full view; its exit code, and which scenarios failed."""
+def _molecule(command: Sequence[str], environment: dict[str, str]) -> tuple[int, dict[str, bool], dict[str, float]]:
+    """Runs Molecule in full view; its exit code, which scenarios failed, and how many seconds each took."""
     failed: dict[str, bool] = {}
+    took_s: dict[str, float] = {}
+    seen_at_s = time.monotonic()
     molecule = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -138,6 +143,10 @@ def _molecule(command: Sequence[str], environment: dict[str, str]) -> tuple[int,
     try:
         for line in molecule.stdout:
             print(line, end="", flush=True)
+            if step := _STEP.match(line):
+                now_s = time.monotonic()
+                took_s[step["name"]] = took_s.get(step["name"], 0.0) + now_s - seen_at_s
+                seen_at_s = now_s
             # default stands there up to three times: it makes and removes what the others share.
             if recap := _RECAP.match(line):
                 failed[recap["name"]] = failed.get(recap["name"], False) or recap["failed"] != "0"
@@ -146,7 +155,7 @@ def _molecule(command: Sequence[str], environment: dict[str, str]) -> tuple[int,
         raise
     finally:
         molecule.wait()
-    return molecule.returncode, failed
+    return molecule.returncode, failed, took_s
 
 
 def _tell(figures: list[dict[str, Any]]) -> None:
