@@ -11,6 +11,7 @@ how both runs ended, what redis-cli says after each, what became of the writes, 
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Self
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
@@ -42,6 +44,7 @@ HEALTHY_S = 60
 AGAIN_S = 45
 """How long after the network was mended a second run may still be refused: Sentinels have to see each other again."""
 RETRY_S = 0.5
+SENT_AGAIN_S = 30
 SPREAD_S = 3.0
 """A Sentinel that the program could not ask hears of a new master from the others, which greet every two seconds."""
 LEFT_OVER = {"min-replicas-to-write": "0", "min-replicas-max-lag": "10", "replica-priority": "100"}
@@ -130,7 +133,6 @@ class Case:
         cut: Its kind, see ``rules_of``.
         host: Where: ``master``, ``target``, ``sibling`` or ``leader``.
         heal_s: After how many seconds it is mended; never during the run if it is ``None``.
-        late_s: How long to wait once it is mended: a packet that was not acknowledged is sent again.
         options: Further options of the run.
     """
 
@@ -139,7 +141,6 @@ class Case:
     cut: str
     host: str
     heal_s: float | None = None
-    late_s: float = 0.0
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -151,6 +152,7 @@ class Lab:
         self.client = str(description["client"])
         self.master_name = str(description["master_name"])
         self.hosts = [Host(container, address) for container, address in description["hosts"].items()]
+        self.dropped_packets = 0
 
     def __enter__(self) -> Self:
         return self
@@ -169,9 +171,12 @@ class Lab:
             raise LabError(f"iptables on {host.address}: {said}")
 
     def mend(self) -> None:
-        """Drops nothing any more."""
+        """Drops nothing any more, and counts what was dropped."""
         for host in self.hosts:
-            host.run("iptables -w -F INPUT; iptables -w -F OUTPUT")
+            counted = host.run("iptables -w -nvxL | awk '$3 == \"DROP\" { print $1 }'")
+            self.dropped_packets += sum(map(int, counted))
+            if said := host.run("iptables -w -F INPUT 2>&1; iptables -w -F OUTPUT 2>&1"):
+                raise LabError(f"iptables on {host.address}: {said}")
 
     def by_node(self, node: str) -> Host:
         return next(host for host in self.hosts if host.node == node)
@@ -279,6 +284,25 @@ def writers(lab: Lab) -> Iterator[Callable[[str], dict[str, Any]]]:
         shell.close()
 
 
+def wait_until_nothing_is_on_its_way(lab: Lab) -> None:
+    """Waits until no connection of ours to the deployment has anything left to send again, as TCP does with what was not acknowledged.
+
+    Raises:
+        LabError: Something still is when the time is over.
+    """
+    # proc(5): addresses in hexadecimal, in the byte order of this machine.
+    addresses = {f"{int.from_bytes(socket.inet_aton(host.address), sys.byteorder):08X}" for host in lab.hosts}
+    deadline_s = time.monotonic() + SENT_AGAIN_S
+    while True:
+        rows = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+        waiting = [row for row in rows if row[2].split(":")[0] in addresses and int(row[4].split(":")[0], 16)]
+        if not waiting:
+            return
+        if time.monotonic() > deadline_s:
+            raise LabError(f"still on its way: {waiting}")
+        time.sleep(0.05)
+
+
 def program(
     lab: Lab, options: Mapping[str, Any], hook: Callable[[Failover, Happening], None] | None = None
 ) -> dict[str, Any]:
@@ -375,7 +399,7 @@ def main(description: Mapping[str, Any], case: Case) -> int:
         sibling, target = (host for host in lab.hosts if host is not old)
         # The first is told last to lead: so it is the sibling's that leads.
         sentinels = [old.sentinel, sibling.sentinel, target.sentinel]
-        options = {"sentinels": sentinels, "target": target.node, "min_sentinels": 2, "timeout": 20}
+        options = {"sentinels": sentinels, "target": target.node, "min_sentinels": 2, "timeout": 12}
         places = {"master": old, "target": target, "sibling": sibling}
         with writers(lab) as end:
             began_s = time.monotonic()
@@ -383,7 +407,7 @@ def main(description: Mapping[str, Any], case: Case) -> int:
             first_s = time.monotonic() - began_s
             wrong = [f"first run: {text}" for text in contradictions(lab, first, old)]
             lab.mend()
-            time.sleep(case.late_s)
+            wait_until_nothing_is_on_its_way(lab)
             second, refusals = again(lab, options)
             if second["outcome"] not in ("switched", "unchanged"):
                 wrong.append(f"second run: {second['outcome']}, {second.get('msg')}")
@@ -397,6 +421,7 @@ def main(description: Mapping[str, Any], case: Case) -> int:
         "first": {**summary(first), "took_s": round(first_s, 1)},
         "second": {**summary(second), "refused_before": refusals},
         "recording": recording,
+        "dropped_packets": lab.dropped_packets,
         "wrong": wrong,
     }
     if wrong:

@@ -296,7 +296,7 @@ class Recorder:
             unknown_but_present=tally.present[UNKNOWN],
             denied_but_present=tally.present[REFUSED] + tally.present[NOT_SENT],
             writer_cpu_s=self._summary["cpu_s"],
-            resynchronisations=resynchronisations(before, after) if before or after else None,
+            resynchronisations=resynchronisations(before, after, self._nodes) if before or after else None,
         )
 
     def sync_counters(self, nodes: Sequence[str] | None = None) -> dict[str, SyncCounters]:
@@ -418,7 +418,9 @@ def longest_gap(acknowledged_ns: Iterable[int], began_ns: int, ended_ns: int) ->
     return longest, longest_began
 
 
-def resynchronisations(before: Mapping[str, SyncCounters], after: Mapping[str, SyncCounters]) -> Resynchronisations:
+def resynchronisations(
+    before: Mapping[str, SyncCounters], after: Mapping[str, SyncCounters], nodes: Iterable[str]
+) -> Resynchronisations:
     """What the nodes counted between two readings; a node that is new or has restarted began at nothing."""
     known = {counters.run_id: counters for counters in before.values()}
     nothing = SyncCounters("", 0, 0, 0)
@@ -428,7 +430,7 @@ def resynchronisations(before: Mapping[str, SyncCounters], after: Mapping[str, S
         partial=sum(now.partial - then.partial for then, now in pairs),
         partial_refused=sum(now.partial_refused - then.partial_refused for then, now in pairs),
         restarted=tuple(node for node in before if node in after and after[node].run_id != before[node].run_id),
-        unread=tuple(node for node in before if node not in after),
+        unread=tuple(node for node in nodes if node not in before or node not in after),
     )
 
 

@@ -306,7 +306,8 @@ def test_a_gap_lies_between_two_writes_or_at_an_end() -> None:
 def test_resynchronisations_are_counted_from_a_restart_on() -> None:
     before = {"a": SyncCounters("1", 5, 7, 1), "b": SyncCounters("2", 3, 3, 3), "c": SyncCounters("3", 1, 1, 1)}
     after = {"a": SyncCounters("1", 6, 9, 1), "b": SyncCounters("9", 1, 0, 0), "d": SyncCounters("4", 1, 1, 0)}
-    assert resynchronisations(before, after) == Resynchronisations(3, 3, 0, restarted=("b",), unread=("c",))
+    counted = resynchronisations(before, after, ["a", "b", "c", "d", "e"])
+    assert counted == Resynchronisations(3, 3, 0, restarted=("b",), unread=("c", "d", "e"))
 
 
 @pytest.mark.parametrize(("host", "port", "text"), [("10.0.0.1", 6379, "10.0.0.1:6379"), ("::1", 1, "[::1]:1")])
