@@ -40,8 +40,10 @@ class Certificates:
     server: KeyPair
     client: KeyPair
     expired: KeyPair
+    future: KeyPair
     wrong_name: KeyPair
     other_ca: Path
+    locked_client_key: Path
     auth_clients: bool = True
 
     def server_config(self, port: int) -> list[str]:
@@ -75,18 +77,22 @@ def make_certificates(
 ) -> Certificates:
     """Makes a certificate authority and certificates in `folder`.
 
-    `server` is valid for `names`; `expired` was until yesterday; `wrong_name` is valid for another host; `other_ca`
-    is an authority that signed none of them.
+    `server` is valid for `names`; `expired` was until yesterday, `future` will be from tomorrow on; `wrong_name` is valid
+    for another host; `other_ca` is an authority that signed none of them; `locked_client_key` is the key of `client`
+    behind a passphrase.
     """
     folder.mkdir(parents=True, exist_ok=True)
     authority = _Authority(folder, "ca", "Lab CA")
+    client = authority.issue("client", ())
     return Certificates(
         ca=authority.cert,
         server=authority.issue("server", names),
-        client=authority.issue("client", ()),
+        client=client,
         expired=authority.issue("expired", names, valid_until=-_DAY),
+        future=authority.issue("future", names, valid_from=_DAY),
         wrong_name=authority.issue("wrong-name", ("elsewhere.example",)),
         other_ca=_Authority(folder, "other-ca", "Another lab CA").cert,
+        locked_client_key=_lock(client.key, folder / "client-locked.key"),
         auth_clients=auth_clients,
     )
 
@@ -108,7 +114,7 @@ class _Authority:
             decipher_only=False,
         )
         certificate = (
-            _builder(self._name, self._name, self._key.public_key(), _DAY * 30)
+            _builder(self._name, self._name, self._key.public_key(), -_DAY * 30, _DAY * 30)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(usage, critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
@@ -116,10 +122,12 @@ class _Authority:
         )
         self.cert = _write_certificate(folder / f"{file_name}.crt", certificate)
 
-    def issue(self, name: str, hosts: Sequence[str], valid_until: timedelta = _DAY * 30) -> KeyPair:
+    def issue(
+        self, name: str, hosts: Sequence[str], *, valid_from: timedelta = -_DAY * 30, valid_until: timedelta = _DAY * 30
+    ) -> KeyPair:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = (
-            _builder(_name(name), self._name, key.public_key(), valid_until)
+            _builder(_name(name), self._name, key.public_key(), valid_from, valid_until)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             # Servers use theirs as clients too, towards their master and towards each other.
@@ -130,19 +138,20 @@ class _Authority:
         )
         if hosts:
             builder = builder.add_extension(x509.SubjectAlternativeName(map(_general_name, hosts)), critical=False)
-        key_path = self._folder / f"{name}.key"
-        key_path.touch(mode=0o600)
-        key_path.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
+        key_path = _write_key(self._folder / f"{name}.key", key, serialization.NoEncryption())
         certificate = builder.sign(self._key, hashes.SHA256())
         return KeyPair(_write_certificate(self._folder / f"{name}.crt", certificate), key_path)
 
 
+def _lock(key: Path, locked: Path) -> Path:
+    """The same key behind a passphrase."""
+    opened = serialization.load_pem_private_key(key.read_bytes(), password=None)
+    assert isinstance(opened, ec.EllipticCurvePrivateKey)
+    return _write_key(locked, opened, serialization.BestAvailableEncryption(b"passphrase"))
+
+
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, valid_until: timedelta
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, valid_from: timedelta, valid_until: timedelta
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
@@ -151,7 +160,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _DAY * 30)
+        .not_valid_before(now + valid_from)
         .not_valid_after(now + valid_until)
     )
 
@@ -165,6 +174,14 @@ def _general_name(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
+
+
+def _write_key(
+    path: Path, key: ec.EllipticCurvePrivateKey, encryption: serialization.KeySerializationEncryption
+) -> Path:
+    path.touch(mode=0o600)
+    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption))
+    return path
 
 
 def _write_certificate(path: Path, certificate: x509.Certificate) -> Path:
