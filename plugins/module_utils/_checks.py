@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Callable
 
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import NEVER_MS, Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import NEVER_MS, Address, ReplicaEntry
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
 
 OK = "ok"
@@ -333,8 +333,9 @@ class Fitness:
         priority: Its ``replica-priority`` without our own steering.
         run_id: Its run id, by which Sentinel breaks a tie.
         lag_bytes: How far its applied offset was behind the master's, -1 where it is not known.
-        sentinel_objections: Why Sentinel would not choose it, as (code, text).
-        own_objections: Why we would not, as (code, text).
+        sentinel_objections: What Sentinels have against it, as (code, text).
+        own_objections: What we have, as (code, text).
+        electable: Whether a Sentinel could choose it: one has nothing against it.
     """
 
     address: Address
@@ -343,15 +344,11 @@ class Fitness:
     lag_bytes: int
     sentinel_objections: tuple[tuple[str, str], ...]
     own_objections: tuple[tuple[str, str], ...]
+    electable: bool
 
     @property
     def fit(self) -> bool:
         return not self.sentinel_objections and not self.own_objections
-
-    @property
-    def electable(self) -> bool:
-        """Whether Sentinel could choose it."""
-        return not self.sentinel_objections
 
     @property
     def objections(self) -> tuple[tuple[str, str], ...]:
@@ -388,25 +385,12 @@ def _assess(snapshot: Snapshot, address: Address, max_lag_bytes: int) -> Fitness
         if snapshot.same(entry.address, address) and view.master is not None
     ]
     node = snapshot.node(address)
+    objections = [
+        sentinel_objections(view.address, entry, view.master.down_after_ms) for view, entry in entries if view.master
+    ]
     by_sentinel: dict[str, str] = {}
-    for view, entry in entries:
-        if entry.down:
-            by_sentinel.setdefault(
-                "target_down", f"Sentinel {view.address} sees it down ({','.join(sorted(entry.flags))})"
-            )
-        if entry.last_ok_ping_ms > SENTINEL_PING_MAX_AGE_MS:
-            by_sentinel.setdefault(
-                "target_down", f"it has not answered Sentinel {view.address} for {entry.last_ok_ping_ms} ms"
-            )
-        if entry.priority == 0:
-            by_sentinel.setdefault("target_never_promoted", "its replica-priority is 0: it is never to be promoted")
-        if entry.info_age_ms > SENTINEL_INFO_MAX_AGE_MS:
-            age = "never" if entry.info_age_ms >= NEVER_MS else f"{entry.info_age_ms} ms ago"
-            by_sentinel.setdefault("target_stale", f"Sentinel {view.address} had its last INFO {age}")
-        if view.master is not None and entry.link_down_ms > view.master.down_after_ms * 10:
-            by_sentinel.setdefault(
-                "target_link_down", f"its link to the master has been down for {entry.link_down_ms} ms"
-            )
+    for code, text in (objection for of_one in objections for objection in of_one):
+        by_sentinel.setdefault(code, text)
     own, lag_bytes = _own_objections(snapshot, node, max_lag_bytes)
     priority = node.replication.priority if node and node.replication and node.replication.priority >= 0 else None
     return Fitness(
@@ -416,7 +400,25 @@ def _assess(snapshot: Snapshot, address: Address, max_lag_bytes: int) -> Fitness
         lag_bytes=lag_bytes,
         sentinel_objections=tuple(by_sentinel.items()),
         own_objections=tuple((code, text) for code, text in own if code not in by_sentinel),
+        electable=not all(objections),
     )
+
+
+def sentinel_objections(sentinel: Address, entry: ReplicaEntry, down_after_ms: int) -> list[tuple[str, str]]:
+    """Why a Sentinel would not choose a replica, as (code, text), of which it shows this (``sentinelSelectSlave``)."""
+    objections = []
+    if entry.down:
+        objections.append(("target_down", f"Sentinel {sentinel} sees it down ({','.join(sorted(entry.flags))})"))
+    elif entry.last_ok_ping_ms > SENTINEL_PING_MAX_AGE_MS:
+        objections.append(("target_down", f"it has not answered Sentinel {sentinel} for {entry.last_ok_ping_ms} ms"))
+    if entry.priority == 0:
+        objections.append(("target_never_promoted", "its replica-priority is 0: it is never to be promoted"))
+    if entry.info_age_ms > SENTINEL_INFO_MAX_AGE_MS:
+        age = "never" if entry.info_age_ms >= NEVER_MS else f"{entry.info_age_ms} ms ago"
+        objections.append(("target_stale", f"Sentinel {sentinel} had its last INFO {age}"))
+    if entry.link_down_ms > down_after_ms * 10:
+        objections.append(("target_link_down", f"its link to the master has been down for {entry.link_down_ms} ms"))
+    return objections
 
 
 def _own_objections(snapshot: Snapshot, node: NodeView | None, max_lag_bytes: int) -> tuple[list[tuple[str, str]], int]:

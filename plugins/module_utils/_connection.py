@@ -495,7 +495,8 @@ class Fleet:
         if host not in self._resolved:
             try:
                 self._resolved[host] = str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
-            except OSError:
+            # Text that no name can be, such as one with two dots in a row, is a UnicodeError (module encodings.idna).
+            except (OSError, UnicodeError):
                 self._resolved[host] = host.lower()
         return self._resolved[host]
 

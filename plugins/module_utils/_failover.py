@@ -23,7 +23,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._alignment impor
     TickForecast,
     verdict,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import failed_logins
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import failed_logins, sentinel_objections
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client, Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     Aborted,
@@ -43,6 +43,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import (
     MIN_REPLICAS_FENCE,
     MOVE,
     NOTHING,
+    PLAIN,
     PROBED_COMMANDS,
     REPAIR,
     Plan,
@@ -54,6 +55,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._probes import t
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
     MasterEntry,
+    Position,
     Replication,
     Role,
     parse_client_list,
@@ -71,6 +73,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import
     take_snapshot,
 )
 
+LEFT_TO_DO = "left_to_do"
 LOCK_NAME = "redis_ha.sentinel:failover"
 """The name of our connection to the old master, by which two runs see each other in CLIENT LIST."""
 
@@ -167,6 +170,7 @@ class Failover:
         self._stop_requested = stop_requested
         self._snapshot = Snapshot(request.master_name, (), ())
         self._raised: list[Address] = []
+        self._demotion_stands = False
         self._rewritten: tuple[Address, ...] = ()
         self._new_master_epoch = 0
         self._told: set[Address] = set()
@@ -200,7 +204,7 @@ class Failover:
                 self._listen()
         with self._phase("plan"):
             plan = decide(self._snapshot, request)
-            if plan.action == MOVE and plan.strategy == FENCED:
+            if plan.action == MOVE and plan.strategy != PLAIN:
                 self._check_logins(plan)
         self.progress.plan = plan
         self.progress.strategy = plan.strategy
@@ -235,6 +239,8 @@ class Failover:
             self._repair(plan)
         if plan.action in (NOTHING, REPAIR):
             self.progress.new_master = plan.old_master
+            if self.progress.left:
+                return self._left_to_do()
             return self._result("unchanged", bool(self.progress.repaired))
         try:
             if plan.action == FINISH:
@@ -246,10 +252,15 @@ class Failover:
             else:
                 self._plain(plan)
         finally:
-            if not self.progress.moved:
+            if not self.progress.moved and not self._demotion_stands:
                 self._lower_priorities()
                 if self.progress.triggered_at_s:
                     self._rewrite_lowered()
+            elif not self.progress.moved and self._raised:
+                raised = ", ".join(map(str, self._raised))
+                self.progress.notes.append(
+                    f"replica-priority of {raised} stays raised, so that Sentinel chooses {plan.new_master}; the next run puts it back"
+                )
         return self._settled_result(plan)
 
     # ---- lock and repair -----------------------------------------------------------------------------------------
@@ -273,7 +284,7 @@ class Failover:
             raise Refused(
                 "another_run",
                 f"another run of this program is moving {self._request.master_name}: its connection to {lock.address} comes from {others[0].address} and is {others[0].age_s} s old",
-                "Wait until it has ended, and look with topology_info before you run again. If the host that it comes from is lost, the master ends"
+                "Wait until it has ended, and look with topology_info before you run again. If the host that it comes from is lost for good, the master ends"
                 f" the connection itself (tcp-keepalive, 300 s unless set); CLIENT KILL ID {others[0].id} on the master does at once.",
                 self.progress.phase,
             )
@@ -310,7 +321,7 @@ class Failover:
         """Fence OM and make it a replica of R, at the right moment for the leader that is returned."""
         for attempts_left in reversed(range(ALIGN_ATTEMPTS)):
             leader, info_at_s = self._align(plan)
-            round_trip_s = self._recheck(plan, info_at_s)
+            round_trip_s = self._recheck(plan, leader, info_at_s)
             plan = self._without_silent_siblings(plan)
             latest_s = self._await_moment(leader, info_at_s, round_trip_s, watch_ticks=attempts_left > 0)
             if latest_s is None:
@@ -362,7 +373,7 @@ class Failover:
         """R must reach the offset that OM has now; a sibling that does not is not waited for under the fence."""
         with self._phase("probe"):
             try:
-                wanted = self._replication(plan.old_master).offset
+                wanted = self._replication(plan.old_master).position
             except (LinkError, ReplyError) as error:
                 raise Refused("node_unreachable", f"{error}", "Look at this node and run again.", "probe") from error
             deadline_s = self._clock.now_s() + self._request.catch_up_timeout_s
@@ -375,7 +386,10 @@ class Failover:
                     "while writes went on",
                     "Wait until it has caught up, or raise catch_up_timeout: writes would stand still as long.",
                     "probe",
-                    {"wanted_offset": wanted, "behind": {str(address): text for address, text in behind.items()}},
+                    {
+                        "wanted_offset": wanted.offset,
+                        "behind": {str(address): text for address, text in behind.items()},
+                    },
                 )
             for address, text in behind.items():
                 self.progress.notes.append(f"{address} lags and is not waited for ({text})")
@@ -386,7 +400,7 @@ class Failover:
             )
 
     def _wait_applied(
-        self, addresses: Sequence[Address], wanted: int, deadline_s: float, tick: Callable[[], None] | None = None
+        self, addresses: Sequence[Address], wanted: Position, deadline_s: float, tick: Callable[[], None] | None = None
     ) -> dict[Address, str]:
         """Wait until every node has applied ``wanted``; those that did not by the deadline, and what is known of them."""
         behind = dict.fromkeys(addresses, "not asked")
@@ -400,8 +414,12 @@ class Failover:
             for address, answer in answers.items():
                 if isinstance(answer, (LinkError, ReplyError)):
                     behind[address] = answer.message
-                elif answer.applied_offset >= wanted:
+                elif answer.has_applied(wanted):
                     del behind[address]
+                elif answer.replid != wanted.replid:
+                    behind[address] = (
+                        "it follows another history of writes: its master has restarted, or is another one"
+                    )
                 else:
                     behind[address] = (
                         f"applied {answer.applied_offset} of {wanted}, link {'up' if answer.link_up else 'down'}"
@@ -466,12 +484,16 @@ class Failover:
                 continue
             answered_at_s, entries = answer
             by_identity = {self._snapshot.identity(entry.address): entry for entry in entries}
-            rivals = {*plan.siblings, *plan.lagging, *(steer.address for steer in plan.steering)}
-            shown = [by_identity.get(self._snapshot.identity(rival)) for rival in rivals]
             heir = by_identity.get(self._snapshot.identity(plan.replica_to_promote))
             if heir is None or heir.down:
                 continue
-            if any(rival is not None and 0 < rival.priority <= heir.priority for rival in shown):
+            # Also one that was down when the run began, and has come back.
+            if any(
+                rival is not heir
+                and rival.priority <= heir.priority
+                and not sentinel_objections(leader, rival, self._snapshot.down_after_ms)
+                for rival in entries
+            ):
                 continue
             moments[leader] = answered_at_s - heir.info_age_ms / 1000
         return moments
@@ -494,11 +516,10 @@ class Failover:
             lagging=(*plan.lagging, *silent),
         )
 
-    def _recheck(self, plan: Plan, info_at_s: float | None) -> float:
-        """Once more, right before writes stop: OM is master, no TILT, no failover in progress, nobody else at work.
+    def _recheck(self, plan: Plan, leader: Address, info_at_s: float | None) -> float:
+        """Once more, right before writes stop: OM is master, R and the leader answer, no TILT, no failover in progress, nobody else at work.
 
-        Returns:
-            How long OM took to answer, in seconds.
+        How long OM took to answer, in seconds.
         """
         if info_at_s is not None:
             self._sleep_until(info_at_s + RECHECK_AGE_S)
@@ -508,6 +529,7 @@ class Failover:
             try:
                 self._check_lock(self._fleet.lock(plan.old_master))
                 role, round_trip_s = self._timed_role(client)
+                self._replication(plan.replica_to_promote)
             except (LinkError, ReplyError) as error:
                 raise Refused("node_unreachable", f"{error}", "Look at this node and run again.", "recheck") from error
             if not role.is_master:
@@ -517,7 +539,7 @@ class Failover:
                     "Look with topology_info and run again.",
                     "recheck",
                 )
-            self._refuse_if_disturbed(plan)
+            self._refuse_if_disturbed(plan, leader)
             return round_trip_s
 
     def _await_moment(
@@ -574,11 +596,22 @@ class Failover:
         role = [parse_role(client.ask("ROLE")) for _look in range(ROUND_TRIP_LOOKS)][-1]
         return role, (self._clock.now_s() - began_s) / ROUND_TRIP_LOOKS
 
-    def _refuse_if_disturbed(self, plan: Plan) -> None:
-        for address, entry in self._sentinel_states(tilt=True).items():
-            if isinstance(entry, (LinkError, ReplyError)):
-                continue
-            master, tilt = entry
+    def _refuse_if_disturbed(self, plan: Plan, leader: Address) -> None:
+        states = self._sentinel_states(tilt=True)
+        if any(isinstance(entry, (LinkError, ReplyError)) for entry in states.values()):
+            states = self._sentinel_states(tilt=True)
+        silent = {address: entry for address, entry in states.items() if isinstance(entry, (LinkError, ReplyError))}
+        wanted = self._request.min_sentinels or len(self._snapshot.sentinels)
+        if leader in silent or len(states) - len(silent) < wanted:
+            raise Refused(
+                "sentinels_missing",
+                "; ".join(
+                    f"Sentinel {address} has stopped answering: {error.message}" for address, error in silent.items()
+                ),
+                "Start it, or mend the way to it, and run again.",
+                "recheck",
+            )
+        for address, (master, tilt) in ((a, entry) for a, entry in states.items() if a not in silent):
             if tilt:
                 raise Refused("tilt", f"Sentinel {address} has gone into TILT", "Wait 30 s and run again.", "recheck")
             if master.failover_in_progress:
@@ -620,7 +653,7 @@ class Failover:
             self.progress.fenced_at_s = fence.raised_at_s
             self._timeline.add(
                 "fence",
-                f"{fence.address} acknowledges no more writes; its offset is {fence.offset}",
+                f"{fence.address} acknowledges no more writes; its offset is {fence.position}",
                 at_s=fence.raised_at_s,
             )
 
@@ -640,7 +673,7 @@ class Failover:
             deadline_s = fence.raised_at_s + plan.fence_budget_ms / 1000
             try:
                 behind = self._wait_applied(
-                    (plan.replica_to_promote, *plan.siblings), fence.offset, deadline_s, fence.renew_if_due
+                    (plan.replica_to_promote, *plan.siblings), fence.position, deadline_s, fence.renew_if_due
                 )
             except (LinkError, ReplyError) as error:
                 raise Aborted(
@@ -659,7 +692,10 @@ class Failover:
                     + "; ".join(f"{address}: {text}" for address, text in behind.items()),
                     f"Nothing was moved; writes stood still for {stood_ms} ms. Look at what slows this replica, or raise catch_up_timeout.",
                     "catch_up",
-                    {"wanted_offset": fence.offset, "behind": {str(address): text for address, text in behind.items()}},
+                    {
+                        "wanted_offset": fence.position.offset,
+                        "behind": {str(address): text for address, text in behind.items()},
+                    },
                 )
 
     def _demote(self, plan: Plan, fence: Fence) -> bool:
@@ -669,6 +705,7 @@ class Failover:
             Whether it is one now; ``False``: it had acknowledged more than R has, and it is the master again.
         """
         with self._phase("demote"):
+            self._demotion_stands = True
             final = self._demote_once(plan, fence)
             behind = self._wait_applied((plan.replica_to_promote,), final, self._clock.now_s() + LATE_BYTES_WAIT_S)
             if not behind:
@@ -681,7 +718,7 @@ class Failover:
                 # The fence was lifted in the very transaction that demoted: what came after its offset is no write of a client.
                 self.progress.lossless = True
                 self.progress.lossless_reason = (
-                    f"{plan.replica_to_promote} had applied offset {fence.offset}, "
+                    f"{plan.replica_to_promote} had applied offset {fence.position}, "
                     f"after which {plan.old_master} acknowledged no write"
                 )
                 self.progress.notes.append(
@@ -698,30 +735,40 @@ class Failover:
             )
             return True
 
-    def _demote_once(self, plan: Plan, fence: Fence) -> int:
+    def _demote_once(self, plan: Plan, fence: Fence) -> Position:
         try:
             if plan.fence == MIN_REPLICAS_FENCE:
                 # Pings and expired keys still move the offset; demoted ahead of R, OM would have to resynchronise in full.
-                offset = self._replication(plan.old_master).offset
-                self._wait_applied((plan.replica_to_promote,), offset, self._clock.now_s() + LATE_BYTES_WAIT_S)
+                reached = self._replication(plan.old_master).position
+                self._wait_applied((plan.replica_to_promote,), reached, self._clock.now_s() + LATE_BYTES_WAIT_S)
             return fence.demote(plan.replica_to_promote)
         except ReplyError as error:
+            if fence.demoted:
+                raise Unknown(
+                    "demotion_in_doubt",
+                    f"{plan.old_master} had stopped being a master before it was made a replica of {plan.replica_to_promote}: {error}",
+                    "Somebody else is moving the master: look with topology_info, and run again.",
+                    "demote",
+                ) from error
+            self._demotion_stands = False
             raise Aborted(
                 "demotion_refused", f"{error}", "Nothing was moved; writes go on. Look at this node.", "demote"
             ) from error
         except LinkError as error:
-            if not error.sent:
+            if not error.sent and not fence.demoted:
+                self._demotion_stands = False
                 raise Aborted(
                     "demotion_not_sent", f"{error}", "Nothing was moved; writes go on when the pause ends.", "demote"
                 ) from error
             self._timeline.add("demotion in doubt", str(error))
             replication = self._look_after_doubt(plan, error)
             if replication.is_master:
+                self._demotion_stands = False
                 raise Aborted(
                     "demotion_lost", f"{error}", "Nothing was moved; writes go on. Run again.", "demote"
                 ) from error
             fence.forget()
-            return replication.offset
+            return replication.position
 
     def _look_after_doubt(self, plan: Plan, doubt: LinkError) -> Replication:
         deadline_s = self._clock.now_s() + LEADER_SILENCE_S
@@ -743,6 +790,7 @@ class Failover:
         """Make OM a master again. Only where no Sentinel has been told to promote R."""
         try:
             self._fleet.node(plan.old_master).order("REPLICAOF", "NO", "ONE")
+            self._demotion_stands = False
             self.progress.lossless = False
             self._timeline.add("given back", f"{plan.old_master} is the master again")
         except (LinkError, ReplyError) as error:
@@ -761,7 +809,11 @@ class Failover:
         for attempt in range(3):
             accepted = self._trigger(plan, leaders)
             if accepted is None:
-                break
+                winner = self._named_winner(plan)
+                if winner is None:
+                    break
+                self._promoted(winner)
+                return
             verdict = self._promote(plan, accepted)
             if verdict == "promoted":
                 return
@@ -777,6 +829,8 @@ class Failover:
         """Send SENTINEL FAILOVER to the first that takes it; ``None``: every one refused or was never reached."""
         with self._phase("trigger"):
             for leader in leaders:
+                if self._told and leader not in self._ignorant_leaders(plan):
+                    continue
                 self.progress.triggered_at_s = self._clock.now_s()
                 self.progress.leader = leader
                 self._told.add(leader)
@@ -813,7 +867,7 @@ class Failover:
         """Whether a trigger whose answer was lost has had an effect. Waits until there can be none any more."""
         deadline_s = self._clock.now_s() + LEADER_SILENCE_S
         while self._clock.now_s() < deadline_s:
-            if self._role(plan.replica_to_promote, default=None) == "master":
+            if self._role(plan.replica_to_promote, default=None) == "master" or self._named_winner(plan) is not None:
                 return True
             states = self._sentinel_states()
             entry = states.get(leader)
@@ -840,7 +894,7 @@ class Failover:
                     return "promoted"
                 if self._clock.now_s() >= look_around_s:
                     look_around_s = self._clock.now_s() + 0.25
-                    winner = self._named_winner(plan, leader)
+                    winner = self._named_winner(plan)
                     if winner is not None:
                         self._promoted(winner)
                         return "promoted"
@@ -879,17 +933,20 @@ class Failover:
             progress.write_gap_ms = round((now_s - progress.fenced_at_s) * 1000, 1)
         self._timeline.add("promoted", f"{address} is a master", at_s=now_s)
 
-    def _named_winner(self, plan: Plan, leader: Address) -> Address | None:
-        """The replica that the leader names as the master: it does when it has seen that it is one, which we may not be able to."""
-        try:
-            named = self._named_master(leader)
-        except (LinkError, ReplyError):
-            return None
-        if named is None or self._same_now(named, plan.old_master):
-            return None
-        if self._same_now(named, plan.replica_to_promote):
+    def _named_winner(self, plan: Plan) -> Address | None:
+        """The replica that a Sentinel names as the master.
+
+        The leader does when it has seen that it is one, which we may not be able to; the others when the leader has told them.
+        """
+        named = [name for name in self._named_masters().values() if not self._same_now(name, plan.old_master)]
+        if any(self._same_now(name, plan.replica_to_promote) for name in named):
             return plan.replica_to_promote
-        return named if self._role(named, default=None) == "master" else None
+        return next((name for name in named if self._role(name, default=None) == "master"), None)
+
+    def _named_masters(self) -> dict[Address, Address]:
+        """The master that each Sentinel names, of those that answer."""
+        named = self._fleet.gather([view.address for view in self._snapshot.informed_sentinels], self._named_master)
+        return {sentinel: name for sentinel, name in named.items() if isinstance(name, Address)}
 
     def _leader_state(self, leader: Address | None) -> str:
         entry = self._sentinel_states().get(leader) if leader is not None else None
@@ -936,7 +993,7 @@ class Failover:
             ignorant = self._ignorant_leaders(plan) if behind else []
             if ignorant and self._leader_state(self.progress.leader) == "silent":
                 # It died before it could tell the others: another one, told to fail over, finds R a master and adopts it.
-                self._trigger(plan, ignorant)
+                self._trigger(plan, [leader for leader in ignorant if leader != self.progress.leader])
             if behind:
                 behind = self._wait_agreed(began_s + min(self._request.timeout_s, 30.0))
             if behind:
@@ -949,12 +1006,11 @@ class Failover:
                 self._timeline.add("agreed", f"every Sentinel names {self.progress.new_master}")
 
     def _ignorant_leaders(self, plan: Plan) -> list[Address]:
-        """Sentinels that could lead, if nobody has heard of the promotion. To one that has, a failover is another one, away from R."""
-        named = self._fleet.gather([view.address for view in self._snapshot.informed_sentinels], self._named_master)
-        answers = {sentinel: name for sentinel, name in named.items() if isinstance(name, Address)}
-        if any(not self._same_now(name, plan.old_master) for name in answers.values()):
+        """Sentinels that could lead, if nobody has heard of a promotion. To one that has, a failover is another one, away from R."""
+        named = self._named_masters()
+        if any(not self._same_now(name, plan.old_master) for name in named.values()):
             return []
-        return [leader for leader in plan.leaders if leader != self.progress.leader and leader in answers]
+        return [leader for leader in plan.leaders if leader in named]
 
     def _wait_agreed(self, deadline_s: float) -> dict[Address, str]:
         behind = {view.address: "not asked" for view in self._snapshot.informed_sentinels}
@@ -1033,21 +1089,49 @@ class Failover:
         try:
             final = self._replication(plan.old_master)
             heir = self._replication(plan.replica_to_promote)
+            if not heir.is_master and not heir.has_applied(final.position):
+                self._wait_applied((plan.replica_to_promote,), final.position, self._clock.now_s() + LATE_BYTES_WAIT_S)
+                heir = self._replication(plan.replica_to_promote)
         except (LinkError, ReplyError) as error:
             raise Refused("node_unreachable", str(error), "Run again when it can be asked.", "finish") from error
-        applied = heir.offset if heir.is_master else heir.applied_offset
-        if applied >= final.offset and final.replid in (heir.replid, heir.replid2):
-            self.progress.lossless = True
+        if heir.is_master:
+            # Its offset counts its own writes, too; what it had before them ends at second_offset.
+            self.progress.lossless = final.replid == heir.replid2 and final.offset < heir.second_offset
+        else:
+            self.progress.lossless = heir.has_applied(final.position)
+            if not self.progress.lossless:
+                self._return_to_old_master(plan)
+        if self.progress.lossless:
             self.progress.lossless_reason = (
                 f"{plan.replica_to_promote} has everything up to offset {final.offset}, where {plan.old_master} ended"
             )
-        else:
+        elif heir.is_master:
             self.progress.lossless_reason = (
-                f"{plan.replica_to_promote} is at offset {applied}, {plan.old_master} ended at {final.offset}"
+                f"whether {plan.replica_to_promote}, a master already, had everything can no longer be told"
             )
+        else:
+            self.progress.lossless_reason = f"{plan.replica_to_promote} is at offset {heir.applied_offset}, {plan.old_master} ended at {final.offset}"
         self._trigger_and_promote(plan, plan.leaders[0]) if plan.leaders else self._give_back_or_say(plan)
         self._agree(plan)
         self._release(plan)
+
+    def _return_to_old_master(self, plan: Plan) -> None:
+        """Where R lacks acknowledged writes and certainly nobody promotes it, OM is made the master again."""
+        states = self._sentinel_states()
+        if len(states) < len(self._snapshot.sentinels) or any(
+            not isinstance(entry, tuple)
+            or entry[0].failover_in_progress
+            or not self._snapshot.same(entry[0].address, plan.old_master)
+            for entry in states.values()
+        ):
+            return
+        self._give_back(plan)
+        raise Aborted(
+            "late_writes",
+            f"an interrupted run had demoted {plan.old_master}, which had acknowledged more than {plan.replica_to_promote} has; it is the master again",
+            "Nothing was lost. Run again.",
+            "finish",
+        )
 
     def _coordinated(self, plan: Plan) -> None:
         self._steer(plan)
@@ -1055,6 +1139,7 @@ class Failover:
             leader, _moment = self._align(replace(plan, align=False))
         else:
             leader = plan.preferred_leaders[0]
+        self._refuse_if_disturbed(plan, leader)
         before = next(
             view.master.failover_timeout_ms
             for view in self._snapshot.informed_sentinels
@@ -1099,6 +1184,7 @@ class Failover:
             leader, _moment = self._align(replace(plan, align=False))
         else:
             leader = plan.preferred_leaders[0]
+        self._refuse_if_disturbed(plan, leader)
         self._trigger_and_promote(plan, leader)
         self._agree(plan)
 
@@ -1143,11 +1229,6 @@ class Failover:
         self.progress.moved = True
         self._wait_settled(plan, new_master)
         self._repair(plan)
-        target = self._request.target
-        if target is not None and not self._snapshot.same(target, new_master):
-            self.progress.left.append(
-                f"the master was moved to {new_master} by somebody else, not to {target}: run again to move it there"
-            )
         return self._outcome_of_the_moved()
 
     # ---- settle --------------------------------------------------------------------------------------------------
@@ -1159,16 +1240,24 @@ class Failover:
         return self._outcome_of_the_moved()
 
     def _outcome_of_the_moved(self) -> dict[str, Any]:
+        new_master, target = self.progress.new_master, self._request.target
+        if new_master is not None and target is not None and not self._snapshot.same(target, new_master):
+            self.progress.left.append(f"the master is {new_master}, not {target}: run again to move it there")
+        elif new_master is not None and self._snapshot.on_host(new_master, self._request.avoid):
+            self.progress.left.append(f"the master is {new_master}, on a host to leave: run again to move it away")
         if self.progress.left:
-            return self._failed(
-                Incomplete(
-                    "left_to_do",
-                    f"the master is {self.progress.new_master}; left to do: " + "; ".join(self.progress.left),
-                    "Mend what is named; a replica that is only slow needs nothing but time. Look with topology_info.",
-                    "settle",
-                )
-            )
+            return self._left_to_do()
         return self._result("switched", True)
+
+    def _left_to_do(self) -> dict[str, Any]:
+        return self._failed(
+            Incomplete(
+                LEFT_TO_DO,
+                f"the master is {self.progress.new_master}; left to do: " + "; ".join(self.progress.left),
+                "Mend what is named; a replica that is only slow needs nothing but time. Look with topology_info.",
+                self.progress.phase,
+            )
+        )
 
     def _wait_settled(self, plan: Plan, new_master: Address) -> None:
         """Priorities put back, the leader's failover over, every replica follows."""
@@ -1428,6 +1517,8 @@ class Failover:
         writes_were_stopped = self.progress.fenced_at_s is not None
         outcome = "aborted" if error.outcome == "refused" and writes_were_stopped else error.outcome
         changed = self.progress.moved or outcome in ("incomplete", "unknown") or bool(self.progress.repaired)
+        if error.code != LEFT_TO_DO:
+            self.progress.notes += self.progress.left
         result = self._result(outcome, changed)
         result.update(
             failed=True,

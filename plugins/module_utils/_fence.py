@@ -12,7 +12,12 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import F
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError, ReplyError, Unknown
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import PAUSE_FENCE, Plan
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, parse_info, parse_replication
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
+    Address,
+    Position,
+    parse_info,
+    parse_replication,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock
 
 
@@ -27,7 +32,8 @@ class Fence:
         self._renewed_at_s = 0.0
         self._settings: tuple[tuple[str, int], ...] = ()
         self.address = client.address
-        self.offset = -1
+        self.position = Position("", -1)
+        self.demoted = False
         self.raised_at_s = 0.0
         self.took_s = 0.0
 
@@ -46,7 +52,7 @@ class Fence:
             info = self._client.ask("INFO", "replication")
         self.raised_at_s = self._renewed_at_s = self._clock.now_s()
         self.took_s = self.raised_at_s - began_s
-        self.offset = self._master_offset(info)
+        self.position = self._master_position(info)
 
     def _pause(self, milliseconds: int) -> tuple[object, ...]:
         return ("CLIENT", "PAUSE", milliseconds, "WRITE")
@@ -60,11 +66,11 @@ class Fence:
             ("CONFIG", "SET", "min-replicas-to-write", FENCE_MIN_REPLICAS + count),
         )
 
-    def _master_offset(self, info: str) -> int:
+    def _master_position(self, info: str) -> Position:
         replication = parse_replication(parse_info(info))
         if not replication.is_master:
             raise ReplyError(str(self.address), "READONLY", "it stopped being a master before the fence was up")
-        return replication.offset
+        return replication.position
 
     def renew_if_due(self) -> None:
         """Prolong the lease when a third of it has gone. A pause is only ever prolonged, never cut, by a second one."""
@@ -78,21 +84,21 @@ class Fence:
             self._client.order(*self._pause(lease_ms), timeout_s=self._plan.lease_ms / 2000)
             self._renewed_at_s = now_s
 
-    def demote(self, new_master: Address) -> int:
+    def demote(self, new_master: Address) -> Position:
         """Make this node a replica of ``new_master`` and lift the fence, in one transaction.
 
         Returns:
-            The last offset that this node reached as a master.
+            The last position that this node reached as a master.
         """
         follow = ("REPLICAOF", new_master.host, new_master.port)
         if self._plan.fence == PAUSE_FENCE:
             info, _ok, _unpaused = self._client.transact(("INFO", "replication"), follow, ("CLIENT", "UNPAUSE"))
-            self._up = False
-            return self._master_offset(info)
+            self._up, self.demoted = False, True
+            return self._master_position(info)
         # On 6.0 an INFO inside MULTI enters the replication stream: the replica would miss it, and this node resynchronise in full.
         self._client.transact(follow, *(("CONFIG", "SET", name, value) for name, value in self._settings))
-        self._up = False
-        return parse_replication(parse_info(self._client.ask("INFO", "replication"))).offset
+        self._up, self.demoted = False, True
+        return parse_replication(parse_info(self._client.ask("INFO", "replication"))).position
 
     def lift(self) -> None:
         """Let writes go on.

@@ -47,6 +47,9 @@ AUTO = "auto"
 PAUSE_FENCE = "pause"
 MIN_REPLICAS_FENCE = "min_replicas"
 
+OUT_OF_OUR_REACH = ("node_unreachable", "node_auth", "node_tls", "node_not_permitted", "command_unavailable")
+"""Codes of what keeps this program from fencing, and not the servers from handing over."""
+
 LONGEST_LEASE_MS = 2_000
 ALIGNED_WRITE_STOP_MS = 320
 """Median of the gap between durable writes, aligned (docs/benchmark.md)."""
@@ -72,6 +75,7 @@ PROBED_COMMANDS: dict[str, tuple[object, ...]] = {
 """Commands that the fenced strategy sends to nodes; tried in MULTI and discarded, never run by the probe."""
 
 OLD_MASTER_COMMANDS = (
+    "CONFIG GET",
     "INFO",
     "ROLE",
     "CLIENT SETNAME",
@@ -444,6 +448,9 @@ def _plan_move(
             **common,
         )
     if request.strategy == FENCED:
+        raise refuse(blockers)
+    if request.strategy != PLAIN and any(check.name not in OUT_OF_OUR_REACH for check in blockers):
+        # Whoever demotes this master would run into it; no other strategy helps.
         raise refuse(blockers)
     chosen_by_us = request.target is not None or bool(request.avoid)
     unsteerable = [s.address for s in steering if not _may(snapshot.node(s.address), SETTING_COMMANDS)]

@@ -222,6 +222,17 @@ class AttachedReplica:
 
 
 @dataclass(frozen=True)
+class Position:
+    """A place in the history of writes that ``replid`` names. Offsets of two histories say nothing of each other."""
+
+    replid: str
+    offset: int
+
+    def __str__(self) -> str:
+        return str(self.offset)
+
+
+@dataclass(frozen=True)
 class Replication:
     """``INFO replication`` of a data node."""
 
@@ -246,6 +257,14 @@ class Replication:
     backlog_first_offset: int
     backlog_bytes: int
     attached: tuple[AttachedReplica, ...]
+
+    @property
+    def position(self) -> Position:
+        return Position(self.replid, self.offset)
+
+    def has_applied(self, wanted: Position) -> bool:
+        """Whether this replica has all that its master had there."""
+        return self.replid == wanted.replid and self.applied_offset >= wanted.offset
 
     @property
     def is_master(self) -> bool:
@@ -373,7 +392,9 @@ def parse_event(channel: str, payload: str) -> Event:
         instance = _event_address(words[2], words[3])
         if len(words) >= 6 and words[4] == "@":
             name = words[5]
-    return Event(channel, payload, name, instance)
+    # Before 6.2 it shows the value that was set, also where that is a password.
+    shown = " ".join(words[:5]) if channel == "+set" else payload
+    return Event(channel, shown, name, instance)
 
 
 def _event_address(host: str, port: str) -> Address | None:

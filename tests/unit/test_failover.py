@@ -382,6 +382,20 @@ def test_a_replica_that_we_lose_is_a_master_where_its_leader_says_so() -> None:
     assert world.lost() == 0
 
 
+@pytest.mark.parametrize("after_s", [0.001, 0.3, 0.6])
+def test_a_host_with_leader_and_replica_that_we_lose_is_not_robbed_of_the_master(after_s: float) -> None:
+    """The others name R as soon as the leader has told them. Told to fail over, they would move the master away from it."""
+    world = World(1)
+    lose_when_told(world, lambda leader: leader, after_s)
+    lose_when_told(world, lambda _leader: R, after_s)
+    result = run(world)
+    assert (result["outcome"], result["new_master"], result["lossless"]) == ("incomplete", R.as_result(), True)
+    assert len(world.sent(TRIGGER)) == 1
+    assert_truthful(world, result)
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
 def lose_when_told(world: World, whom: Callable[[Address], Address], after_s: float) -> None:
     """The program loses the way to a server once a Sentinel was told to fail over."""
 

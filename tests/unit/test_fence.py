@@ -36,7 +36,7 @@ def test_writes_stop_at_the_offset_that_is_told(modern: bool) -> None:
     assert written(world, 0.1) > 0
     fence.raise_up()
     assert written(world, 0.2) == 0
-    assert fence.offset == int(world.acknowledged["history-0"])
+    assert fence.position.offset == int(world.acknowledged["history-0"])
     assert fence.raised_at_s == pytest.approx(world.now_s - 0.2)
 
 
@@ -70,7 +70,7 @@ def test_demoted_in_the_same_transaction_that_lifts_it(modern: bool) -> None:
     final = fence.demote(R)
     om = world.nodes[OM]
     assert om.master == R
-    assert final == int(om.offset)
+    assert final.offset == int(om.offset)
     assert om.pause_until_s <= world.now_s
     assert om.settings["min-replicas-to-write"] == "1"
     sent = len(world.exchanges)

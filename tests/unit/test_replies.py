@@ -293,7 +293,7 @@ OM, R, PEER = Address("10.0.0.1", 6379), Address("10.0.0.2", 6379), Address("10.
         ("-tilt", "#tilt mode exited", "", None),
         ("+sentinel-address-switch", f"{MASTER} ip 10.0.0.9 port 26379 for abcdef", "mymaster", OM),
         ("+monitor", f"{MASTER} quorum 2", "mymaster", OM),
-        ("+set", f"{MASTER} failover-timeout 60000", "mymaster", OM),
+        ("+set", f"{MASTER} failover-timeout", "mymaster", OM),
         ("-script-error", "/path 0 3", "", None),
         ("+slave", "slave [::2]:6379 ::2 6379 @ mymaster ::1 6379", "mymaster", Address("::2", 6379)),
         ("+slave", "slave [::2]:6379 [::2] 6379 @ mymaster ::1 6379", "mymaster", Address("::2", 6379)),
@@ -306,6 +306,10 @@ OM, R, PEER = Address("10.0.0.1", 6379), Address("10.0.0.2", 6379), Address("10.
 def test_events(channel: str, payload: str, name: str, instance: Address | None) -> None:
     event = parse_event(channel, payload)
     assert (event.channel, event.payload, event.master_name, event.instance) == (channel, payload, name, instance)
+
+
+def test_the_value_that_was_set_is_not_kept() -> None:
+    assert "secret" not in str(parse_event("+set", f"{MASTER} auth-pass secret"))
 
 
 def test_the_names_of_clients() -> None:
