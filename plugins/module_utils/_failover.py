@@ -1129,7 +1129,7 @@ class Failover:
         raise Aborted(
             "late_writes",
             f"an interrupted run had demoted {plan.old_master}, which had acknowledged more than {plan.replica_to_promote} has; it is the master again",
-            "Nothing was lost. Run again.",
+            "Nothing was lost. Run again, and say expected_master.",
             "finish",
         )
 

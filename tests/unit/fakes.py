@@ -1086,6 +1086,11 @@ class FakeFleet(Fleet):
     def with_node_access(self, access: Access) -> Fleet:
         return FakeFleet(self._world, timeout_s=self._timeout_s)
 
+    def close(self) -> None:
+        for client in self._fakes.values():
+            client.close()
+        super().close()
+
     def node(self, address: Address) -> Client:
         return self._fake("node", address)
 

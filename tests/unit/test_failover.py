@@ -683,3 +683,115 @@ def test_a_lock_that_was_lost_with_its_connection_is_looked_at_anew() -> None:
     world.at(world.now_s + 0.5, come_between)
     result = run(world)
     assert (result["outcome"], result["error"]) == ("refused", "another_run")
+
+
+# ---- found by reading ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lost", "error"), [(L0, "sentinels_missing"), (L2, "sentinels_missing"), (R, "node_unreachable")]
+)
+def test_what_stops_answering_before_the_fence_costs_no_writes(lost: Address, error: str) -> None:
+    world = World(1)
+    world.at(world.now_s + 0.5, lambda: world.cut_off.add(lost))
+    result = run(world)
+    assert (result["outcome"], result["error"], result["phase"]) == ("refused", error, "recheck")
+    assert str(lost) in result["msg"]
+    assert world.writes_refused_s == 0
+    assert world.nodes[S].settings["replica-priority"] == "100"
+
+
+def test_a_sentinel_that_the_caller_can_do_without_may_stop_answering() -> None:
+    world = World(1)
+    world.at(world.now_s + 0.5, lambda: world.cut_off.add(L0))
+    result = run(world, min_sentinels=2)
+    assert result["lossless"]
+    assert world.lost() == 0
+
+
+def test_a_plain_failover_gives_way_to_one_that_began_meanwhile() -> None:
+    """Told afterwards, the leader, which adopts the new master at once, would move it away from a healthy one."""
+    world = World(1)
+    world.nodes[OM].alive = False
+    world.faults.append(
+        Fault("run", "CONFIG SET replica-priority", S, action=lambda: world.start_failover(world.sentinels[L2]))
+    )
+    result = run(world, strategy="plain", target=R)
+    assert (result["outcome"], result["error"]) == ("refused", "failover_started")
+    assert not world.sent(TRIGGER)
+
+
+def test_a_killed_run_that_left_writes_behind_is_undone_and_not_finished() -> None:
+    world = World(1)
+    om = world.nodes[OM]
+    world.faults.append(Fault("kill_after", DEMOTE, OM))
+    killed(world, target=R)
+    assert om.master == R
+    world.nodes[R].stuck = True
+    om.set_offset(om.offset + 500)
+    world.acknowledged[om.replid] = om.offset
+    result = run(world)
+    assert (result["outcome"], result["error"]) == ("aborted", "late_writes")
+    assert om.is_master
+    assert not world.sent(TRIGGER)
+    world.nodes[R].stuck = False
+    world.advance(5.0)
+    assert run(world, expected_master=OM)["lossless"]
+    assert world.lost() == 0
+
+
+def test_steering_stands_as_long_as_the_demotion_may() -> None:
+    """Taken down, it would let Sentinel, which heals this by itself, choose another replica than the one that has everything."""
+    world = World(1)
+    world.faults += [
+        Fault("run", PAUSE, OM, action=lambda: world.at(world.now_s + 0.1, lambda: world.cut_off.add(OM))),
+        Fault("hang_after", DEMOTE, OM),
+    ]
+    result = run(world)
+    assert (result["outcome"], result["error"]) == ("unknown", "demotion_in_doubt")
+    assert world.nodes[OM].master == R
+    assert world.nodes[S].settings["replica-priority"] == "1000000100"
+    assert any("stays raised" in note for note in result["notes"])
+    world.cut_off.clear()
+    world.advance(3.0)
+    result = run(world)
+    assert result["outcome"] == "switched"
+    assert world.nodes[S].settings["replica-priority"] == "100"
+    assert world.lost() == 0
+
+
+def test_finished_on_a_host_to_leave_it_is_not_called_switched() -> None:
+    world = World(1)
+    world.faults.append(Fault("kill_after", DEMOTE, OM))
+    killed(world, target=R)
+    result = run(world, avoid=(R.host,))
+    assert (result["outcome"], result["error"]) == ("incomplete", "left_to_do")
+    assert f"the master is {R}, on a host to leave" in result["msg"]
+
+
+def test_a_repair_that_cannot_be_written_to_the_file_is_not_called_unchanged() -> None:
+    world = World(1)
+    world.nodes[S].settings["replica-priority"] = "1000000100"
+    world.faults.append(
+        Fault("refuse", "CONFIG REWRITE", S, alone=True, error="ERR Rewriting config file: No space left on device")
+    )
+    result = run(world)
+    assert (result["outcome"], result["error"], result["changed"]) == ("incomplete", "left_to_do", True)
+    assert "No space left" in result["msg"]
+
+
+def test_offsets_of_another_history_are_not_compared() -> None:
+    """The master has restarted empty during the alignment: what the replicas hold is further, and says nothing."""
+    world = World(1)
+    om = world.nodes[OM]
+
+    def restart() -> None:
+        for replica in (R, S):
+            world.nodes[replica].stuck = True
+        om.data = [("history-of-a-restart", 1000.0)]
+
+    world.at(world.now_s + 0.5, restart)
+    result = run(world)
+    assert (result["outcome"], result["error"]) == ("aborted", "catch_up_timeout")
+    assert "another history" in result["msg"]
+    assert om.is_master

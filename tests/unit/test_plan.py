@@ -216,6 +216,24 @@ def test_refused(row: str) -> None:
     assert error.seen["reasons"][0]["name"] == code
 
 
+@pytest.mark.parametrize("strategy", ["auto", "coordinated"])
+@pytest.mark.parametrize(
+    "row", ["replica-read-only no", "no masterauth", "FAILOVER under way on the node", "two masters"]
+)
+def test_what_no_demotion_survives_is_not_left_to_coordinated(row: str, strategy: str) -> None:
+    code, broken, _request = REFUSALS[row]
+    seen = broken()
+    seen = replace(seen, sentinels=tuple(replace(view, coordinated=True) for view in seen.sentinels))
+    assert refusal(seen, strategy=strategy).code == code
+
+
+def test_who_one_sentinel_sees_down_may_be_chosen_by_another_and_is_steered() -> None:
+    seen = one_view(replicas=(replica_entry(R), replica_entry(S, flags=frozenset({"slave", "s_down"}))))
+    it = plan(seen, target=R)
+    assert [steer.address for steer in it.steering] == [S]
+    assert (it.siblings, it.lagging) == ((), (S,))
+
+
 def test_every_reason_is_named_at_once() -> None:
     error = refusal(one_view(tilt=True, quorum_ok=False, quorum_detail="NOQUORUM 1 usable"))
     assert [reason["name"] for reason in error.seen["reasons"]] == ["tilt", "no_quorum"]
