@@ -128,6 +128,7 @@ class Progress:
     old_master: Address | None = None
     new_master: Address | None = None
     leader: Address | None = None
+    to_lead: Address | None = None
     plan: Plan | None = None
     triggered_at_s: float = 0.0
     fenced_at_s: float | None = None
@@ -321,6 +322,7 @@ class Failover:
         """Fence OM and make it a replica of R, at the right moment for the leader that is returned."""
         for attempts_left in reversed(range(ALIGN_ATTEMPTS)):
             leader, info_at_s = self._align(plan)
+            self.progress.to_lead = leader
             round_trip_s = self._recheck(plan, leader, info_at_s)
             plan = self._without_silent_siblings(plan)
             latest_s = self._await_moment(leader, info_at_s, round_trip_s, watch_ticks=attempts_left > 0)

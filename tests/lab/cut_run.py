@@ -331,7 +331,8 @@ def disturbed(lab: Lab, case: Case, options: Mapping[str, Any], places: Mapping[
         made.set()
         host = places.get(case.host)
         if host is None:
-            leader = run.progress.leader or (run.progress.plan and run.progress.plan.preferred_leaders[0])
+            progress = run.progress
+            leader = progress.leader or progress.to_lead or (progress.plan and progress.plan.preferred_leaders[0])
             host = next(host for host in lab.hosts if host.sentinel == str(leader))
         lab.cut(host, case.cut)
         if case.heal_s is not None:
