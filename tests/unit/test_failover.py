@@ -364,7 +364,7 @@ def test_a_leader_that_dies_after_its_answer(after_s: float) -> None:
 def test_a_leader_that_we_lose_goes_on(after_s: float) -> None:
     """To those whom it has told of R, a further SENTINEL FAILOVER would be one away from R."""
     world = World(1)
-    lose_when_told(world, lambda leader: leader, after_s)
+    lose_when_told(world, lambda leader: (leader,), after_s)
     result = run(world)
     assert (result["outcome"], result["error"], result["lossless"]) == ("incomplete", "left_to_do", True)
     assert len(world.sent(TRIGGER)) == 1
@@ -375,7 +375,7 @@ def test_a_leader_that_we_lose_goes_on(after_s: float) -> None:
 
 def test_a_replica_that_we_lose_is_a_master_where_its_leader_says_so() -> None:
     world = World(1)
-    lose_when_told(world, lambda _leader: R, 0.001)
+    lose_when_told(world, lambda _leader: (R,), 0.001)
     result = run(world)
     assert (result["outcome"], result["new_master"], result["lossless"]) == ("switched", R.as_result(), True)
     assert_truthful(world, result)
@@ -386,8 +386,7 @@ def test_a_replica_that_we_lose_is_a_master_where_its_leader_says_so() -> None:
 def test_a_host_with_leader_and_replica_that_we_lose_is_not_robbed_of_the_master(after_s: float) -> None:
     """The others name R as soon as the leader has told them. Told to fail over, they would move the master away from it."""
     world = World(1)
-    lose_when_told(world, lambda leader: leader, after_s)
-    lose_when_told(world, lambda _leader: R, after_s)
+    lose_when_told(world, lambda leader: (leader, R), after_s)
     result = run(world)
     assert (result["outcome"], result["new_master"], result["lossless"]) == ("incomplete", R.as_result(), True)
     assert len(world.sent(TRIGGER)) == 1
@@ -396,11 +395,11 @@ def test_a_host_with_leader_and_replica_that_we_lose_is_not_robbed_of_the_master
     assert world.lost() == 0
 
 
-def lose_when_told(world: World, whom: Callable[[Address], Address], after_s: float) -> None:
-    """The program loses the way to a server once a Sentinel was told to fail over."""
+def lose_when_told(world: World, whom: Callable[[Address], tuple[Address, ...]], after_s: float) -> None:
+    """The program loses the way to servers once a Sentinel was told to fail over."""
 
     def lose(leader: Address) -> Callable[[], None]:
-        return lambda: world.at(world.now_s + after_s, lambda: world.cut_off.add(whom(leader)))
+        return lambda: world.at(world.now_s + after_s, lambda: world.cut_off.update(whom(leader)))
 
     world.faults += [Fault("run", TRIGGER, leader, action=lose(leader)) for leader in (L0, L1, L2)]
 
