@@ -1,15 +1,25 @@
 # SPDX-FileCopyrightText: The redis_ha.sentinel authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The permissions of docs/permissions.md are enough, and one less is named before anything is touched."""
+"""The permissions of docs/permissions.md are enough, one less is named before anything is touched, and its tables say what is sent when."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client, Fleet
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import Failover
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import (
+    CONNECTION,
+    FAILOVER,
+    connection_options,
+    failover_request,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Timeline
 
 from lab import Deployment, Process
 from lab.modules import CHECKOUT, run_module
@@ -18,7 +28,8 @@ PAGE = (CHECKOUT / "docs" / "permissions.md").read_text(encoding="utf-8")
 NODE_USER, SENTINEL_USER, SENTINELS_OWN_USER, REPLICAS_USER, PEER_USER = (
     line.split() for line in re.findall(r"^```text\nuser (.+)\n```$", PAGE, re.MULTILINE)
 )
-NEEDED_BY_EVERY_QUESTION = {"+info", "+role", "+multi", "+discard", "+exec"}
+DISPENSABLE = ("+psubscribe", "+sentinel|masters", "+sentinel|myid")
+"""On the Sentinels; the page says what becomes of a run without them."""
 
 
 def permissions(rules: list[str]) -> list[str]:
@@ -91,7 +102,7 @@ def test_one_less_on_the_nodes_is_named(deployment: Deployment, missing: str) ->
 
 @pytest.mark.parametrize(
     "missing",
-    [rule for rule in permissions(SENTINEL_USER) if rule not in {"+psubscribe", "+sentinel|masters", "+sentinel|myid"}],
+    [rule for rule in permissions(SENTINEL_USER) if rule not in DISPENSABLE],
 )
 def test_one_less_on_the_sentinels_is_named(deployment: Deployment, missing: str) -> None:
     allow(deployment.nodes(), NODE_USER)
@@ -102,12 +113,31 @@ def test_one_less_on_the_sentinels_is_named(deployment: Deployment, missing: str
     assert missing.strip("+").split("|")[-1] in result["msg"].lower(), result["msg"]
 
 
+@pytest.mark.parametrize("missing", DISPENSABLE)
+def test_a_run_goes_on_without_what_the_page_says_it_can_do_without(deployment: Deployment, missing: str) -> None:
+    deployment.wait_ready()
+    allow(deployment.nodes(), NODE_USER)
+    allow(deployment.sentinels, [rule for rule in SENTINEL_USER if rule not in {missing, "allchannels"}])
+    result = fail_over(deployment)
+    assert (result["outcome"], result["lossless"]) == ("switched", True), result
+    # The other two are refused for want of the channels.
+    assert len([note for note in result["notes"] if "it sends no events" in note]) == 3
+    listed = run_module(
+        "topology_info",
+        sentinels=deployment.sentinel_addresses,
+        sentinel_username="failover",
+        sentinel_password="PASSWORD",
+    )
+    assert listed.get("failed", False) == (missing == "+sentinel|masters"), listed
+    assert ("masters" in listed.get("msg", "")) == (missing == "+sentinel|masters"), listed
+
+
 def test_they_are_enough_for_sentinel_to_replace_a_master_that_dies(deployment: Deployment) -> None:
     deployment.wait_ready()
     dead = deployment.master()
     dead.kill()
     others = [node for node in deployment.nodes() if node is not dead]
-    deployment.wait_for(lambda: any(node.command("ROLE")[0] == "master" for node in others), 30, "another master")
+    deployment.wait_for(lambda: any(deployment.roles()[node] == "master" for node in others), 30, "another master")
     dead.restart()
     deployment.wait_ready(60)
     refused = [
@@ -122,3 +152,117 @@ def test_they_are_enough_for_sentinel_to_replace_a_master_that_dies(deployment: 
 def of_sentinel_or_replica(entry: Any) -> bool:
     fields = entry if isinstance(entry, dict) else dict(zip(entry[::2], entry[1::2], strict=True))
     return fields["username"] in {SENTINELS_OWN_USER[0], REPLICAS_USER[0], PEER_USER[0]}
+
+
+ALL_NODES = frozenset({"old master", "new master", "others"})
+ALL_SENTINELS = frozenset({"0", "1", "2"})
+TRIED = "tried"
+"""In place of a phase: queued in MULTI and discarded."""
+Steps = dict[tuple[str, str, str], frozenset[str]]
+"""By kind of server, command and phase: the servers, by the part that they have (nodes) or by their number (Sentinels)."""
+
+
+@pytest.fixture(scope="module")
+def sent() -> Steps:
+    """What two undisturbed runs send: one that is aligned, on the usual server; one on Redis 6.0, where something else stops writes."""
+    runs = [watched_run(None, align=True), watched_run("redis-6.0", align=False)]
+    return {key: frozenset().union(*(run.get(key, ()) for run in runs)) for key in {key for run in runs for key in run}}
+
+
+def watched_run(spec: str | None, align: bool) -> Steps:
+    """What a run sends as our user to nodes that permit what the page says and no more."""
+    steps: dict[tuple[str, str, str], set[str]] = {}
+    users = [f"user {' '.join(rules)}" for rules in (NODE_USER, REPLICAS_USER)]
+    node_config = [*users, f"masteruser {REPLICAS_USER[0]}", "masterauth PASSWORD"]
+    with (
+        Deployment(spec, replicas=2, sentinels=3, node_config=node_config) as deployment,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        old_master, (new_master, other) = deployment.master(), deployment.replicas()
+        parts = {old_master.address: "old master", new_master.address: "new master", other.address: "others"}
+        numbers = {sentinel.address: str(number) for number, sentinel in enumerate(deployment.sentinels)}
+        options = {
+            **{name: option.get("default") for name, option in {**CONNECTION, **FAILOVER}.items()},
+            "sentinels": deployment.sentinel_addresses,
+            "master_name": "mymaster",
+            "target": new_master.address,
+            "strategy": "fenced",
+            "align": align,
+            "redis_username": NODE_USER[0],
+            "redis_password": "PASSWORD",
+        }
+        clock = Clock()
+        fleet = Fleet(connection_options(options))
+        run = Failover(fleet, failover_request(options), clock, Timeline(clock))
+
+        def note(address: Address, command: Sequence[object], phase: str) -> None:
+            words = command[: 2 if command[0] in {"ACL", "CLIENT", "CONFIG", "MODULE", "SENTINEL"} else 1]
+            kind, server = ("node", parts) if str(address) in parts else ("sentinel", numbers)
+            steps.setdefault((kind, " ".join(map(str, words)), phase), set()).add(server[str(address)])
+
+        exchange, listen = Client._exchange, Fleet.listen
+
+        def watched_exchange(client: Client, commands: list[tuple[object, ...]], *args: Any, **options: Any) -> Any:
+            if client._access.username != REPLICAS_USER[0]:
+                tried = commands[-1] == ("DISCARD",)
+                for command in commands:
+                    note(client.address, command, TRIED if tried and command != ("DISCARD",) else run.progress.phase)
+            return exchange(client, commands, *args, **options)
+
+        def watched_listen(fleet: Fleet, address: Address, *args: Any) -> None:
+            note(address, ("PSUBSCRIBE", "*"), run.progress.phase)
+            listen(fleet, address, *args)
+
+        patch.setattr(Client, "_exchange", watched_exchange)
+        patch.setattr(Fleet, "listen", watched_listen)
+        try:
+            result = run.run()
+        finally:
+            fleet.close()
+    assert (result["outcome"], result["lossless"]) == ("switched", True), result
+    return {key: frozenset(servers) for key, servers in steps.items()}
+
+
+def documented(certain: bool) -> Steps:
+    """What the page says is sent: where nothing is in the way, or in any case."""
+    steps: dict[tuple[str, str, str], set[str]] = {}
+    for kind, title in (("node", "## Our user on the nodes"), ("sentinel", "## Our user on the Sentinels")):
+        section = PAGE.partition(f"{title}\n")[2].partition("\n## ")[0]
+        everybody = ALL_NODES if kind == "node" else ALL_SENTINELS
+        for commands, where, phases in re.findall(
+            r"^\| (`.+?`) \| ([^|]+) \| ([^|]+) \| [^|]+ \|$", section, re.MULTILINE
+        ):
+            named = {name for name in where.split(", ") if not name.startswith("Redis")}
+            assert named <= {*everybody, "all", "those that may lead", "the one that leads"}, where
+            # To which one of the Sentinels is left to chance.
+            servers = (
+                everybody & named if named & ALL_NODES else everybody if certain <= ("all" in named) else frozenset()
+            )
+            for command in re.findall(r"`(.+?)`", commands):
+                for phase in set(phases.split(", ")) - {"none"}:
+                    if not certain or not phase.startswith("("):
+                        steps.setdefault((kind, command, phase.strip("()")), set()).update(servers)
+        for permission, phase in re.findall(r"^\| `\+(\w+\\\|\w+)` \| .*?phase (\w+)", section, re.MULTILINE):
+            command = permission.replace("\\|", " ").upper()
+            steps[kind, command, phase] = set(everybody if command != "ACL DRYRUN" else {"new master"})
+    return {key: frozenset(servers) for key, servers in steps.items()}
+
+
+def test_the_tables_leave_nothing_out(sent: Steps) -> None:
+    said = documented(certain=False)
+    surplus = {key: servers - said.get(key, frozenset()) for key, servers in sent.items() if key[2] != TRIED}
+    assert {key: servers for key, servers in surplus.items() if servers} == {}
+
+
+def test_the_tables_say_nothing_that_is_not_so(sent: Steps) -> None:
+    said = documented(certain=True)
+    assert {key: servers - sent[key] for key, servers in said.items() if key in sent and servers - sent[key]} == {}
+    assert said.keys() - sent.keys() == set()
+
+
+def test_everything_is_tried_before(sent: Steps) -> None:
+    tried = {command: servers for (_kind, command, phase), servers in sent.items() if phase == TRIED}
+    said = {command for kind, command, _phase in documented(certain=True) if kind == "node"}
+    done_without = {"CLIENT HELP", "MODULE LIST", "ACL DRYRUN"}
+    assert tried.keys() | {"MULTI", "EXEC", "DISCARD"} == said - done_without
+    assert set(tried.values()) == {ALL_NODES}
