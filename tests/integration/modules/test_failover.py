@@ -28,7 +28,7 @@ def test_no_acknowledged_write_is_lost(server: str) -> None:
             recorder.wait_for_writes(300)
             deployment.wait_ready()
             recording = recorder.finish(deployment.master().address)
-        assert (result["outcome"], result["lossless"], result["changed"]) == ("switched", True, True), result
+        assert (result["outcome"], result["lossless"], result["changed"]) == ("switched", True, True), str(result)
         assert (recording.writes_lost, recording.unknown, recording.denied_but_present) == (0, 0, 0)
         assert recording.longest_gap_s < LONGEST_GAP_S
         assert recording.resynchronisations is not None
@@ -53,6 +53,6 @@ def test_writes_of_a_client_that_stays_until_it_is_sent_away() -> None:
             result = run_module("failover", sentinels=deployment.sentinel_addresses, master_name="mymaster")
             recorder.wait_for_writes(300)
             recording = recorder.finish(deployment.master().address)
-    assert (result["outcome"], result["lossless"]) == ("switched", True), result
+    assert (result["outcome"], result["lossless"]) == ("switched", True), str(result)
     assert (recording.writes_lost, recording.unknown) == (0, 0)
     assert recording.longest_gap_s < LONGEST_GAP_S

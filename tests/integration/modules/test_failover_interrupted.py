@@ -103,7 +103,7 @@ def test_killed_before_the_demotion_nothing_is_lost_and_the_next_run_cleans_up(
             assert result["changed"]
             assert deployment.master().address == old_master
             result = run_module("failover", **options(deployment))
-        assert (result["outcome"], result["lossless"]) == ("switched", True), result
+        assert (result["outcome"], result["lossless"]) == ("switched", True), str(result)
         recording = recording_after(deployment, recorder)
     assert (recording.writes_lost, recording.unknown) == (0, 0)
     assert_nothing_left(deployment)
@@ -121,10 +121,10 @@ def test_killed_after_the_demotion_the_next_run_finishes_and_does_not_move_back(
         result = run_module("failover", **options(deployment))
         took_s = time.monotonic() - began_s
         if step == "trigger":
-            assert result["outcome"] == "switched", result
+            assert result["outcome"] == "switched", str(result)
             assert took_s < 10, "finishing is a matter of seconds"
         else:
-            assert result["outcome"] in {"switched", "unchanged"}, result
+            assert result["outcome"] in {"switched", "unchanged"}, str(result)
         recording = recording_after(deployment, recorder)
     assert deployment.master().address != old_master
     assert recording.writes_lost == 0
@@ -154,7 +154,7 @@ def test_killed_behind_a_fence_of_settings_the_next_run_lifts_it_and_moves(deplo
             assert process.wait(timeout=60) == -signal.SIGKILL
         assert old_master.command("CONFIG", "GET", "min-replicas-to-write") == ["min-replicas-to-write", "2000000000"]
         result = run_module("failover", **options(deployment))
-        assert result["outcome"] == "switched", result
+        assert result["outcome"] == "switched", str(result)
         assert result["repaired"]
         recording = recording_after(deployment, recorder)
     assert recording.writes_lost == 0
@@ -170,7 +170,7 @@ def test_suspended_behind_the_fence_until_the_pause_has_ended(deployment: Deploy
             recorder.wait_for_writes(300, timeout_s=30)
             process.send_signal(signal.SIGCONT)
             result = json.loads(process.communicate(timeout=90)[0])
-        assert result["outcome"] in {"switched", "aborted"}, result
+        assert result["outcome"] in {"switched", "aborted"}, str(result)
         assert result["lossless"] is (result["outcome"] == "switched")
         recording = recording_after(deployment, recorder)
     assert recording.writes_lost == 0
@@ -197,7 +197,9 @@ def test_a_replica_that_stops_behind_the_fence_costs_no_longer_than_the_bound(de
             replica.resume()
         recorder.wait_for_writes(300)
         recording = recording_after(deployment, recorder)
-    assert (result["outcome"], result["error"], result["changed"]) == ("aborted", "catch_up_timeout", False), result
+    assert (result["outcome"], result["error"], result["changed"]) == ("aborted", "catch_up_timeout", False), str(
+        result
+    )
     assert deployment.master().address == old_master
     assert recording.writes_lost == 0
     assert recording.longest_gap_s < 0.5 + 0.1 + 0.1, (
@@ -218,7 +220,7 @@ def test_the_leading_sentinel_dies_right_after_it_was_told(deployment: Deploymen
             process.send_signal(signal.SIGCONT)
             result = json.loads(process.communicate(timeout=90)[0])
         assert leader is not None
-        assert result["outcome"] in {"switched", "incomplete"}, result
+        assert result["outcome"] in {"switched", "incomplete"}, str(result)
         assert deployment.master().address != old_master
         leader.start()
         recording = recording_after(deployment, recorder)
@@ -242,7 +244,7 @@ def test_the_leading_sentinel_crashes(moment: str) -> None:
         leader.command("SENTINEL", "SIMULATE-FAILURE", moment)
         with writers(deployment) as recorder:
             result = run_module("failover", **options(deployment))
-            assert result["outcome"] == "incomplete", result
+            assert result["outcome"] == "incomplete", str(result)
             assert leader.address in result["msg"]
             assert not leader.alive
             leader.start()
@@ -261,7 +263,7 @@ def test_a_failover_in_progress_is_joined(deployment: Deployment) -> None:
     leader = deployment.sentinels[1]
     leader.command("SENTINEL", "FAILOVER", "mymaster")
     result = run_module("failover", **options(deployment))
-    assert result["outcome"] == "switched", result
+    assert result["outcome"] == "switched", str(result)
     assert not result["lossless"]
     assert leader.address in result["lossless_reason"]
     assert deployment.master().address != old_master

@@ -50,7 +50,7 @@ def refused(deployment: Deployment, **options: Any) -> dict[str, Any]:
         "failover", **{"sentinels": deployment.sentinel_addresses, "master_name": "mymaster", **options}
     )
     assert settings(deployment) == before
-    assert (result["failed"], result["changed"], result["outcome"]) == (True, False, "refused"), result
+    assert (result["failed"], result["changed"], result["outcome"]) == (True, False, "refused"), str(result)
     assert result["msg"]
     assert result["remedy"]
     return result
@@ -263,7 +263,7 @@ def test_of_two_runs_at_once_one_goes_on(deployment: Deployment) -> None:
     ):
         results = [one.result(), other.result()]
     outcomes = sorted(result["outcome"] for result in results)
-    assert outcomes == ["refused", "switched"], results
+    assert outcomes == ["refused", "switched"], str(results)
     loser = next(result for result in results if result["outcome"] == "refused")
     assert loser["error"] == "another_run"
     deployment.wait_ready()

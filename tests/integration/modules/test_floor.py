@@ -72,7 +72,7 @@ def test_switched_without_loss(floor_python: str) -> None:
             master_name="mymaster",
         ) as running:
             result = running.result()
-        assert (result["outcome"], result["error"], result["lossless"]) == ("switched", None, True), result
+        assert (result["outcome"], result["error"], result["lossless"]) == ("switched", None, True), str(result)
         assert result["old_master"] == {"host": old.host, "port": old.port}
         new = deployment.master()
         assert result["new_master"] == {"host": new.host, "port": new.port}

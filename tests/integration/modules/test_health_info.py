@@ -49,7 +49,7 @@ def look(deployment: Deployment, phase: str = "before", **options: Any) -> dict[
     )
     told = json.dumps({name: value for name, value in result.items() if name != "invocation"})
     assert not [secret for secret in SECRETS if secret in told]
-    assert not result.get("failed"), result
+    assert not result.get("failed"), str(result)
     assert result["changed"] is False
     assert result["healthy"] == all(check["status"] != "critical" for check in result["checks"])
     return result
@@ -77,7 +77,7 @@ def fail_over(deployment: Deployment, **options: Any) -> dict[str, Any]:
     result = run_module(
         "failover", sentinels=deployment.sentinel_addresses[:1], master_name="mymaster", align=False, **options
     )
-    assert result["outcome"] == "switched", result
+    assert result["outcome"] == "switched", str(result)
     return result
 
 
@@ -668,7 +668,7 @@ def test_it_fails_only_where_nothing_can_be_asked(shared: Deployment) -> None:
                 **options,
             },
         )
-        assert result["failed"], result
+        assert result["failed"], str(result)
         assert result["remedy"]
         failing = {name: entry for name, entry in DOCUMENTED.items() if entry["returned"] == "when the task fails"}
         extra = {

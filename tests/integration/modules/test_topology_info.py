@@ -57,7 +57,7 @@ def show(deployment: Deployment, **options: Any) -> dict[str, Any]:
 def masters(deployment: Deployment, **options: Any) -> dict[str, Any]:
     """Everything that was returned of each master; every key of it is documented."""
     result = show(deployment, **options)
-    assert not result.get("failed"), result
+    assert not result.get("failed"), str(result)
     assert result["changed"] is False
     assert result.keys() - {"invocation"} == {"changed", "masters"}
     found: dict[str, Any] = result["masters"]
@@ -168,7 +168,7 @@ def test_where_they_disagree_there_is_no_master(shared: Deployment) -> None:
 def test_it_fails_only_where_nothing_can_be_asked(shared: Deployment) -> None:
     def error(**options: Any) -> str:
         result = show(shared, **options)
-        assert result["failed"], result
+        assert result["failed"], str(result)
         failing = {name: entry for name, entry in DOCUMENTED.items() if entry["returned"] == "when the task fails"}
         assert (
             mismatches(
