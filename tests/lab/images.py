@@ -97,8 +97,7 @@ def _build(image: Image) -> None:
             shutil.copy2(client[-1], context / "programs" / "redis-cli")
         arguments = {"SUITE": image.suite, "PACKAGES": image.packages}
         _docker(
-            "build",
-            "--quiet",
+            *("build", "--quiet", "--force-rm"),
             # The builder reaches the package mirror as this machine does.
             *("--network", "host"),
             *("--tag", image.tag),

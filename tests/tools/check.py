@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,16 +76,41 @@ def shorten_paths(text: str) -> str:
     return re.sub(r"[^\s:'\"]*ansible_collections/redis_ha/sentinel/", "", text)
 
 
+_running: set[subprocess.Popen[str]] = set()
+_asked_to_end: list[int] = []
+
+
+def ask_to_end(number: int, _: object) -> None:
+    """What runs is asked to end, and waited for; nothing more is begun."""
+    _asked_to_end.append(number)
+    # An interrupt from the keyboard has reached it already. It is what pytest undoes its fixtures after; another signal just ends it.
+    if number != signal.SIGINT:
+        for process in list(_running):
+            process.send_signal(signal.SIGINT)
+
+
+def run_command(command: Sequence[str], *, kept: bool) -> tuple[int, str]:
+    """Runs a command in full view, or keeps what it prints; its exit code and that."""
+    if _asked_to_end:
+        return 1, "not run"
+    output, errors = (subprocess.PIPE, subprocess.STDOUT) if kept else (None, None)
+    with subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=errors, text=True) as process:
+        _running.add(process)
+        if _asked_to_end:
+            process.send_signal(signal.SIGINT)
+        text, _ = process.communicate()
+        _running.discard(process)
+    return process.returncode, text or ""
+
+
 def run_judge(name: str) -> Result:
     """Runs the commands of a judge, and keeps what they print."""
     started = time.monotonic()
     passed, output = True, ""
     for command in JUDGES[name]:
-        outcome = subprocess.run(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
-        passed = passed and outcome.returncode == 0
-        output += shorten_paths(outcome.stdout)
+        code, text = run_command(command, kept=True)
+        passed = passed and code == 0
+        output += shorten_paths(text)
     return Result(name, passed, time.monotonic() - started, output)
 
 
@@ -104,8 +131,8 @@ def run_suite(name: str, more_words: list[str]) -> Result:
     """Runs one suite, in full view."""
     print(f"---- {name} ----", flush=True)
     started = time.monotonic()
-    outcome = subprocess.run([*SUITES[name], *more_words], cwd=ROOT, check=False)
-    return Result(name, outcome.returncode == 0, time.monotonic() - started)
+    code, _ = run_command([*SUITES[name], *more_words], kept=False)
+    return Result(name, code == 0, time.monotonic() - started)
 
 
 def main(words: list[str]) -> int:
@@ -119,10 +146,14 @@ def main(words: list[str]) -> int:
         print(f"usage: check.py judges|{'|'.join((*JUDGES, *SUITES))} ... [-- pytest's words]", file=sys.stderr)
         return 2
 
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, ask_to_end)
     results = run_judges([name for name in JUDGES if name in wanted])
     results += [run_suite(name, more_words) for name in SUITES if name in wanted]
     if len(results) > 1:
         print("\n" + "\n".join(str(result) for result in results))
+    if _asked_to_end:
+        return 128 + _asked_to_end[0]
     return 0 if all(result.passed for result in results) else 1
 
 

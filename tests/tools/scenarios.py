@@ -9,126 +9,218 @@
     scenarios.py engine -- docker ps     a command beside the engine
 
 Where no Docker engine answers, Debian's is started as root on a socket and a data folder of its own (.cache/docker, which keeps the images)
-and stopped again. It and all that speaks to its containers are in a network namespace of their own: no address, route or filter of the
-machine is touched, and no packet leaves it. Beside an engine that is there already, a run has a block of addresses of 198.18.0.0/15 (RFC
+and stopped again (lab.engine). It and all that speaks to its containers are in a network namespace of their own: no address, route or filter
+of the machine is touched, and no packet leaves it. Beside an engine that is there already, a run has a block of addresses of 198.18.0.0/15 (RFC
 2544) to itself, so that two runs do not meet.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import fcntl
 import json
 import os
 import re
 import secrets
-import shutil
 import signal
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lab.engine import EngineUnusable, answers, end_with_parent, own_engine
+from lab.interruption import interruptible, listen
+from lab.leftovers import Swept, folder_of_this_run, remove_folders_of_dead_runs, sweep_engine, sweep_run, traces
+
 ROOT = Path(__file__).resolve().parents[2]
-CACHE = ROOT / ".cache"
-RUN_LABEL = "redis-ha-sentinel.run"
 ALL_SCENARIOS = ("test", "--all")
-_ENGINE_START_S = 60
-_ENGINE_STOP_S = 60
-_PR_SET_PDEATHSIG = 1  # prctl(2)
+_END_S = 20
 _STEP = re.compile(r"INFO +\[(?P<name>\w+) > \w+\] Execut(ing|ed)")
 _RECAP = re.compile(r"(?P<name>\w+) +: actions=\d+ .* failed=(?P<failed>\d+)")
 _BLOCKS = [(second, third) for second in (18, 19) for third in range(0, 256, 16)]
+# What Ansible, Molecule and the image builder write while they run, they write to a folder of this run: not into the home folder of the user.
+_FOLDER_VARIABLES = (
+    *("ANSIBLE_ASYNC_DIR", "ANSIBLE_LOCAL_TEMP", "ANSIBLE_REMOTE_TMP"),
+    *("LAB_RESULTS", "MOLECULE_EPHEMERAL_DIRECTORY", "TMPDIR"),
+)
+_COLOUR_VARIABLES = ("PY_COLORS", "CLICOLOR", "FORCE_COLOR", "ANSIBLE_FORCE_COLOR")
 
 
 class Trouble(Exception):
-    """The scenarios cannot be run, or have left something behind."""
+    """The scenarios cannot be run."""
+
+
+@dataclass
+class Run:
+    """One call of this program: its name, how Molecule's scenarios ended, and what was found after it."""
+
+    name: str = field(default_factory=lambda: f"rhs-{secrets.token_hex(3)}")
+    failed: dict[str, bool] = field(default_factory=dict)
+    took_s: dict[str, float] = field(default_factory=dict)
+    seen_at_s: float = field(default_factory=time.monotonic)
+    figures: list[dict[str, Any]] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+    def see(self, line: str) -> None:
+        """Takes from a line of Molecule's what scenario it is about and how that ended."""
+        now_s = time.monotonic()
+        if step := _STEP.match(line):
+            self.took_s[step["name"]] = self.took_s.get(step["name"], 0.0) + now_s - self.seen_at_s
+            self.seen_at_s = now_s
+        # default stands there up to three times: it makes and removes what the others share.
+        if recap := _RECAP.match(line):
+            self.failed[recap["name"]] = self.failed.get(recap["name"], False) or recap["failed"] != "0"
+
+    def swept(self, swept: Swept, *, expected: bool) -> None:
+        """What is removed after an end that was asked for is no fault."""
+        if expected:
+            for what in swept.removed:
+                print(f"removed: {what}")
+        else:
+            self.left += swept.removed
+        self.left += [f"{what} (still there)" for what in swept.remaining]
 
 
 def main(words: Sequence[str]) -> int:
     """Runs Molecule, or another command; its exit code, or 1 if something is left after it."""
-    signal.signal(signal.SIGTERM, _end)
+    listen()
+    before = traces(used=True)
+    run = Run()
     try:
-        if words[:1] == ["images"]:
-            return _make_images()
-        with _engine() as (docker_host, inside):
-            if words[:1] == ["engine"]:
-                environment = {**os.environ, "DOCKER_HOST": docker_host}
-                return subprocess.run([*inside, *words[2:]], env=environment, check=False).returncode
-            with _block_of_addresses(inside) as block:
-                return _run_molecule(words or ALL_SCENARIOS, docker_host, inside, block)
-    except Trouble as trouble:
+        code = _do(words, run)
+    except (EngineUnusable, Trouble) as trouble:
         print(f"scenarios: {trouble}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-
-
-def _end(*_: object) -> None:
-    """As after Ctrl-C, what was begun is undone; a second request does not disturb that."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(143)
-
-
-def _make_images() -> int:
-    with _engine_for_images() as docker_host:
-        environment = {**os.environ, "DOCKER_HOST": docker_host}
-        return subprocess.run([sys.executable, "-m", "lab.images"], env=environment, check=False).returncode
-
-
-def _run_molecule(words: Sequence[str], docker_host: str, inside: Sequence[str], block: tuple[int, int]) -> int:
-    run = f"rhs-{secrets.token_hex(3)}"
-    environment = {
-        **os.environ,
-        "DOCKER_HOST": docker_host,
-        "LAB_RUN": run,
-        "LAB_SECOND_OCTET": str(block[0]),
-        "LAB_THIRD_OCTET": str(block[1]),
-        "LAB_ROOT": str(ROOT),
-    }
-    with tempfile.TemporaryDirectory(prefix="redis-ha-scenarios-") as folder:
-        # What Ansible and Molecule write while they run, they write here: not into the home folder of the user.
-        for name in (
-            "ANSIBLE_ASYNC_DIR",
-            "ANSIBLE_LOCAL_TEMP",
-            "ANSIBLE_REMOTE_TMP",
-            "LAB_RESULTS",
-            "MOLECULE_EPHEMERAL_DIRECTORY",
-            "TMPDIR",
-        ):
-            environment[name] = str(Path(folder) / name.lower())
-            Path(environment[name]).mkdir()
-        try:
-            code, failed, took_s = _molecule([*inside, "molecule", *words], environment)
-        except BaseException:
-            _leftovers(run, docker_host)
-            raise
-        figures = [json.loads(path.read_text()) for path in sorted(Path(environment["LAB_RESULTS"]).glob("*.json"))]
-    left = _leftovers(run, docker_host)
-    _tell(figures)
-    for name, seconds in took_s.items():
-        print(f"{'FAILED' if failed.get(name, True) else 'passed'}  {name:<24} {seconds:6.1f} s")
-    for what in left:
+        code = 1
+    except SystemExit as end:
+        print(f"scenarios: ended by {signal.Signals(int(end.code or 0) - 128).name}", file=sys.stderr)
+        code = int(end.code or 0)
+    # What a process uses now is another run's: ours have ended.
+    run.left += sorted(traces(used=False) - before)
+    _tell(run.figures)
+    for name, seconds in run.took_s.items():
+        print(f"{'FAILED' if run.failed.get(name, True) else 'passed'}  {name:<24} {seconds:6.1f} s")
+    missing = _all_scenarios() - run.failed.keys() if tuple(words or ALL_SCENARIOS) == ALL_SCENARIOS else set()
+    for name in sorted(missing - run.took_s.keys()):
+        print(f"not run: {name}")
+    for what in run.left:
         print(f"left behind: {what}")
-    print(
-        f"{len(left)} leftovers\n{list(failed.values()).count(False)} passed, {list(failed.values()).count(True)} failed",
-        flush=True,
-    )
-    return code or int(bool(left))
+    print(f"{len(run.left)} leftovers", flush=True)
+    if words[:1] not in (["images"], ["engine"]):
+        passed = list(run.failed.values()).count(False)
+        print(f"{passed} passed, {len(run.failed) - passed + len(missing)} failed", flush=True)
+    return code or int(bool(run.left or missing))
 
 
-def _molecule(command: Sequence[str], environment: dict[str, str]) -> tuple[int, dict[str, bool], dict[str, float]]:
-    """Runs Molecule in full view; its exit code, which scenarios failed, and how many seconds each took."""
-    failed: dict[str, bool] = {}
-    took_s: dict[str, float] = {}
-    seen_at_s = time.monotonic()
-    molecule = subprocess.Popen(
+def _all_scenarios() -> set[str]:
+    return {path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml")}
+
+
+def _do(words: Sequence[str], run: Run) -> int:
+    answering = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    theirs = answers(answering)
+    if words[:1] == ["images"] or not theirs:
+        code = _make_images(answering if theirs else None, run)
+        if code or words[:1] == ["images"]:
+            return code
+    if theirs:
+        return _beside(words, run, answering, ())
+    with own_engine(isolated=True) as (docker_host, inside):
+        _clear(docker_host)
+        return _beside(words, run, docker_host, inside)
+
+
+def _beside(words: Sequence[str], run: Run, docker_host: str, inside: Sequence[str]) -> int:
+    """Does what is wanted beside an engine that answers."""
+    if words[:1] == ["engine"]:
+        command = subprocess.Popen([*inside, *words[2:]], env={**os.environ, "DOCKER_HOST": docker_host})
+        try:
+            with interruptible():
+                return command.wait()
+        finally:
+            command.terminate()
+            command.wait()
+    with _block_of_addresses(inside) as block, _environment(run, docker_host) as environment:
+        environment["LAB_SECOND_OCTET"], environment["LAB_THIRD_OCTET"] = str(block[0]), str(block[1])
+        ended = False
+        try:
+            code = _watch([*_together(inside), "molecule", *(words or ALL_SCENARIOS)], environment, run)
+            ended = True
+        finally:
+            run.swept(sweep_run(docker_host, run.name), expected=not ended)
+        results = sorted(Path(environment["LAB_RESULTS"]).glob("*.json"))
+        run.figures = [json.loads(path.read_text()) for path in results]
+    return code
+
+
+def _make_images(docker_host: str | None, run: Run) -> int:
+    """On an engine that is there, or on one of our own that can reach what this machine can reach."""
+    if docker_host is None:
+        with own_engine(isolated=False) as (own_host, inside):
+            _clear(own_host)
+            return _build(own_host, inside, run, ours=True)
+    return _build(docker_host, (), run, ours=False)
+
+
+def _build(docker_host: str, inside: Sequence[str], run: Run, *, ours: bool) -> int:
+    with _environment(run, docker_host) as environment:
+        code = 1
+        ended = False
+        try:
+            code = _watch([*_together(inside), sys.executable, "-m", "lab.images"], environment, None)
+            ended = True
+        finally:
+            # An image that was built again leaves the one before without a name.
+            mark = f"LAB_RUN={run.name}\0"
+            swept = sweep_engine(docker_host, mark) if ours else sweep_run(docker_host, run.name)
+            run.swept(swept, expected=not ended or code == 0)
+    return code
+
+
+def _clear(docker_host: str) -> None:
+    """Of an engine that was not in use, what a run that was killed has left, and its processes."""
+    swept = sweep_engine(docker_host, f"LAB_ROOT={ROOT}\0")
+    for what in (*swept.removed, *remove_folders_of_dead_runs()):
+        print(f"removed from an earlier run: {what}")
+    if swept.remaining:
+        raise Trouble(f"what an earlier run has left cannot be removed: {', '.join(swept.remaining)}")
+
+
+@contextlib.contextmanager
+def _environment(run: Run, docker_host: str) -> Iterator[dict[str, str]]:
+    """The environment of a program that is to be swept after, with folders that are removed."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if name not in _COLOUR_VARIABLES},
+        "DOCKER_HOST": docker_host,
+        "LAB_RUN": run.name,
+        "LAB_ROOT": str(ROOT),
+        # In colours Molecule's lines have another form, too.
+        "NO_COLOR": "1",
+        "ANSIBLE_NOCOLOR": "1",
+        "TERM": "dumb",
+    }
+    with folder_of_this_run("redis-ha-scenarios-") as folder:
+        for name in _FOLDER_VARIABLES:
+            environment[name] = str(folder / name.lower())
+            Path(environment[name]).mkdir()
+        yield environment
+
+
+def _together(inside: Sequence[str]) -> Sequence[str]:
+    """The words that let all processes of a command end when it ends or when this program is killed; only root can have that."""
+    if not inside:
+        return ()
+    # The first process of a PID namespace has to wait for those that lose their parent, as a shell does.
+    first = ("bash", "-c", '"$@"; exit $?', "bash")
+    return (*inside, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--", *first)
+
+
+def _watch(command: Sequence[str], environment: Mapping[str, str], run: Run | None) -> int:
+    """Runs a program in full view, and ends all of it if this one is asked to end; its exit code."""
+    program = subprocess.Popen(
         command,
         cwd=ROOT,
         env=environment,
@@ -138,24 +230,32 @@ def _molecule(command: Sequence[str], environment: dict[str, str]) -> tuple[int,
         text=True,
         # An interrupt from the keyboard is for this program, which then ends all of them.
         start_new_session=True,
+        preexec_fn=lambda: end_with_parent(signal.SIGKILL),
     )
-    assert molecule.stdout is not None
+    assert program.stdout is not None
     try:
-        for line in molecule.stdout:
-            print(line, end="", flush=True)
-            if step := _STEP.match(line):
-                now_s = time.monotonic()
-                took_s[step["name"]] = took_s.get(step["name"], 0.0) + now_s - seen_at_s
-                seen_at_s = now_s
-            # default stands there up to three times: it makes and removes what the others share.
-            if recap := _RECAP.match(line):
-                failed[recap["name"]] = failed.get(recap["name"], False) or recap["failed"] != "0"
+        with interruptible():
+            for line in program.stdout:
+                print(line, end="", flush=True)
+                if run:
+                    run.see(line)
+            return program.wait()
     except BaseException:
-        os.killpg(molecule.pid, signal.SIGTERM)
+        _end_group(program)
         raise
-    finally:
-        molecule.wait()
-    return molecule.returncode, failed, took_s
+
+
+def _end_group(program: subprocess.Popen[str]) -> None:
+    """Asks a session to end, and ends it."""
+    deadline = time.monotonic() + _END_S
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(program.pid, signal.SIGTERM)
+        while time.monotonic() < deadline:
+            program.poll()
+            os.killpg(program.pid, 0)
+            time.sleep(0.1)
+        os.killpg(program.pid, signal.SIGKILL)
+    program.wait()
 
 
 def _tell(figures: list[dict[str, Any]]) -> None:
@@ -171,185 +271,6 @@ def _tell(figures: list[dict[str, Any]]) -> None:
             print(
                 f"{name:<32} {len(gaps_s):>7} runs, median gap {statistics.median(gaps_s):.3f} s, most {max(gaps_s):.3f} s"
             )
-
-
-def _leftovers(run: str, docker_host: str) -> list[str]:
-    """Ends and removes what carries the name of the run, and names it."""
-    left = []
-    for process in _processes_with("environ", f"LAB_RUN={run}\0"):
-        left.append(f"process {process}")
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
-    for kind, listing, removal in (
-        ("container", ["ps", "--all"], ["rm", "--force", "--volumes"]),
-        ("network", ["network", "ls"], ["network", "rm"]),
-        ("volume", ["volume", "ls"], ["volume", "rm"]),
-    ):
-        template = "{{.ID}} {{.Names}}" if kind == "container" else "{{.Name}} {{.Name}}"
-        found = _docker(docker_host, *listing, "--filter", f"label={RUN_LABEL}={run}", "--format", template)
-        for line in found.splitlines():
-            identifier, name = line.split(maxsplit=1)
-            left.append(f"{kind} {name}")
-            _docker(docker_host, *removal, identifier)
-    return left
-
-
-def _docker(docker_host: str, *words: str) -> str:
-    done = subprocess.run(
-        ["docker", *words], env={**os.environ, "DOCKER_HOST": docker_host}, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise Trouble(f"`docker {' '.join(words)}` failed: {done.stderr.strip()}")
-    return done.stdout
-
-
-# The engine
-
-
-@contextlib.contextmanager
-def _engine() -> Iterator[tuple[str, Sequence[str]]]:
-    """The address of a Docker engine, and the words that put a command where it can reach the containers.
-
-    Of the engine that answers already, else of one of our own, in a network namespace of its own.
-    """
-    answering = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-    if _answers(answering):
-        yield answering, ()
-        return
-    if _make_images() != 0:
-        raise Trouble("the images cannot be built")
-    with _locked(), _network_namespace() as inside, _started_engine(inside) as docker_host:
-        yield docker_host, inside
-
-
-@contextlib.contextmanager
-def _engine_for_images() -> Iterator[str]:
-    """An engine that can reach what this machine can reach."""
-    answering = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-    if _answers(answering):
-        yield answering
-        return
-    for program in ("dockerd", "docker"):
-        if not shutil.which(program):
-            raise Trouble(
-                f"no Docker engine answers at {answering}, and {program} is missing: apt-get install docker.io"
-            )
-    if os.geteuid() != 0:
-        raise Trouble(f"no Docker engine answers at {answering}, and only root can start one")
-    with _locked(), _started_engine(()) as docker_host:
-        yield docker_host
-
-
-@contextlib.contextmanager
-def _locked() -> Iterator[None]:
-    """Two runs in one checkout would share the data folder: the second waits."""
-    CACHE.mkdir(exist_ok=True)
-    with (CACHE / "docker.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@contextlib.contextmanager
-def _network_namespace() -> Iterator[Sequence[str]]:
-    """The words that run a command in a network namespace in which there is nothing but a loopback interface."""
-    name = f"redis-ha-{secrets.token_hex(4)}"
-    subprocess.run(["ip", "netns", "add", name], check=True)
-    # Not `ip netns exec`, which puts another /sys in place, one without the control groups that containers need.
-    inside = ("nsenter", f"--net=/run/netns/{name}", "--")
-    try:
-        subprocess.run([*inside, "ip", "link", "set", "lo", "up"], check=True)
-        yield inside
-    finally:
-        subprocess.run(["ip", "netns", "delete", name], check=True)
-
-
-def _answers(docker_host: str) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        return (
-            subprocess.run(
-                ["docker", "version"], env={**os.environ, "DOCKER_HOST": docker_host}, capture_output=True, check=False
-            ).returncode
-            == 0
-        )
-    return False
-
-
-@contextlib.contextmanager
-def _started_engine(inside: Sequence[str]) -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="redis-ha-docker-") as folder, _daemon(Path(folder), inside) as docker_host:
-        yield docker_host
-
-
-@contextlib.contextmanager
-def _daemon(folder: Path, inside: Sequence[str]) -> Iterator[str]:
-    address = f"unix://{folder}/docker.sock"
-    settings = folder / "daemon.json"
-    settings.write_text("{}")
-    command = [
-        *inside,
-        "dockerd",
-        *("--config-file", str(settings)),
-        *("--host", address),
-        *("--data-root", str(CACHE / "docker")),
-        *("--exec-root", str(folder / "exec")),
-        *("--pidfile", str(folder / "pid")),
-        # The network stays as it is: containers speak to each other and to their host, and to nobody else.
-        *("--bridge", "none"),
-        *("--iptables=false", "--ip-masq=false", "--ip-forward=false"),
-    ]
-    log = CACHE / "docker.log"
-    with log.open("wb") as output:
-        engine = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            preexec_fn=_end_with_parent,
-        )
-        try:
-            deadline = time.monotonic() + _ENGINE_START_S
-            while not _answers(address):
-                if engine.poll() is not None or time.monotonic() > deadline:
-                    raise Trouble(f"the Docker engine does not start:\n{log.read_text(errors='replace')[-3000:]}")
-                time.sleep(0.2)
-            yield address
-        finally:
-            _stop(engine, folder)
-
-
-def _end_with_parent() -> None:
-    """Whatever ends this program, the engine is asked to end as well."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _stop(engine: subprocess.Popen[bytes], folder: Path) -> None:
-    engine.terminate()
-    try:
-        engine.wait(_ENGINE_STOP_S)
-    except subprocess.TimeoutExpired:
-        engine.kill()
-        engine.wait()
-    deadline = time.monotonic() + _ENGINE_STOP_S
-    while left := _processes_with("cmdline", str(folder)):
-        if time.monotonic() > deadline:
-            raise Trouble(f"processes of the Docker engine still run: {left}")
-        time.sleep(0.1)
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        mounted = line.split()[1]
-        if mounted.startswith((str(folder), str(CACHE / "docker"))):
-            subprocess.run(["umount", "--lazy", mounted], check=True)
-
-
-def _processes_with(file_name: str, text: str) -> list[int]:
-    """Other processes that have a text in their command line or in their environment, as /proc shows it."""
-    found = []
-    for path in Path("/proc").glob(f"[0-9]*/{file_name}"):
-        # One that has ended, or that even root may not look into, is none that this program started.
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-            if text.encode() in path.read_bytes() and int(path.parent.name) != os.getpid():
-                found.append(int(path.parent.name))
-    return found
 
 
 # Addresses

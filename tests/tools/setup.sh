@@ -15,6 +15,7 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
 cache=$root/.cache
 venv=$cache/venv
 log=$cache/setup.log
+export PIP_CACHE_DIR=$cache/pip
 
 die() {
   printf 'setup: %s\n' "$*" >&2
