@@ -83,7 +83,7 @@ def test_they_are_enough(deployment: Deployment) -> None:
     allow(deployment.nodes(), NODE_USER)
     allow(deployment.sentinels, SENTINEL_USER)
     result = fail_over(deployment)
-    assert (result["outcome"], result["lossless"]) == ("switched", True), result
+    assert (result["outcome"], result["lossless"]) == ("switched", True), str(result)
     assert not [note for note in result["notes"] if "events" in note]
     deployment.wait_ready()
 
@@ -94,7 +94,7 @@ def test_one_less_on_the_nodes_is_named(deployment: Deployment, missing: str) ->
     allow(deployment.sentinels, SENTINEL_USER)
     master = deployment.master().address
     result = fail_over(deployment)
-    assert (result["outcome"], result["changed"]) == ("refused", False), result
+    assert (result["outcome"], result["changed"]) == ("refused", False), str(result)
     assert result["error"] == "node_not_permitted", result["msg"]
     assert missing.strip("+").split("|")[-1] in result["msg"].lower(), result["msg"]
     assert deployment.master().address == master
@@ -108,7 +108,7 @@ def test_one_less_on_the_sentinels_is_named(deployment: Deployment, missing: str
     allow(deployment.nodes(), NODE_USER)
     allow(deployment.sentinels, [rule for rule in SENTINEL_USER if rule != missing])
     result = fail_over(deployment)
-    assert (result["outcome"], result["changed"]) == ("refused", False), result
+    assert (result["outcome"], result["changed"]) == ("refused", False), str(result)
     assert result["error"] == "sentinel_not_permitted", result["msg"]
     assert missing.strip("+").split("|")[-1] in result["msg"].lower(), result["msg"]
 
@@ -119,7 +119,7 @@ def test_a_run_goes_on_without_what_the_page_says_it_can_do_without(deployment: 
     allow(deployment.nodes(), NODE_USER)
     allow(deployment.sentinels, [rule for rule in SENTINEL_USER if rule not in {missing, "allchannels"}])
     result = fail_over(deployment)
-    assert (result["outcome"], result["lossless"]) == ("switched", True), result
+    assert (result["outcome"], result["lossless"]) == ("switched", True), str(result)
     # The other two are refused for want of the channels.
     assert len([note for note in result["notes"] if "it sends no events" in note]) == 3
     listed = run_module(
@@ -219,7 +219,7 @@ def watched_run(spec: str | None, align: bool) -> Steps:
             result = run.run()
         finally:
             fleet.close()
-    assert (result["outcome"], result["lossless"]) == ("switched", True), result
+    assert (result["outcome"], result["lossless"]) == ("switched", True), str(result)
     return {key: frozenset(servers) for key, servers in steps.items()}
 
 
