@@ -11,6 +11,7 @@ how both runs ended, what redis-cli says after each, what became of the writes, 
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -428,6 +429,8 @@ def main(description: Mapping[str, Any], case: Case) -> int:
     if wrong:
         said["timelines"] = [result["timeline"] for result in (first, second)]
     print(json.dumps(said))
+    figures = Path(os.environ["LAB_RESULTS"]) / f"partition-{case.name}.json"
+    figures.write_text(json.dumps({**recording, "name": case.name}))
     return 0
 
 
