@@ -73,7 +73,6 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import
     take_snapshot,
 )
 
-LEFT_TO_DO = "left_to_do"
 LOCK_NAME = "redis_ha.sentinel:failover"
 """The name of our connection to the old master, by which two runs see each other in CLIENT LIST."""
 
@@ -284,7 +283,8 @@ class Failover:
         if others:
             raise Refused(
                 "another_run",
-                f"another run of this program is moving {self._request.master_name}: its connection to {lock.address} comes from {others[0].address} and is {others[0].age_s} s old",
+                f"another run of this program is moving {self._request.master_name}: its connection to {lock.address}"
+                f" comes from {others[0].address} and is {others[0].age_s} s old",
                 "Wait until it has ended, and look with topology_info before you run again. If the host that it comes from is lost for good, the master ends"
                 f" the connection itself (tcp-keepalive, 300 s unless set); CLIENT KILL ID {others[0].id} on the master does at once.",
                 self.progress.phase,
@@ -1254,7 +1254,7 @@ class Failover:
     def _left_to_do(self) -> dict[str, Any]:
         return self._failed(
             Incomplete(
-                LEFT_TO_DO,
+                "left_to_do",
                 f"the master is {self.progress.new_master}; left to do: " + "; ".join(self.progress.left),
                 "Mend what is named; a replica that is only slow needs nothing but time. Look with topology_info.",
                 self.progress.phase,
@@ -1519,7 +1519,7 @@ class Failover:
         writes_were_stopped = self.progress.fenced_at_s is not None
         outcome = "aborted" if error.outcome == "refused" and writes_were_stopped else error.outcome
         changed = self.progress.moved or outcome in ("incomplete", "unknown") or bool(self.progress.repaired)
-        if error.code != LEFT_TO_DO:
+        if error.code != "left_to_do":
             self.progress.notes += self.progress.left
         result = self._result(outcome, changed)
         result.update(

@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: The redis_ha.sentinel authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Asks what is worth a question of its own, beyond a snapshot, mostly for ``health_info``: is anything held, can nodes log in to each other, may Sentinel's user do its work.
+"""Asks what is worth a question of its own, beyond a snapshot, mostly for ``health_info``: is anything held, can nodes log in to each other, may
+Sentinel's user do its work.
 
 Nothing here changes a role, a setting or a key. This module is private to the collection redis_ha.sentinel.
 """

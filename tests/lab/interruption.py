@@ -32,7 +32,7 @@ def interruptible() -> Iterator[None]:
         _waiting = False
 
 
-def _hear(number: int, _: object) -> None:
+def _hear(number: int, _frame: object) -> None:
     global _waiting
     _asked.append(number)
     if _waiting:

@@ -80,7 +80,7 @@ _running: set[subprocess.Popen[str]] = set()
 _asked_to_end: list[int] = []
 
 
-def ask_to_end(number: int, _: object) -> None:
+def ask_to_end(number: int, _frame: object) -> None:
     """What runs is asked to end, and waited for; nothing more is begun."""
     _asked_to_end.append(number)
     # An interrupt from the keyboard has reached it already. It is what pytest undoes its fixtures after; another signal just ends it.
@@ -98,7 +98,7 @@ def run_command(command: Sequence[str], *, kept: bool) -> tuple[int, str]:
         _running.add(process)
         if _asked_to_end:
             process.send_signal(signal.SIGINT)
-        text, _ = process.communicate()
+        text, _no_errors = process.communicate()
         _running.discard(process)
     return process.returncode, text or ""
 
@@ -131,7 +131,7 @@ def run_suite(name: str, more_words: list[str]) -> Result:
     """Runs one suite, in full view."""
     print(f"---- {name} ----", flush=True)
     started = time.monotonic()
-    code, _ = run_command([*SUITES[name], *more_words], kept=False)
+    code, _shown = run_command([*SUITES[name], *more_words], kept=False)
     return Result(name, code == 0, time.monotonic() - started)
 
 

@@ -81,6 +81,8 @@ ensure_test_tools() {
   local missing=()
   command -v npm >/dev/null || missing+=(nodejs npm)
   command -v chromium >/dev/null || missing+=(chromium fonts-liberation)
+  # Of Playwright's own Node.js, which tells the browser what to do.
+  grep -q libatomic.so.1 <(ldconfig -p) || missing+=(libatomic1)
   [ "${#missing[@]}" -eq 0 ] || install_packages "${missing[@]}"
   if ! docker version >/dev/null 2>&1 && ! { command -v dockerd && command -v docker && command -v mmdebstrap && command -v ip; } >/dev/null; then
     install_engine
