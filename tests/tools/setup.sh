@@ -80,7 +80,7 @@ ensure_venv_module() {
 ensure_test_tools() {
   local missing=()
   command -v npm >/dev/null || missing+=(nodejs npm)
-  command -v chromium >/dev/null || missing+=(chromium fonts-liberation)
+  command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core fonts-liberation)
   # Of Playwright's own Node.js, which tells the browser what to do.
   grep -q libatomic.so.1 <(ldconfig -p) || missing+=(libatomic1)
   [ "${#missing[@]}" -eq 0 ] || install_packages "${missing[@]}"
