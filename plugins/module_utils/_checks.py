@@ -413,7 +413,7 @@ def sentinel_objections(sentinel: Address, entry: ReplicaEntry, down_after_ms: i
         objections.append(("target_down", f"it has not answered Sentinel {sentinel} for {entry.last_ok_ping_ms} ms"))
     if entry.priority == 0:
         objections.append(("target_never_promoted", "its replica-priority is 0: it is never to be promoted"))
-    if entry.info_age_ms > SENTINEL_INFO_MAX_AGE_MS:
+    if not entry.down and entry.info_age_ms > SENTINEL_INFO_MAX_AGE_MS:
         age = "never" if entry.info_age_ms >= NEVER_MS else f"{entry.info_age_ms} ms ago"
         objections.append(("target_stale", f"Sentinel {sentinel} had its last INFO {age}"))
     if entry.link_down_ms > down_after_ms * 10:
