@@ -96,11 +96,16 @@ def access_check(kind: str, address: Address, error: str, error_code: str) -> Ch
     )
 
 
+def sentinels_wanted(snapshot: Snapshot, min_sentinels: int | None) -> int:
+    """How many Sentinels must answer: ``min_sentinels``, or all that are known, if it is ``None``."""
+    return len(snapshot.sentinels) if min_sentinels is None else min_sentinels
+
+
 def check_sentinels_reachable(snapshot: Snapshot, min_sentinels: int | None) -> list[Check]:
     """At least ``min_sentinels`` (all that are known, if it is ``None``) answer."""
     missing = [view for view in snapshot.sentinels if not view.reachable]
     answering = len(snapshot.reachable_sentinels)
-    wanted = len(snapshot.sentinels) if min_sentinels is None else min_sentinels
+    wanted = sentinels_wanted(snapshot, min_sentinels)
     if not missing and answering >= wanted:
         return [Check("sentinels_reachable", OK, f"all {answering} Sentinels answer")]
     reasons = [access_check("sentinel", view.address, view.error, view.error_code) for view in missing]

@@ -23,7 +23,11 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._alignment impor
     TickForecast,
     verdict,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import failed_logins, sentinel_objections
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
+    failed_logins,
+    sentinel_objections,
+    sentinels_wanted,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client, Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     Aborted,
@@ -521,7 +525,8 @@ class Failover:
     def _recheck(self, plan: Plan, leader: Address, info_at_s: float | None) -> float:
         """Once more, right before writes stop: OM is master, R and the leader answer, no TILT, no failover in progress, nobody else at work.
 
-        How long OM took to answer, in seconds.
+        Returns:
+            How long OM took to answer, in seconds.
         """
         if info_at_s is not None:
             self._sleep_until(info_at_s + RECHECK_AGE_S)
@@ -603,7 +608,7 @@ class Failover:
         if any(isinstance(entry, (LinkError, ReplyError)) for entry in states.values()):
             states = self._sentinel_states(tilt=True)
         silent = {address: entry for address, entry in states.items() if isinstance(entry, (LinkError, ReplyError))}
-        wanted = self._request.min_sentinels or len(self._snapshot.sentinels)
+        wanted = sentinels_wanted(self._snapshot, self._request.min_sentinels)
         if leader in silent or len(states) - len(silent) < wanted:
             raise Refused(
                 "sentinels_missing",
