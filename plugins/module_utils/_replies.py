@@ -52,6 +52,11 @@ def parse_address(text: str, default_port: int | None = None) -> Address:
     port = int(port_text) if port_text is not None else int(default_port or 0)
     if not 1 <= port <= 65535:
         raise ValueError(f"{text!r}: the port must be from 1 to 65535")
+    try:
+        # What the socket module does with every host; of what it cannot encode, a connection would make no error that says where.
+        host.encode("idna")
+    except UnicodeError as error:
+        raise ValueError(f"{text!r}: no host is called so ({error})") from error
     return Address(host, port)
 
 

@@ -118,6 +118,7 @@ def test_ranges(name: str, least: float, most: float) -> None:
         ({"sentinels": ["h:0"]}, "from 1 to 65535"),
         ({"sentinels": ["::1"]}, "[address]:port"),
         ({"target": "host"}, "target: 'host' has no port"),
+        ({"target": "redis..example:1"}, "target: 'redis..example:1': no host is called so"),
         ({"expected_master": "h:x"}, "expected_master"),
         ({"address_map": {"a:b:c": "d"}}, "address_map"),
         ({"address_map": {"a": "b c"}}, "address_map"),

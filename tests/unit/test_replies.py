@@ -207,6 +207,12 @@ def test_what_is_no_address(text: str, default_port: int | None, reason: str) ->
     assert reason in str(caught.value)
 
 
+@pytest.mark.parametrize("host", ["redis..example", f"{'a' * 64}.example"])
+def test_what_no_host_can_be_called(host: str) -> None:
+    with pytest.raises(ValueError, match=f"'{host}:1': no host is called so"):
+        parse_address(f"{host}:1")
+
+
 @pytest.mark.parametrize("text", ["10.0.0.1:6379", "[::1]:6379", "redis.example:1"])
 def test_an_address_is_written_as_it_is_read(text: str) -> None:
     assert str(parse_address(text)) == text
