@@ -231,10 +231,13 @@ class Client:
             LinkError: ``sent`` tells whether the server may have received it.
             ReplyError: The server refused it.
         """
-        reply = self._exchange([command], timeout_s)[0]
-        if isinstance(reply, ReplyError):
-            raise reply
-        return reply
+        return self.order_many([command], timeout_s)[0]
+
+    def order_many(self, commands: list[tuple[object, ...]], timeout_s: float | None = None) -> list[Reply]:
+        """``order`` for several commands at once, for example an order and the question what has come of it."""
+        replies = self._exchange(commands, timeout_s)
+        self._raise_first_error(replies)
+        return replies
 
     def transact(self, *commands: tuple[object, ...], timeout_s: float | None = None) -> list[Reply]:
         """Run commands in one MULTI/EXEC, once; the replies of the commands.

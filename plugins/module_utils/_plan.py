@@ -8,7 +8,8 @@ Pure. This module is private to the collection redis_ha.sentinel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +30,13 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     fenced_nodes,
     steered_nodes,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused, failure
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import (
+    PROGRAM,
+    SENTINEL,
+    Promoter,
+    choose_promoter,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
 
@@ -51,10 +58,12 @@ OUT_OF_OUR_REACH = ("node_unreachable", "node_auth", "node_tls", "node_not_permi
 """Codes of what keeps this program from fencing, and not the servers from handing over."""
 
 LONGEST_LEASE_MS = 2_000
-ALIGNED_WRITE_STOP_MS = 320
-"""Median of the gap between durable writes, aligned (docs/benchmark.md)."""
-UNALIGNED_WRITE_STOP_MS = 1_400
-"""Sentinel looks at the replica that it promotes once a second; not aligned, it may take that long and some ticks to notice."""
+PROGRAM_WRITE_STOP_MS = 20
+"""The gap between durable writes where the program promotes and carries the news (docs/benchmark.md)."""
+SENTINEL_WRITE_STOP_MS = 1_400
+"""Sentinel looks at the replica that it promotes once a second; it may take that long and some ticks to notice."""
+NO_GOOD_REPLICA_YET_MS = 1_200
+"""Before 6.2 a replica connects to its new master within a second; until then a master with ``min-replicas-to-write`` refuses writes."""
 SENTINEL_HEALS_MS = 30_000
 """Beyond down-after: 20 s until Sentinel calls a master that turned replica down, 10 s until its INFO shows it (``sentinel.c``)."""
 
@@ -100,7 +109,10 @@ class Request:
     min_sentinels: int | None = None
     expected_master: Address | None = None
     strategy: str = AUTO
-    align: bool = True
+    promotion: str = AUTO
+    accept_loss: bool = False
+    not_after: str = ""
+    not_after_s: float | None = None
     max_lag_bytes: int = 10 * 1024 * 1024
     catch_up_timeout_s: float = 1.0
     timeout_s: float = 120.0
@@ -143,8 +155,12 @@ class Plan:
         others: All other replicas that should follow the new master afterwards.
         lagging: Siblings that Sentinel could choose and that are too far behind to be waited for.
         steering: Siblings whose priority is raised.
-        leaders: Sentinels that could lead; the one that clients ask first stands last.
-        first_asked: The first Sentinel that was given.
+        priorities: The ``replica-priority`` of the candidates.
+        any_candidate: Whether Sentinel may choose any of the candidates: each has everything.
+        leaders: Sentinels that could lead, the best first.
+        promotion: Who promotes: ``program`` or ``sentinel``; empty where nobody is promoted.
+        promotion_reason: Why.
+        epoch: The epoch at which some Sentinel names the new master of an interrupted run already.
         fence: ``pause`` or ``min_replicas``; empty without a fence.
         lease_ms: How long a pause lasts if it is not renewed.
         fence_budget_ms: How long the fence may stand before it is given up.
@@ -160,13 +176,17 @@ class Plan:
     others: tuple[Address, ...] = ()
     lagging: tuple[Address, ...] = ()
     steering: tuple[Steering, ...] = ()
+    priorities: tuple[tuple[Address, int], ...] = ()
+    any_candidate: bool = False
     leaders: tuple[Address, ...] = ()
-    first_asked: Address | None = None
+    promotion: str = ""
+    promotion_reason: str = ""
+    epoch: int | None = None
     fence: str = ""
     lease_ms: int = 0
     fence_budget_ms: int = 0
     down_after_ms: int = 0
-    align: bool = False
+    write_stop_ms: int = 0
     repairs: tuple[Repair, ...] = ()
     notes: tuple[str, ...] = ()
     master_reachable: bool = True
@@ -183,18 +203,6 @@ class Plan:
             raise ValueError(f"a plan to {self.action} promotes nobody")
         return self.new_master
 
-    @property
-    def preferred_leaders(self) -> tuple[Address, ...]:
-        """Sentinels that could lead without making clients wait: not the first one, where there is another."""
-        return tuple(leader for leader in self.leaders if leader != self.first_asked) or self.leaders
-
-    @property
-    def write_stop_ms(self) -> int:
-        """How long writes are expected to stand still."""
-        if self.strategy == FENCED:
-            return ALIGNED_WRITE_STOP_MS if self.align else UNALIGNED_WRITE_STOP_MS
-        return 2_000 if self.strategy == COORDINATED else 11_000
-
     def as_result(self) -> dict[str, Any]:
         """The plan as the result carries it."""
         result: dict[str, Any] = {
@@ -204,7 +212,9 @@ class Plan:
             "new_master": self.new_master.as_result() if self.new_master else None,
             "siblings": [str(address) for address in self.siblings],
             "lagging": [str(address) for address in self.lagging],
-            "leaders": [str(address) for address in self.preferred_leaders],
+            "leaders": [str(address) for address in self.leaders],
+            "promotion": self.promotion or None,
+            "promotion_reason": self.promotion_reason or None,
             "steering": {str(steer.address): {"from": steer.priority, "to": steer.raised} for steer in self.steering},
             "repairs": [str(repair) for repair in self.repairs],
             "notes": list(self.notes),
@@ -215,7 +225,7 @@ class Plan:
                 fence=self.fence,
                 lease_ms=self.lease_ms,
                 expected_write_stop_ms=self.write_stop_ms,
-                worst_case_write_stop_ms=self.fence_budget_ms + UNALIGNED_WRITE_STOP_MS
+                worst_case_write_stop_ms=self.fence_budget_ms + SENTINEL_WRITE_STOP_MS
                 if self.strategy == FENCED
                 else None,
                 write_stop_if_killed_ms=self.down_after_ms + SENTINEL_HEALS_MS if self.strategy == FENCED else None,
@@ -235,8 +245,13 @@ def refuse(checks: Sequence[Check]) -> Refused:
     )
 
 
-def decide(snapshot: Snapshot, request: Request) -> Plan:
+def decide(snapshot: Snapshot, request: Request, deaf: Collection[Address] = ()) -> Plan:
     """What to do.
+
+    Args:
+        snapshot: What everybody says.
+        request: What the caller asks for.
+        deaf: Sentinels that send us no events.
 
     Raises:
         Refused: Something speaks against it; every reason is named.
@@ -248,7 +263,7 @@ def decide(snapshot: Snapshot, request: Request) -> Plan:
     if not snapshot.informed_sentinels:
         raise refuse(critical(check_master_known(snapshot)))
 
-    joined = _in_progress(snapshot)
+    joined = _in_progress(snapshot) or _half_told(snapshot)
     if joined is not None:
         return joined
     checks = [check for hard in SENTINEL_CHECKS for check in hard(snapshot)]
@@ -267,7 +282,7 @@ def decide(snapshot: Snapshot, request: Request) -> Plan:
             ]
         )
     repairs = find_repairs(snapshot)
-    finishing = _half_finished(snapshot, old_master, repairs)
+    finishing = _half_finished(snapshot, request, old_master, repairs, deaf)
     if finishing is not None:
         return finishing
 
@@ -299,7 +314,7 @@ def decide(snapshot: Snapshot, request: Request) -> Plan:
             "moved it already. Run again to move it, or say expected_master."
         )
         return Plan(REPAIR, old_master, repairs=repairs, notes=(*notes, note))
-    return _plan_move(snapshot, request, old_master, repairs, notes)
+    return _plan_move(snapshot, request, old_master, repairs, notes, deaf)
 
 
 def find_repairs(snapshot: Snapshot) -> tuple[Repair, ...]:
@@ -341,7 +356,45 @@ def _known_replicas(snapshot: Snapshot, without: Sequence[Address]) -> tuple[Add
     return tuple(sorted(address for identity, address in known.items() if identity not in left_out))
 
 
-def _half_finished(snapshot: Snapshot, old_master: Address, repairs: tuple[Repair, ...]) -> Plan | None:
+def _half_told(snapshot: Snapshot) -> Plan | None:
+    """An interrupted run had promoted a replica and told some Sentinels, not all; they spread it themselves within two seconds."""
+    views = [view for view in snapshot.informed_sentinels if view.master and view.current]
+    epochs = {view.master.config_epoch for view in views if view.master}
+    aware = [view for view in views if view.master and view.master.config_epoch == max(epochs)]
+    unaware = [view for view in views if view not in aware]
+    promoted, old = aware[0].current, unaware[0].current if unaware else None
+    if promoted is None or old is None or snapshot.same(promoted, old):
+        return None
+    if not all(snapshot.same(v.current, promoted) for v in aware) or not all(
+        snapshot.same(v.current, old) for v in unaware
+    ):
+        return None
+    new, former = snapshot.node(promoted), snapshot.node(old)
+    if new is None or not new.is_master or former is None or former.role is None:
+        return None
+    if former.is_master or not snapshot.same(former.role.master, promoted):
+        return None
+    return Plan(
+        FINISH,
+        old,
+        strategy=FENCED,
+        new_master=promoted,
+        others=_known_replicas(snapshot, (old, promoted)),
+        leaders=tuple(view.address for view in aware),
+        promotion=PROGRAM,
+        promotion_reason="an interrupted run had begun to tell the Sentinels",
+        epoch=max(epochs),
+        down_after_ms=snapshot.down_after_ms,
+        repairs=find_repairs(snapshot),
+        notes=(
+            f"an interrupted run had promoted {promoted} and told some Sentinels; the others are told, and it is not moved again",
+        ),
+    )
+
+
+def _half_finished(
+    snapshot: Snapshot, request: Request, old_master: Address, repairs: tuple[Repair, ...], deaf: Collection[Address]
+) -> Plan | None:
     """An interrupted run had demoted the master and had not yet triggered the failover: no master is left."""
     node = snapshot.node(old_master)
     if node is None or not node.reachable or node.role is None or node.is_master or node.role.master is None:
@@ -354,14 +407,16 @@ def _half_finished(snapshot: Snapshot, old_master: Address, repairs: tuple[Repai
     if followed is not None and not snapshot.same(followed, old_master):
         return None
     shown = next((address for address in _known_replicas(snapshot, ()) if snapshot.same(address, promoted)), promoted)
+    promoter = _promoter(snapshot, request, shown, _leaders(snapshot, shown), deaf)
     return Plan(
         FINISH,
         old_master,
         strategy=FENCED,
         new_master=shown,
         others=_known_replicas(snapshot, (old_master, promoted)),
-        leaders=tuple(view.address for view in _leaders(snapshot, shown)),
-        first_asked=snapshot.sentinels[0].address,
+        leaders=promoter.leaders,
+        promotion=promoter.by,
+        promotion_reason=promoter.reason,
         down_after_ms=snapshot.down_after_ms,
         repairs=repairs,
         notes=(
@@ -371,11 +426,7 @@ def _half_finished(snapshot: Snapshot, old_master: Address, repairs: tuple[Repai
 
 
 def _leaders(snapshot: Snapshot, target: Address) -> list[SentinelView]:
-    """Sentinels fit to lead.
-
-    The first Sentinel that was given comes last: redis-py asks it first for ``SENTINEL MASTERS``, where a leader shows
-    the old address until every replica is reconfigured, about a second longer than the others.
-    """
+    """Sentinels fit to lead, in the order in which they were given: clients ask them in that order, and the one that leads knows first."""
     fit = []
     for view in snapshot.informed_sentinels:
         entry = view.replica(snapshot.aliases(target))
@@ -393,12 +444,31 @@ def _leaders(snapshot: Snapshot, target: Address) -> list[SentinelView]:
             for view in snapshot.informed_sentinels
             if view.replica(snapshot.aliases(target)) is not None and not view.tilt
         ]
-    first = snapshot.sentinels[0].address
-    return [view for view in fit if view.address != first] + [view for view in fit if view.address == first]
+    return fit
+
+
+def _promoter(
+    snapshot: Snapshot, request: Request, candidate: Address, leaders: list[SentinelView], deaf: Collection[Address]
+) -> Promoter:
+    """Who promotes.
+
+    Raises:
+        Refused: The caller wants the program to, and it cannot.
+    """
+    addresses = [view.address for view in leaders]
+    promoter = choose_promoter(snapshot, candidate, addresses, request.promotion, deaf)
+    if request.promotion == PROGRAM and promoter.by != PROGRAM:
+        raise failure("news_closed", f"the program cannot carry the news: {promoter.reason}")
+    return promoter
 
 
 def _plan_move(
-    snapshot: Snapshot, request: Request, old_master: Address, repairs: tuple[Repair, ...], notes: tuple[str, ...]
+    snapshot: Snapshot,
+    request: Request,
+    old_master: Address,
+    repairs: tuple[Repair, ...],
+    notes: tuple[str, ...],
+    deaf: Collection[Address] = (),
 ) -> Plan:
     fitness = assess_replicas(snapshot, request.max_lag_bytes)
     target, preference = _choose(snapshot, request, fitness)
@@ -420,23 +490,31 @@ def _plan_move(
         "new_master": target.address,
         "others": others,
         "lagging": lagging,
-        "first_asked": snapshot.sentinels[0].address,
         "down_after_ms": snapshot.down_after_ms,
         "repairs": repairs,
         "master_reachable": node is not None and node.reachable,
     }
-    blockers = _fenced_blockers(snapshot, target, steering)
+    chosen_by_us = request.target is not None or bool(request.avoid)
+    promoter = _promoter(snapshot, request, target.address, leaders, deaf)
+    # Where the program promotes, and where nobody cares which replica Sentinel chooses, any will do that has everything.
+    any_candidate = promoter.by == PROGRAM or not (chosen_by_us or preference)
+    needed = tuple(steer for steer in steering if steer.address in lagging or not any_candidate)
+    blockers = _fenced_blockers(snapshot, target, needed)
     if request.strategy in (AUTO, FENCED) and not blockers and node is not None:
         return Plan(
             MOVE,
             strategy=FENCED,
             siblings=tuple(it.address for it in electable if it.fit),
-            steering=steering,
-            leaders=tuple(view.address for view in leaders),
+            steering=needed,
+            priorities=((target.address, target.priority), *((it.address, it.priority) for it in electable)),
+            any_candidate=any_candidate,
+            leaders=promoter.leaders,
+            promotion=promoter.by,
+            promotion_reason=promoter.reason,
             fence=PAUSE_FENCE if node.write_pause else MIN_REPLICAS_FENCE,
             lease_ms=min(LONGEST_LEASE_MS, snapshot.down_after_ms // 4),
             fence_budget_ms=fence_budget_ms,
-            align=request.align,
+            write_stop_ms=_write_stop_ms(snapshot, target.address, promoter.by),
             notes=(
                 *notes,
                 *(
@@ -452,7 +530,6 @@ def _plan_move(
     if request.strategy != PLAIN and any(check.name not in OUT_OF_OUR_REACH for check in blockers):
         # Whoever demotes this master would run into it; no other strategy helps.
         raise refuse(blockers)
-    chosen_by_us = request.target is not None or bool(request.avoid)
     unsteerable = [s.address for s in steering if not _may(snapshot.node(s.address), SETTING_COMMANDS)]
     if unsteerable and chosen_by_us:
         raise refuse(
@@ -469,6 +546,16 @@ def _plan_move(
     if not unsteerable and (chosen_by_us or preference):
         common["steering"] = steering
     return _plan_unfenced(snapshot, request, leaders, blockers, notes, common)
+
+
+def _write_stop_ms(snapshot: Snapshot, candidate: Address, promotion: str) -> int:
+    """How long writes are expected to stand still."""
+    if promotion == SENTINEL:
+        return SENTINEL_WRITE_STOP_MS
+    node = snapshot.node(candidate)
+    demands = node is not None and (node.number("min-replicas-to-write") or 0) > 0
+    old = node is not None and node.compatible_version < (6, 2, 0)
+    return NO_GOOD_REPLICA_YET_MS if demands and old else PROGRAM_WRITE_STOP_MS
 
 
 def _plan_unfenced(
@@ -495,7 +582,14 @@ def _plan_unfenced(
                 ]
             )
         return Plan(
-            MOVE, strategy=COORDINATED, leaders=tuple(view.address for view in capable), notes=(*notes, *why), **common
+            MOVE,
+            strategy=COORDINATED,
+            leaders=_last_asked_first(snapshot, capable),
+            promotion=SENTINEL,
+            promotion_reason="COORDINATED is Sentinel's own",
+            write_stop_ms=2_000,
+            notes=(*notes, *why),
+            **common,
         )
     if request.strategy == PLAIN or down:
         loss = (
@@ -504,7 +598,14 @@ def _plan_unfenced(
             else "writes that the old master acknowledges meanwhile are lost"
         )
         return Plan(
-            MOVE, strategy=PLAIN, leaders=tuple(view.address for view in leaders), notes=(*notes, *why, loss), **common
+            MOVE,
+            strategy=PLAIN,
+            leaders=_last_asked_first(snapshot, leaders),
+            promotion=SENTINEL,
+            promotion_reason="SENTINEL FAILOVER alone",
+            write_stop_ms=11_000,
+            notes=(*notes, *why, loss),
+            **common,
         )
     raise refuse(
         [
@@ -517,6 +618,13 @@ def _plan_unfenced(
             ),
         ]
     )
+
+
+def _last_asked_first(snapshot: Snapshot, leaders: list[SentinelView]) -> tuple[Address, ...]:
+    """Where Sentinel promotes, the first one that clients ask leads last (see :func:`choose_promoter`)."""
+    addresses = [view.address for view in leaders]
+    first = snapshot.sentinels[0].address
+    return tuple(sorted(addresses, key=lambda address: address == first))
 
 
 def _choose(snapshot: Snapshot, request: Request, fitness: list[Fitness]) -> tuple[Fitness, tuple[str, ...]]:
@@ -701,10 +809,6 @@ def _steps(plan: Plan) -> list[str]:
     ]
     if plan.strategy == FENCED and plan.action == MOVE:
         steps.append(f"see {plan.new_master} reach the master's offset while writes go on")
-        if plan.align:
-            steps.append(
-                "wait for the moment at which Sentinel notices a promotion soonest (at most about ten seconds, costs clients nothing)"
-            )
         if plan.fence == PAUSE_FENCE:
             steps.append(f"pause writes on {plan.old_master}, {plan.lease_ms} ms at a time")
         else:
@@ -715,7 +819,9 @@ def _steps(plan: Plan) -> list[str]:
     if plan.strategy == COORDINATED:
         steps.append("lower failover-timeout on the leading Sentinel for the time of the failover")
     word = " COORDINATED" if plan.strategy == COORDINATED else ""
-    steps.append(f"send SENTINEL FAILOVER{word} to one of {', '.join(map(str, plan.preferred_leaders))}")
+    steps.append(f"send SENTINEL FAILOVER{word} to one of {', '.join(map(str, plan.leaders))}")
+    if plan.promotion == PROGRAM:
+        steps.append(f"make {plan.new_master} the master, and tell the Sentinels")
     steps.append(f"see {plan.new_master} become the master, and every Sentinel name it")
     if plan.strategy == FENCED:
         steps.append(f"rewrite the configuration of {plan.old_master} and close its clients' connections")
@@ -723,3 +829,34 @@ def _steps(plan: Plan) -> list[str]:
     if plan.steering:
         steps.append("put the priorities back")
     return steps
+
+
+def understood(request: Request) -> str:
+    """One line: what the program has understood of what it is asked for."""
+    words = [
+        f"master {request.master_name}",
+        f"target {request.target or 'any'}",
+        f"leave {', '.join(request.avoid) or 'none'}",
+        f"expected {request.expected_master or 'any'}",
+        f"strategy {request.strategy}",
+        f"promotion {request.promotion}",
+    ]
+    if request.min_sentinels is not None:
+        words.append(f"at least {request.min_sentinels} Sentinels")
+    if request.not_after:
+        words.append(f"not after {request.not_after}")
+    if request.accept_loss:
+        words.append("loss accepted")
+    return "; ".join(words)
+
+
+def way_back(request: Request, sentinels: Sequence[Address], old_master: Address, new_master: Address) -> str:
+    """The ready command that moves the master back."""
+    words = {
+        "sentinels": ",".join(map(str, sentinels)),
+        "master_name": request.master_name,
+        "target": old_master,
+        "expected_master": new_master,
+    }
+    options = " ".join(f"{name}={value}" for name, value in words.items())
+    return f"ansible localhost -m redis_ha.sentinel.failover -a {shlex.quote(options)}"

@@ -95,6 +95,8 @@ class MasterEntry:
     failover_state: str
     info_age_ms: int
     role_reported: str
+    client_reconfig_script: bool = False
+    """Whether this Sentinel calls a script when it changes the master."""
 
     @property
     def failover_in_progress(self) -> bool:
@@ -123,6 +125,7 @@ def parse_master_entry(reply: Sequence[Any]) -> MasterEntry:
         failover_state=fields.get("failover-state", ""),
         info_age_ms=_age_ms(fields, "info-refresh"),
         role_reported=fields.get("role-reported", ""),
+        client_reconfig_script=bool(fields.get("client-reconfig-script")),
     )
 
 

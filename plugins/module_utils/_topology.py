@@ -43,6 +43,10 @@ CONFIG_READ = (
 )
 """Settings whose values a snapshot carries. None of them is a secret."""
 
+HELLO_CHANNEL = "__sentinel__:hello"
+HELLO_PROBE = ("PUBLISH", HELLO_CHANNEL, "x")
+"""Answered 1 and thrown away, since it has not eight fields: it shows whether we may publish there, and does nothing (seen on Redis 6.0, 7.0, Valkey 9.1)."""
+
 NO_SUCH_MASTER = "redis_ha.sentinel:no-such-master"
 """A name that no deployment has: asking to fail it over shows what a Sentinel permits and knows, and does nothing."""
 
@@ -69,6 +73,7 @@ class SentinelView:
     quorum_ok: bool = False
     quorum_detail: str = ""
     failover_refused: str = ""
+    hello_refused: str = ""
     coordinated: bool = False
 
     @property
@@ -240,7 +245,11 @@ def ask_sentinel(client: Client, master_name: str, probe: bool = False) -> Senti
         ("SENTINEL", "MYID"),
     ]
     if probe:
-        questions += [("SENTINEL", "FAILOVER", NO_SUCH_MASTER), ("SENTINEL", "FAILOVER", NO_SUCH_MASTER, "COORDINATED")]
+        questions += [
+            ("SENTINEL", "FAILOVER", NO_SUCH_MASTER),
+            ("SENTINEL", "FAILOVER", NO_SUCH_MASTER, "COORDINATED"),
+            HELLO_PROBE,
+        ]
     info_reply, master, current, replicas, peers, quorum, my_id, *probes = client.ask_many(questions, keep_errors=True)
     if isinstance(info_reply, ReplyError):
         raise info_reply
@@ -266,6 +275,7 @@ def ask_sentinel(client: Client, master_name: str, probe: bool = False) -> Senti
         quorum_ok=known and not isinstance(quorum, ReplyError),
         quorum_detail=quorum.message if isinstance(quorum, ReplyError) else str(quorum),
         failover_refused=_probe_refusal(probes[0]) if probes else "",
+        hello_refused=_probe_refusal(probes[2]) if probes else "",
         coordinated=bool(probes) and isinstance(probes[1], ReplyError) and "No such master" in probes[1].message,
     )
 
