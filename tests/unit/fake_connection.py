@@ -19,9 +19,10 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import L
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Event
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock
 from redis import exceptions
-from unit.builders import NAME
+from unit.answers import NodeAnswers, SentinelAnswers, error
+from unit.fake_sentinel import FakeSentinel
 from unit.faults import Command, Fault, Killed, text
-from unit.world import FakeSentinel, Node, World
+from unit.world import Node, World
 
 
 class FakeConnection:
@@ -112,20 +113,20 @@ class FakeConnection:
             self._mute = True
 
     def _thaw(self, sentinel: FakeSentinel, commands: list[Command]) -> None:
-        sentinel.frozen = False
+        sentinel.thaw()
         self._run(commands)
 
     def _run(self, commands: list[Command], refused: Fault | None = None) -> None:
         for command in commands:
             if refused is not None and refused.word in text(command):
-                self._replies.append(_error(refused.error))
+                self._replies.append(error(refused.error))
                 if self._queue is not None:
                     self._queue.append(("REFUSED",))
                 continue
             try:
                 self._replies.append(self._execute(command))
-            except exceptions.RedisError as error:
-                self._replies.append(error)
+            except exceptions.RedisError as refusal:
+                self._replies.append(refusal)
 
     def can_read(self, timeout: float = 0) -> bool:
         if self._world.killed:
@@ -162,189 +163,16 @@ class FakeConnection:
             for queued in queue:
                 try:
                     replies.append(self._execute(queued))
-                except exceptions.RedisError as error:
-                    replies.append(error)
+                except exceptions.RedisError as refusal:
+                    replies.append(refusal)
             return replies
         if self._queue is not None:
             self._queue.append(command)
             return "QUEUED"
         server = world.server(self._address)
         if isinstance(server, Node):
-            return self._ask_node(server, words)
-        return self._ask_sentinel(server, words)
-
-    def _ask_node(self, node: Node, words: list[str]) -> Any:
-        world = self._world
-        line = " ".join(words).upper()
-        if words[0] == "INFO":
-            return self._node_info(node)
-        if words[0] == "ROLE":
-            if node.is_master:
-                return ["master", int(node.offset), []]
-            master = node.master or node.address
-            return ["slave", master.host, master.port, "connected" if node.linked else "connect", int(node.offset)]
-        if line == "CLIENT HELP":
-            return ["PAUSE <timeout> [WRITE|ALL]", "UNPAUSE"] if node.modern else ["PAUSE <timeout>"]
-        if line == "MODULE LIST":
-            return []
-        if line.startswith("CLIENT SETNAME"):
-            self.name = words[2]
-            return "OK"
-        if line == "CLIENT ID":
-            return self.id
-        if line == "CLIENT LIST":
-            rows = [(connection.id, connection.name) for connection in node.connections] + node.strangers
-            return "".join(
-                f"id={number} addr=10.9.9.9:1 name={name} age=7 flags=N cmd=client\n" for number, name in rows
-            )
-        if line.startswith("CLIENT PAUSE"):
-            node.pause_until_s = max(node.pause_until_s, world.now_s + int(words[2]) / 1000)
-            return "OK"
-        if line == "CLIENT UNPAUSE":
-            node.pause_until_s = world.now_s
-            return "OK"
-        if line.startswith("CLIENT KILL"):
-            world.kill_clients(node, spare=self)
-            return 1
-        if line.startswith("CONFIG GET"):
-            return [words[2], node.settings[words[2]]]
-        if line.startswith("CONFIG SET"):
-            node.settings[words[2]] = words[3]
-            return "OK"
-        if line == "CONFIG REWRITE":
-            node.rewritten = dict(node.settings)
-            return "OK"
-        if line == "REPLICAOF NO ONE":
-            world.promote(node)
-            return "OK"
-        if words[0] == "REPLICAOF":
-            world.follow(node, Address(words[1], int(words[2])))
-            return "OK"
-        raise exceptions.ResponseError(f"unknown command '{line}'")
-
-    def _node_info(self, node: Node) -> str:
-        version = "7.0.15" if node.modern else "6.0.16"
-        lines = [
-            "# Server",
-            f"redis_version:{version}",
-            f"run_id:{node.run_id}",
-            "loading:0",
-            f"sync_full:{node.sync_full}",
-            f"sync_partial_ok:{node.sync_partial}",
-            "# Replication",
-            f"role:{'master' if node.is_master else 'slave'}",
-        ]
-        if node.master is not None:
-            lines += [
-                f"master_host:{node.master.host}",
-                f"master_port:{node.master.port}",
-                f"master_link_status:{'up' if node.linked else 'down'}",
-                "master_sync_in_progress:0",
-                f"slave_repl_offset:{int(node.offset)}",
-                f"slave_priority:{node.settings['replica-priority']}",
-                "slave_read_only:1",
-            ]
-        before = node.data[-2] if len(node.data) > 1 else ("0" * 40, -2)
-        lines += [
-            "master_failover_state:no-failover",
-            f"master_replid:{node.replid}",
-            f"master_replid2:{before[0]}",
-            f"master_repl_offset:{int(node.offset)}",
-            f"second_repl_offset:{int(before[1]) + 1}",
-        ]
-        return "\r\n".join(lines) + "\r\n"
-
-    def _ask_sentinel(self, sentinel: FakeSentinel, words: list[str]) -> Any:
-        world = self._world
-        verb = words[1].upper() if len(words) > 1 else ""
-        if words[0] == "INFO":
-            tilt = int(sentinel.tilt)
-            start = f"redis_version:7.0.15\r\nrun_id:process-{sentinel.address}\r\nhz:{sentinel.hz}\r\n"
-            return f"{start}sentinel_masters:1\r\nsentinel_tilt:{tilt}\r\n"
-        if verb == "MYID":
-            if not sentinel.tells_its_id:
-                raise exceptions.ResponseError("Unknown sentinel subcommand 'MYID'")
-            return f"sentinel-{sentinel.address}"
-        if verb == "FAILOVER" and sentinel.refuses:
-            raise _error(sentinel.refuses)
-        coordinated = len(words) == 4 and verb == "FAILOVER"
-        if coordinated and not sentinel.coordinated:
-            raise exceptions.ResponseError("wrong number of arguments for 'sentinel|failover' command")
-        if words[2] != NAME:
-            raise exceptions.ResponseError("No such master with that name")
-        if verb == "MASTER":
-            return self._master_row(sentinel)
-        if verb == "GET-MASTER-ADDR-BY-NAME":
-            return [sentinel.named.host, str(sentinel.named.port)]
-        if verb == "REPLICAS":
-            return [self._replica_row(sentinel, address) for address in sentinel.seen]
-        if verb == "SENTINELS":
-            return [self._peer_row(other) for other in world.sentinels.values() if other is not sentinel]
-        if verb == "CKQUORUM":
-            return "OK 3 usable Sentinels. Quorum and failover authorization can be reached"
-        if verb == "SET":
-            sentinel.failover_timeout_ms = int(words[4])
-            return "OK"
-        if verb == "FAILOVER":
-            world.failovers.append((world.now_s, sentinel.address, sentinel.in_progress))
-            if sentinel.in_progress:
-                raise exceptions.ResponseError("INPROG Failover already in progress")
-            if world.select(sentinel) is None:
-                raise exceptions.ResponseError("NOGOODSLAVE No suitable replica to promote")
-            world.start_failover(sentinel)
-            sentinel.hands_over = coordinated
-            return "OK"
-        raise exceptions.ResponseError(f"unknown subcommand {verb}")
-
-    def _master_row(self, sentinel: FakeSentinel) -> list[str]:
-        flags = "master"
-        flags += ",failover_in_progress" if sentinel.in_progress else ""
-        flags += "" if self._world.nodes[sentinel.master].alive else ",s_down,o_down"
-        return _row(
-            name=NAME,
-            ip=sentinel.master.host,
-            port=sentinel.master.port,
-            runid=self._world.nodes[sentinel.master].run_id,
-            flags=flags,
-            **{"config-epoch": sentinel.config_epoch, "down-after-milliseconds": self._world.down_after_ms},
-            **{"failover-timeout": sentinel.failover_timeout_ms, "parallel-syncs": 1, "num-slaves": len(sentinel.seen)},
-            **{"num-other-sentinels": len(self._world.sentinels) - 1, "quorum": 2, "role-reported": "master"},
-            **{"info-refresh": int((self._world.now_s - sentinel.master_info_at_s) * 1000) + 1},
-            **{"failover-state": sentinel.state},
-        )
-
-    def _replica_row(self, sentinel: FakeSentinel, address: Address) -> list[str]:
-        seen, node = sentinel.seen[address], self._world.nodes[address]
-        return _row(
-            name=str(address),
-            ip=address.host,
-            port=address.port,
-            runid=node.run_id,
-            flags="slave" if node.alive else "s_down,slave,disconnected",
-            **{"master-link-status": "ok" if seen.linked else "err", "master-link-down-time": 0},
-            **{"master-host": seen.master.host, "master-port": seen.master.port, "slave-priority": seen.priority},
-            **{"slave-repl-offset": seen.offset, "last-ok-ping-reply": 100, "replica-announced": 1},
-            **{"info-refresh": int((self._world.clock_s() - seen.at_s) * 1000) + 1},
-        )
-
-    def _peer_row(self, other: FakeSentinel) -> list[str]:
-        return _row(
-            ip=other.address.host,
-            port=other.address.port,
-            runid=f"sentinel-{other.address}",
-            flags="sentinel" if other.alive else "s_down,sentinel,disconnected",
-            **{"last-hello-message": 500},
-        )
-
-
-def _row(**fields: Any) -> list[str]:
-    return [str(word) for pair in fields.items() for word in pair]
-
-
-def _error(line: str) -> exceptions.RedisError:
-    if line.startswith("NOPERM"):
-        return exceptions.NoPermissionError(line.partition(" ")[2])
-    return exceptions.ResponseError(line[4:] if line.startswith("ERR ") else line)
+            return NodeAnswers(world, server, self).to(words)
+        return SentinelAnswers(world, server).to(words)
 
 
 class FakeClock(Clock):
@@ -410,7 +238,7 @@ class FakeFleet(Fleet):
         def attempt(key: Any) -> Any:
             try:
                 return ask(key)
-            except (LinkError, ReplyError) as error:
-                return error
+            except (LinkError, ReplyError) as failure:
+                return failure
 
         return self._world.side_by_side(keys, attempt)

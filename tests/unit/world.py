@@ -16,11 +16,11 @@ import itertools
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Event, parse_event
-from unit.builders import L0, L1, L2, NAME, OM, R, S
+from unit.builders import L0, L1, L2, OM, R, S
+from unit.fake_sentinel import FakeSentinel
 from unit.faults import Command, Fault, Killed, text
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class Node:
     rewritten: dict[str, str] = field(default_factory=dict)
     path: list[tuple[float, float]] = field(default_factory=list)
     connections: list[FakeConnection] = field(default_factory=list)
+    has_writers: bool = False
+    """Whether clients that write are connected to it. New ones go where a Sentinel sends them."""
     strangers: list[tuple[int, str]] = field(default_factory=list)
     sync_full: int = 0
     sync_partial: int = 0
@@ -86,59 +88,6 @@ class Node:
         return o0 + (o1 - o0) * ((moment_s - t0) / (t1 - t0) if t1 > t0 else 1)
 
 
-@dataclass
-class Seen:
-    """A Sentinel's last INFO of a replica."""
-
-    at_s: float
-    role: str
-    priority: int
-    offset: int
-    linked: bool
-    master: Address
-    role_since_s: float
-
-
-@dataclass
-class FakeSentinel:
-    """A Sentinel."""
-
-    address: Address
-    master: Address
-    alive: bool = True
-    frozen: bool = False
-    tilt: bool = False
-    hz: int = 10
-    config_epoch: int = 1
-    seen: dict[Address, Seen] = field(default_factory=dict)
-    master_info_at_s: float = 0.0
-    master_replica_since_s: float | None = None
-    master_alive_at_s: float = 0.0
-    state: str = ""
-    promoted: Address | None = None
-    started_s: float = 0.0
-    reconfigured: list[Address] = field(default_factory=list)
-    connections: list[FakeConnection] = field(default_factory=list)
-    coordinated: bool = False
-    """Whether it knows COORDINATED."""
-    hands_over: bool = False
-    """Whether the failover that it leads is a coordinated one."""
-    failover_timeout_ms: int = 60_000
-    refuses: str = ""
-    tells_its_id: bool = True
-    """Whether it has MYID (6.2)."""
-    tick_count: int = 0
-
-    @property
-    def in_progress(self) -> bool:
-        return bool(self.state)
-
-    @property
-    def named(self) -> Address:
-        """What GET-MASTER-ADDR-BY-NAME answers."""
-        return self.promoted if self.promoted and self.state == "reconf_slaves" else self.master
-
-
 class World:
     """A master with writers, its replicas and their Sentinels."""
 
@@ -150,12 +99,17 @@ class World:
         sentinels: Iterable[Address] = (L0, L1, L2),
         modern: bool = True,
         down_after_ms: int = 5000,
+        quorum: int = 2,
+        proxy: bool = True,
         bytes_per_s: float = 100_000.0,
         priorities: dict[Address, int] | None = None,
     ) -> None:
         self.random = random.Random(seed)
         self.now_s = 1000.0
         self.down_after_ms = down_after_ms
+        self.quorum = quorum
+        self.proxy = proxy
+        """Whether writers are sent to whatever says that it is a master, and not to what a Sentinel names."""
         self.bytes_per_s = bytes_per_s
         self.latency_s = 0.0002
         self._behind_s: float | None = None
@@ -173,6 +127,10 @@ class World:
         self.killed = False
         self.cut_off: set[Address] = set()
         """Servers that the program does not reach; they reach each other."""
+        self.unheard: set[Address] = set()
+        """Sentinels whose hellos get lost."""
+        self.announced: dict[Address, Address] = {}
+        """Addresses by which nodes announce themselves, and where they lead to."""
         self.writes_refused_s = 0.0
         self.nodes: dict[Address, Node] = {}
         for address in (OM, *replicas):
@@ -191,15 +149,19 @@ class World:
             }
             node.rewritten = dict(node.settings)
             self.nodes[address] = node
-        self.sentinels = {address: FakeSentinel(address, OM) for address in sentinels}
+        self.nodes[OM].has_writers = True
+        everyone = tuple(sentinels)
+        self.sentinels = {
+            address: FakeSentinel(self, address, OM, [other for other in everyone if other != address])
+            for address in everyone
+        }
         for sentinel in self.sentinels.values():
             sentinel.master_info_at_s = self.now_s - self.random.uniform(0, 9)
-            sentinel.master_alive_at_s = self.now_s
             for address in self.nodes:
                 if address != OM:
-                    self._look(sentinel, address)
+                    sentinel.look(address)
                     sentinel.seen[address].at_s = self.now_s - self.random.uniform(0, 9.9)
-            self.at(self.now_s + self.random.uniform(0, 0.1), partial(self._tick, sentinel))
+            self.at(self.now_s + self.random.uniform(0, 0.1), sentinel.tick)
 
     # -- time --
 
@@ -238,10 +200,11 @@ class World:
         """Writes are acknowledged, replicas apply what they get."""
         writing = []
         for node in self.nodes.values():
-            if node.alive and node.is_master and not node.fenced:
+            if self._takes_writes(node):
                 from_s = max(self.now_s, node.pause_until_s)
                 if until_s > from_s:
                     writing.append(node)
+                    node.has_writers = True
                     node.set_offset(node.offset + self.bytes_per_s * (until_s - from_s))
                     self.acknowledged[node.replid] = node.offset
                     if from_s > self.now_s:
@@ -257,6 +220,12 @@ class World:
         for node in self.nodes.values():
             node.path.append((until_s, node.offset))
 
+    def _takes_writes(self, node: Node) -> bool:
+        if not node.alive or not node.is_master or node.fenced:
+            return False
+        named = (sentinel.named for sentinel in self.sentinels.values() if sentinel.awake)
+        return self.proxy or node.has_writers or node.address in named
+
     def _replicate(self, node: Node) -> None:
         master = self.nodes.get(node.master) if node.master else None
         if not node.alive or master is None or not master.alive:
@@ -270,7 +239,8 @@ class World:
                 node.data = _up_to(master.data, offset)
 
     def _synchronise(self, node: Node, master: Node) -> None:
-        held = dict(master.data).get(node.replid, -1.0)
+        # A node serves its own history and the one before it.
+        held = dict(master.data[-2:]).get(node.replid, -1.0)
         if node.offset <= held:
             master.sync_partial += 1
         else:
@@ -294,6 +264,7 @@ class World:
                         other.linked = False
         node.master = master
         node.linked = False
+        node.has_writers = False
 
     def promote(self, node: Node) -> None:
         """REPLICAOF NO ONE."""
@@ -317,173 +288,28 @@ class World:
             if address == sentinel.address and not self.killed:
                 on_event(address, self.now_s, parse_event(channel, payload))
 
-    def _publish_master(self, sentinel: FakeSentinel, channel: str) -> None:
-        self.publish(sentinel, channel, f"master {NAME} {sentinel.master.host} {sentinel.master.port}")
-
-    def _publish_replica(self, sentinel: FakeSentinel, channel: str, it: Address) -> None:
-        here = f"{NAME} {sentinel.master.host} {sentinel.master.port}"
-        self.publish(sentinel, channel, f"slave {it} {it.host} {it.port} @ {here}")
-
-    def _tick(self, sentinel: FakeSentinel) -> None:
-        if not sentinel.alive:
-            return
-        sentinel.hz = self.random.randint(10, 19)
-        self.at(self.now_s + 1000 // sentinel.hz / 1000, lambda: self._tick(sentinel))
-        if sentinel.frozen:
-            return
-        sentinel.tick_count += 1
-        if sentinel.tilt:
-            return
-        self._look_at_master(sentinel)
-        self._step(sentinel)
-        for address, seen in list(sentinel.seen.items()):
-            period_s = 1.0 if sentinel.in_progress or not seen.linked else 10.0
-            if self.now_s - seen.at_s > period_s:
-                self._look(sentinel, address)
-                self._judge(sentinel, address)
-
-    def _look_at_master(self, sentinel: FakeSentinel) -> None:
-        master = self.nodes[sentinel.master]
-        if master.alive:
-            sentinel.master_alive_at_s = self.now_s
-        if self.now_s - sentinel.master_info_at_s > 10.0 and master.alive:
-            sentinel.master_info_at_s = self.now_s
-            if master.is_master:
-                sentinel.master_replica_since_s = None
-            elif sentinel.master_replica_since_s is None:
-                sentinel.master_replica_since_s = self.now_s
-        down_s = self.down_after_ms / 1000
-        since_s = sentinel.master_replica_since_s
-        if (
-            (
-                self.now_s - sentinel.master_alive_at_s > down_s
-                or (since_s is not None and self.now_s - since_s > 20.0 + down_s)
-            )
-            and 2 * sum(other.alive for other in self.sentinels.values()) > len(self.sentinels)
-            and not any(other.in_progress for other in self.sentinels.values() if other.alive)
-            and self.now_s > max((other.started_s for other in self.sentinels.values()), default=0) + 2.0
-        ):
-            self.start_failover(sentinel)
-
     def start_failover(self, sentinel: FakeSentinel) -> None:
-        sentinel.state = "wait_start"
-        sentinel.started_s = self.now_s
-        sentinel.promoted = None
-        sentinel.reconfigured = []
-        sentinel.hands_over = False
-        self._publish_master(sentinel, "+try-failover")
+        """An operator's own SENTINEL FAILOVER."""
+        sentinel.begin(forced=True)
 
-    def _look(self, sentinel: FakeSentinel, address: Address) -> None:
-        node = self.nodes[address]
-        if not node.alive:
-            return
-        role = "master" if node.is_master else "slave"
-        before = sentinel.seen.get(address)
-        since_s = before.role_since_s if before and before.role == role else self.now_s
-        priority = int(node.settings["replica-priority"])
-        if role == "master" and before is not None:
-            priority = before.priority
-        sentinel.seen[address] = Seen(
-            self.now_s, role, priority, int(node.offset), node.linked, node.master or address, since_s
-        )
+    def send(self, receiver: FakeSentinel, action: Callable[[], None]) -> None:
+        """From one Sentinel to another."""
+        self.at(self.now_s + self.latency_s, lambda: receiver.receive(action))
 
-    def _judge(self, sentinel: FakeSentinel, address: Address) -> None:
-        seen, node = sentinel.seen[address], self.nodes[address]
-        if not node.alive:
-            return
-        if sentinel.state == "wait_promotion" and address == sentinel.promoted and seen.role == "master":
-            sentinel.config_epoch = 1 + max(other.config_epoch for other in self.sentinels.values())
-            sentinel.state = "reconf_slaves"
-            self._publish_replica(sentinel, "+promoted-slave", address)
-            for other in self.sentinels.values():
-                if other is not sentinel:
-                    epoch = sentinel.config_epoch
-                    self.at(self.now_s + self.random.uniform(0.01, 0.1), partial(self._hear, other, address, epoch))
-        elif seen.role == "master" and address != sentinel.promoted and not sentinel.in_progress:
-            new_master = self.nodes[sentinel.master]
-            if self.now_s - seen.role_since_s > 8.0 and new_master.alive and new_master.is_master:
-                self.follow(node, sentinel.master)
-                self.kill_clients(node)
+    def send_hello(self, sender: FakeSentinel, receiver: FakeSentinel, text: str) -> None:
+        if not receiver.deaf and sender.address not in self.unheard:
+            self.send(receiver, lambda: receiver.hear(text))
 
-    def _hear(self, sentinel: FakeSentinel, master: Address, epoch: int) -> None:
-        if sentinel.alive and not sentinel.frozen and epoch > sentinel.config_epoch:
-            self._switch(sentinel, master, epoch)
-
-    def _switch(self, sentinel: FakeSentinel, master: Address, epoch: int) -> None:
-        old = sentinel.master
-        payload = f"{NAME} {old.host} {old.port} {master.host} {master.port}"
-        sentinel.config_epoch, sentinel.master = epoch, master
-        sentinel.state, sentinel.promoted = "", None
-        sentinel.master_replica_since_s = None
-        sentinel.master_info_at_s = sentinel.master_alive_at_s = self.now_s
-        sentinel.seen.pop(master, None)
-        if old != master:
-            self._look(sentinel, old)
-        self.publish(sentinel, "+switch-master", payload)
-
-    def _step(self, sentinel: FakeSentinel) -> None:
-        if sentinel.state == "wait_start":
-            sentinel.state = "select_slave"
-            self._publish_master(sentinel, "+elected-leader")
-        elif sentinel.state == "select_slave":
-            sentinel.promoted = self.select(sentinel)
-            if sentinel.promoted is None:
-                self._abort(sentinel, "-failover-abort-no-good-slave")
-            else:
-                sentinel.state = "send_slaveof_noone"
-                self._publish_replica(sentinel, "+selected-slave", sentinel.promoted)
-        elif sentinel.state == "send_slaveof_noone" and sentinel.promoted is not None:
-            node = self.nodes[sentinel.promoted]
-            if node.alive:
-                if sentinel.hands_over:
-                    master = self.nodes[sentinel.master]
-                    node.data = list(master.data)
-                    self.follow(master, node.address)
-                self.promote(node)
-                self.kill_clients(node)
-                sentinel.state = "wait_promotion"
-            elif self.now_s - sentinel.started_s > sentinel.failover_timeout_ms / 1000:
-                self._abort(sentinel, "-failover-abort-slave-timeout")
-        elif sentinel.state == "wait_promotion":
-            if self.now_s - sentinel.started_s > sentinel.failover_timeout_ms / 1000:
-                self._abort(sentinel, "-failover-abort-slave-timeout")
-        elif sentinel.state == "reconf_slaves" and sentinel.promoted is not None:
-            self._reconfigure(sentinel, sentinel.promoted)
-
-    def _reconfigure(self, sentinel: FakeSentinel, promoted: Address) -> None:
-        overtime = self.now_s - sentinel.started_s > sentinel.failover_timeout_ms / 1000
-        for address, seen in sentinel.seen.items():
-            node = self.nodes[address]
-            if address == promoted or not node.alive or overtime:
-                continue
-            if address not in sentinel.reconfigured:
-                self.follow(node, promoted)
-                self.kill_clients(node)
-                sentinel.reconfigured.append(address)
-                return
-            if not (seen.linked and seen.master == promoted):
-                return
-        self._publish_master(sentinel, "+failover-end")
-        self._switch(sentinel, promoted, sentinel.config_epoch)
-
-    def _abort(self, sentinel: FakeSentinel, channel: str) -> None:
-        self._publish_master(sentinel, channel)
-        sentinel.state, sentinel.promoted = "", None
-
-    def select(self, sentinel: FakeSentinel) -> Address | None:
-        """The replica that it would promote now."""
-        fit = [
-            (seen.priority, -seen.offset, self.nodes[address].run_id, address)
-            for address, seen in sentinel.seen.items()
-            if self.nodes[address].alive and seen.priority != 0
-        ]
-        return min(fit)[3] if fit else None
+    def real(self, address: Address) -> Address:
+        """The node or Sentinel that this address, perhaps an announced one, leads to."""
+        return self.announced.get(address, address)
 
     def kill_clients(self, node: Node, spare: FakeConnection | None = None) -> None:
         for connection in node.connections:
             if connection is not spare:
                 connection.lost = True
         node.connections = [spare] if spare is not None else []
+        node.has_writers = False
 
     def kill_program(self) -> NoReturn:
         """The program ends here; the kernel closes its connections."""
@@ -496,6 +322,7 @@ class World:
         raise Killed
 
     def server(self, address: Address) -> Node | FakeSentinel:
+        address = self.real(address)
         return self.nodes[address] if address in self.nodes else self.sentinels[address]
 
     def sent(self, word: str, server: Address | None = None) -> list[Address]:
