@@ -17,7 +17,10 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Timeline
-from unit.fakes import L0, L1, L2, NAME, OM, FakeClock, FakeFleet, Fault, Killed, R, S, World
+from unit.builders import L0, L1, L2, NAME, OM, R, S
+from unit.fake_connection import FakeClock, FakeFleet
+from unit.faults import Fault, Killed
+from unit.world import World
 
 LEASE_MS = 1250
 PAUSE = f"CLIENT PAUSE {LEASE_MS}"

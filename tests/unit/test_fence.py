@@ -9,7 +9,10 @@ import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError, ReplyError, Unknown
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._fence import Fence
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import MIN_REPLICAS_FENCE, MOVE, PAUSE_FENCE, Plan
-from unit.fakes import OM, FakeClock, FakeFleet, Fault, R, World
+from unit.builders import OM, R
+from unit.fake_connection import FakeClock, FakeFleet
+from unit.faults import Fault
+from unit.world import World
 
 MODERN = pytest.mark.parametrize("modern", [True, False], ids=["pause", "min_replicas"])
 

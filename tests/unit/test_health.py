@@ -18,7 +18,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import parse_baseline
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import deployment_view
 from unit import test_health_after, test_health_before, test_health_sentinels
-from unit.fakes import L0, L1, L2, OM, R, S, replica_node, sentinel_view, snapshot
+from unit.builders import L0, L1, L2, OM, R, S, replica_node, sentinel_view, snapshot
 from unit.situations import Case, after, before, dead, nodes, unreachable, views
 
 DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs" / "checks.md"

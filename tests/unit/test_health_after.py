@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import AttachedReplica
-from unit.fakes import OM, R, S, master_entry, master_node, replication
+from unit.builders import OM, R, S, master_entry, master_node, replication
 from unit.situations import (
     BASELINE,
     GONE,

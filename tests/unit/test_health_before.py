@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import PROBED_COMMANDS
-from unit.fakes import OM, R, S, master_entry, master_node, replica_entry, replica_node
+from unit.builders import OM, R, S, master_entry, master_node, replica_entry, replica_node
 from unit.situations import Case, before, nodes, unreachable, views
 
 LEADING = master_entry(flags=frozenset({"master", "failover_in_progress"}), failover_state="wait_promotion")

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import AttachedReplica
-from unit.fakes import L0, L1, L2, R, S, master_entry, master_node, peer_entry, replica_entry, replica_node
+from unit.builders import L0, L1, L2, R, S, master_entry, master_node, peer_entry, replica_entry, replica_node
 from unit.situations import (
     BASELINE,
     GONE,

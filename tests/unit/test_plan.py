@@ -21,7 +21,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import (
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import NEVER_MS, Address, Role
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
-from unit.fakes import (
+from unit.builders import (
     L0,
     L1,
     L2,

@@ -9,7 +9,7 @@ import threading
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import parse_event
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Happening, Timeline
-from unit.fakes import L0, L1
+from unit.builders import L0, L1
 
 
 class StillClock(Clock):
