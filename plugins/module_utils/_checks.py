@@ -12,8 +12,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Callable
 
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import (
+    OtherName,
+    foreign_nodes,
+    holds_data,
+    other_names,
+    own_nodes,
+    twins,
+    unlisted_replicas,
+    written_apart,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import NEVER_MS, Address, ReplicaEntry
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
 
 OK = "ok"
 WARNING = "warning"
@@ -205,10 +215,140 @@ def check_quorum(snapshot: Snapshot) -> list[Check]:
     ]
 
 
+_SHOW_IT = (
+    "CONFIG SET replica-announced yes and CONFIG REWRITE on one that is to be promoted, and wait until Sentinel lists it, at most ten seconds; one that is "
+    "new is listed as soon. A Sentinel promotes replicas that say replica-announced no, but shows them to nobody."
+)
+
+
+def check_other_names(snapshot: Snapshot) -> list[Check]:
+    """No Sentinel watches a server of this deployment under another name, or unknown to those that were asked.
+
+    Each name is failed over by itself: the one that was not moved finds its master turned replica, promotes another, and what was written
+    meanwhile is thrown away.
+    """
+    names = other_names(snapshot)
+    if not names:
+        return [
+            Check(
+                "other_names", OK, f"nobody is seen to watch its servers under another name than {snapshot.master_name}"
+            )
+        ]
+    known = sorted({other.name for other in names if other.name not in ("", snapshot.master_name)})
+    if known:
+        name = known[0]
+        remedy = (
+            f"Lead the applications that ask for {_listed(known)} to {snapshot.master_name}, then SENTINEL REMOVE {name} on each Sentinel that is named, and "
+            "run again. As long as both names are watched, every failover of one is undone by the other some 30 to 60 s later, and writes are lost."
+        )
+    else:
+        remedy = (
+            "Find out under which name these Sentinels watch it (SENTINEL MASTERS there, or permit our user SUBSCRIBE to __sentinel__:hello on the nodes), "
+            f"and let only those that know each other as Sentinels of {snapshot.master_name} go on."
+        )
+    return [Check("other_names", CRITICAL, "; ".join(_other_names_said(snapshot, names)), remedy)]
+
+
+def _other_names_said(snapshot: Snapshot, names: Iterable[OtherName]) -> list[str]:
+    said: dict[tuple[str, Address], list[str]] = {}
+    for other in names:
+        said.setdefault((other.name, other.server), []).append(other.sentinel)
+    texts = []
+    for (name, server), sentinels in said.items():
+        if name == snapshot.master_name:
+            what = f"as {name}, too, and the Sentinels that were asked do not know it"
+        else:
+            what = f"as {name}" if name else "under a name that could not be read"
+        texts.append(f"{server} is watched by Sentinel {_listed(sorted(sentinels))} {what}")
+    return texts
+
+
+def check_foreign_nodes(snapshot: Snapshot) -> list[Check]:
+    """Every node in the tables of the Sentinels belongs to this deployment."""
+    foreign = foreign_nodes(snapshot)
+    if not foreign:
+        return [Check("foreign_node", OK, "every node that answers belongs to this deployment")]
+    said = []
+    for node in foreign:
+        replication = node.replication
+        if replication is None:
+            continue
+        part = f"follows {replication.master}" if replication.master else "is a master of its own"
+        said.append(f"{node.address} {part}, with another history of writes ({replication.replid[:8]}...)")
+    master = snapshot.node(snapshot.master_address)
+    ours = f", {master.replication.replid[:8]}..." if master is not None and master.replication is not None else ""
+    return [
+        Check(
+            "foreign_node",
+            CRITICAL,
+            f"in the table of {snapshot.master_name} (master {snapshot.master_address}{ours}) stands what does not belong to it: {'; '.join(said)}",
+            "Before anything else: if its data are wanted, let Sentinel forget it now. Sentinel itself makes it a replica of our master, which empties it: a "
+            "master some 10 to 20 s after it was entered, a replica after failover-timeout. While no failover is going on and every replica of ours is up and "
+            f"attached, SENTINEL RESET {snapshot.master_name} on each Sentinel: it lists anew, within ten seconds, what is attached to the master, and nothing "
+            "else. If it is a node of this deployment that was away too long to be told, save what only it has, empty it, and start it as a replica.",
+        )
+    ]
+
+
+def check_twins(snapshot: Snapshot) -> list[Check]:
+    """No Sentinel takes one server for two."""
+    found = twins(snapshot)
+    if not found:
+        return [Check("one_address", OK, "every server is known at one address")]
+    said = dict.fromkeys(f"{_listed(it.addresses)} are one server, and Sentinel takes them for several" for it in found)
+    return [
+        Check(
+            "one_address",
+            CRITICAL,
+            "; ".join(said),
+            "Let it announce one address for good (replica-announce-ip, replica-announce-port; CONFIG REWRITE). Then, while no failover is going on and every "
+            f"replica is up and attached, SENTINEL RESET {snapshot.master_name} on one Sentinel after the other, at least 30 s apart: each lists anew what is "
+            "attached to the master.",
+        )
+    ]
+
+
+def check_hidden_replicas(snapshot: Snapshot, max_lag_bytes: int) -> list[Check]:
+    """No replica that Sentinel could promote and does not show is behind: nobody could see it steered away from."""
+    behind = [it for it in assess_replicas(snapshot, max_lag_bytes) if it.hidden and it.electable and not it.in_step]
+    if not behind:
+        return [
+            Check(
+                "hidden_replica",
+                OK,
+                "no replica that Sentinel does not show could be promoted without having everything",
+            )
+        ]
+    return [hidden_check(behind, "could be promoted by Sentinel, which does not show it, and does not have everything")]
+
+
+def hidden_check(replicas: Iterable[Fitness], what: str) -> Check:
+    """The failed check for replicas that Sentinel does not show (``replica-announced no``, or new)."""
+    listed = list(replicas)
+    return Check(
+        "hidden_replica",
+        CRITICAL,
+        "; ".join(f"{it.address} {what}" + (f" ({it.why_not})" if it.why_not else "") for it in listed),
+        "One that is new is listed within ten seconds: wait. Else CONFIG SET replica-announced yes on it, and wait until every Sentinel lists it (at most ten "
+        "seconds); or CONFIG SET replica-priority 0 on it, and wait as long, so that Sentinel never promotes it. Then run again.",
+    )
+
+
 def check_replicas_exist(snapshot: Snapshot) -> list[Check]:
     """The master has a replica at all."""
     if any(view.replicas for view in snapshot.informed_sentinels):
         return [Check("has_replica", OK, "there are replicas")]
+    unlisted = unlisted_replicas(snapshot)
+    if unlisted:
+        return [
+            Check(
+                "no_replica",
+                CRITICAL,
+                f"no Sentinel lists a replica of {snapshot.master_name}; attached to the master, and not shown, is "
+                + _listed(node.address for node in unlisted),
+                _SHOW_IT,
+            )
+        ]
     return [
         Check(
             "no_replica",
@@ -286,19 +426,40 @@ def check_master_node(snapshot: Snapshot) -> list[Check]:
                 "CONFIG SET replica-read-only yes on it.",
             )
         )
-    others = [
-        other.address for other in snapshot.nodes if other.is_master and not snapshot.same(other.address, address)
-    ]
-    if others:
-        checks.append(
-            Check(
-                "two_masters",
-                CRITICAL,
-                f"the Sentinels name {address}, but {_listed(others)} says it is a master, too",
-                "Sentinel demotes a master that it does not name within about 20 s: wait and look again with topology_info. What was written to it is lost.",
-            )
-        )
+    checks += _second_masters(snapshot, node)
     return checks or [Check("master_role", OK, f"{address} is a master")]
+
+
+def _second_masters(snapshot: Snapshot, master: NodeView) -> list[Check]:
+    """Another node of this deployment says that it is a master; one of another deployment is ``foreign_node``."""
+    checks = []
+    for other in own_nodes(snapshot):
+        if not other.is_master or other.replication is None or snapshot.same(other.address, master.address):
+            continue
+        said = f"the Sentinels name {master.address}, but {other.address} says it is a master, too"
+        apart = written_apart(master.replication, other.replication)
+        if apart == 0:
+            said += f"; it is of the same history, and has written nothing since {master.address} took over"
+            remedy = "It came back as what it was. Sentinel makes it a replica within about 20 s, and nothing is lost: wait, and look again with topology_info."
+        elif apart is not None:
+            said += (
+                f"; it is of the same history, and {apart} bytes were written to it since {master.address} took over"
+            )
+            remedy = (
+                "It came back, or was cut off. Sentinel makes it a replica within about 20 s, and what only it has is thrown away then: if it may matter, stop "
+                "it now and save its data, before anything else."
+            )
+        elif other.replication.attached or holds_data(other):
+            said += "; whether it holds what the other does not cannot be told"
+            remedy = (
+                "Sentinel makes it a replica within about 20 s, and what only it has is thrown away then: if it may matter, stop it now and save its data, "
+                "before anything else. Then look again with topology_info."
+            )
+        else:
+            said += "; it holds no data"
+            remedy = "It was started without its role. Sentinel makes it a replica within about 20 s: wait, and look again with topology_info."
+        checks.append(Check("two_masters", CRITICAL, said, remedy))
+    return checks
 
 
 def failed_logins(snapshot: Snapshot, logins: Mapping[tuple[Address, Address], str | None]) -> list[Check]:
@@ -341,6 +502,7 @@ class Fitness:
         sentinel_objections: What Sentinels have against it, as (code, text).
         own_objections: What we have, as (code, text).
         electable: Whether a Sentinel could choose it: one has nothing against it.
+        hidden: Whether no Sentinel shows it, though the master does: it can be chosen, and not by us.
     """
 
     address: Address
@@ -350,9 +512,16 @@ class Fitness:
     sentinel_objections: tuple[tuple[str, str], ...]
     own_objections: tuple[tuple[str, str], ...]
     electable: bool
+    hidden: bool = False
 
     @property
     def fit(self) -> bool:
+        """Whether it may be the replica to promote."""
+        return self.in_step and not self.hidden
+
+    @property
+    def in_step(self) -> bool:
+        """Whether it has what the master has, or will have it in a moment."""
         return not self.sentinel_objections and not self.own_objections
 
     @property
@@ -370,15 +539,35 @@ def plain_priority(priority: int) -> int:
 
 
 def assess_replicas(snapshot: Snapshot, max_lag_bytes: int) -> list[Fitness]:
-    """Every replica that a Sentinel knows, in the order in which Sentinel prefers them where their offsets are equal."""
+    """Every replica of this deployment that a Sentinel knows, in the order in which Sentinel prefers them where their offsets are equal."""
+    foreign = {snapshot.identity(node.address) for node in foreign_nodes(snapshot)}
     known: dict[Address, Address] = {}
     for view in snapshot.informed_sentinels:
         for entry in view.replicas:
             known.setdefault(snapshot.identity(entry.address), entry.address)
-    known.pop(snapshot.identity(snapshot.master_address), None) if snapshot.master_address else None
-    return sorted(
-        (_assess(snapshot, address, max_lag_bytes) for address in known.values()),
-        key=lambda it: (it.priority, it.run_id.lower()),
+    if snapshot.master_address is not None:
+        foreign.add(snapshot.identity(snapshot.master_address))
+    listed = [
+        _assess(snapshot, address, max_lag_bytes) for identity, address in known.items() if identity not in foreign
+    ]
+    hidden = [_assess_hidden(snapshot, node, max_lag_bytes) for node in unlisted_replicas(snapshot)]
+    return sorted([*listed, *hidden], key=lambda it: (it.priority, it.run_id.lower()))
+
+
+def _assess_hidden(snapshot: Snapshot, node: NodeView, max_lag_bytes: int) -> Fitness:
+    own, lag_bytes = _own_objections(snapshot, node, max_lag_bytes)
+    if not node.reachable:
+        own = [("target_down", f"it cannot be asked: {node.error}")]
+    priority = node.replication.priority if node.replication is not None and node.replication.priority >= 0 else 1
+    return Fitness(
+        address=node.address,
+        priority=plain_priority(priority),
+        run_id=node.run_id,
+        lag_bytes=lag_bytes,
+        sentinel_objections=(),
+        own_objections=tuple(own),
+        electable=priority != 0,
+        hidden=True,
     )
 
 
@@ -472,7 +661,7 @@ REPLICA_REMEDIES = {
 def steered_nodes(snapshot: Snapshot) -> dict[Address, int]:
     """Nodes on which an interrupted run left its steering, with the priority to put back."""
     found = {}
-    for node in snapshot.nodes:
+    for node in own_nodes(snapshot):
         value = node.number("replica-priority")
         if value is None and node.replication is not None:
             value = node.replication.priority
@@ -484,7 +673,7 @@ def steered_nodes(snapshot: Snapshot) -> dict[Address, int]:
 def fenced_nodes(snapshot: Snapshot) -> dict[Address, tuple[int, int]]:
     """Nodes on which an interrupted run left its fence, with the values of ``min-replicas-to-write`` and ``min-replicas-max-lag`` to put back."""
     found = {}
-    for node in snapshot.nodes:
+    for node in own_nodes(snapshot):
         count, lag = node.number("min-replicas-to-write"), node.number("min-replicas-max-lag")
         if count is not None and lag is not None and count >= FENCE_MIN_REPLICAS:
             found[node.address] = (count - FENCE_MIN_REPLICAS, lag - FENCE_MAX_LAG if lag >= FENCE_MAX_LAG else lag)
@@ -501,3 +690,6 @@ SENTINEL_CHECKS: tuple[HardCheck, ...] = (
     check_replicas_exist,
 )
 """What every strategy requires of the Sentinels."""
+
+MOVE_CHECKS: tuple[HardCheck, ...] = (check_other_names, check_foreign_nodes, check_twins)
+"""What every strategy requires before it moves anything."""

@@ -28,6 +28,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_after im
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_before import (
     check_config_files,
+    check_hidden,
     check_logins,
     check_master_role,
     check_min_replicas_before,
@@ -48,12 +49,15 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_leftover
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_sentinels import (
     check_agree,
     check_config_saved,
+    check_foreign,
     check_known_replicas,
     check_known_sentinels,
     check_master_seen,
+    check_names,
     check_no_failover_after,
     check_no_failover_before,
     check_no_tilt,
+    check_one_address,
     check_reachable,
     check_sentinel_permissions,
     check_settings,
@@ -72,9 +76,13 @@ BEFORE_CHECKS: tuple[CheckFunction, ...] = (
     check_no_failover_before,
     check_config_saved,
     check_sentinel_permissions,
+    check_names,
+    check_foreign,
+    check_one_address,
     check_master_role,
     check_known_replicas,
     check_replicas,
+    check_hidden,
     check_logins,
     check_min_replicas_before,
     check_node_permissions,
@@ -96,6 +104,9 @@ AFTER_CHECKS: tuple[CheckFunction, ...] = (
     check_no_tilt,
     check_no_failover_after,
     check_config_saved,
+    check_names,
+    check_foreign,
+    check_one_address,
     check_nodes_reachable,
     check_one_master,
     check_master_moved,
@@ -113,7 +124,19 @@ AFTER_CHECKS: tuple[CheckFunction, ...] = (
 )
 
 DISTURBED = frozenset(
-    {"sentinels_agree", "master_seen", "master_role", "fit_replicas", "min_replicas", "known_sentinels", "quorum"}
+    {
+        "sentinels_agree",
+        "master_seen",
+        "master_role",
+        "fit_replicas",
+        "hidden_replicas",
+        "min_replicas",
+        "known_sentinels",
+        "quorum",
+        "other_names",
+        "foreign_nodes",
+        "one_address",
+    }
 )
 """What a failover disturbs while it goes on."""
 
@@ -127,6 +150,7 @@ PASSING = frozenset(
         "master_role",
         "known_replicas",
         "fit_replicas",
+        "hidden_replicas",
         "replica",
         "min_replicas",
         "no_pause",

@@ -31,7 +31,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation impor
     counted,
     listed,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import lag_bytes
 
 

@@ -22,6 +22,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     Fitness,
     access_check,
     assess_replicas,
+    check_hidden_replicas,
     check_master_node,
     check_replicas_exist,
     failed_logins,
@@ -40,7 +41,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation impor
     listed,
     named,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView
 
 LEAST_DOWN_AFTER_MS = 2_000
 """Writes may stand still for half of down-after: below this, that is less than the second which ``catch_up_timeout`` allows by default."""
@@ -262,6 +263,11 @@ def check_replicas(s: Situation) -> list[Check]:
             " ".join(remedies) or "Attach more replicas, or lower min_fit_replicas.",
         )
     return [enough, *(replica.as_check() for replica in replicas)]
+
+
+def check_hidden(s: Situation) -> list[Check]:
+    """``hidden_replicas``: no replica that Sentinel could promote and does not show is behind."""
+    return named("hidden_replicas", check_hidden_replicas(s.snapshot, s.thresholds.max_lag_bytes))
 
 
 def check_logins(s: Situation) -> list[Check]:

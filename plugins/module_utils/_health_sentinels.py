@@ -15,11 +15,14 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     OK,
     WARNING,
     Check,
+    check_foreign_nodes,
     check_master_known,
+    check_other_names,
     check_quorum,
     check_sentinels_agree,
     check_sentinels_reachable,
     check_tilt,
+    check_twins,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, PeerEntry, ReplicaEntry
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import (
@@ -29,7 +32,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation impor
     listed,
     named,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import SentinelView, Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import SentinelView, Snapshot
 
 HELLO_MAX_AGE_MS = 10_000
 """Sentinels greet each other every 2 s through the nodes."""
@@ -287,7 +290,22 @@ def check_sentinel_permissions(s: Situation) -> list[Check]:
     ]
 
 
+def check_names(s: Situation) -> list[Check]:
+    """``other_names``: no Sentinel watches a server of this deployment under another name, or unknown to the others."""
+    return named("other_names", check_other_names(s.snapshot))
+
+
 # ---- what Sentinels know of the nodes --------------------------------------------------------------------------------
+
+
+def check_foreign(s: Situation) -> list[Check]:
+    """``foreign_nodes``: every node in the tables of the Sentinels belongs to this deployment."""
+    return named("foreign_nodes", check_foreign_nodes(s.snapshot))
+
+
+def check_one_address(s: Situation) -> list[Check]:
+    """``one_address``: no Sentinel takes one server for two."""
+    return named("one_address", check_twins(s.snapshot))
 
 
 def check_known_replicas(s: Situation) -> list[Check]:
@@ -319,7 +337,6 @@ def check_known_replicas(s: Situation) -> list[Check]:
                     f"Start it. If it is gone for good, let the Sentinels forget it: {RESET}.",
                 )
             )
-    checks += _twins(entries)
     checks += _unlisted(s, entries)
     count = sum(not snapshot.same(identity, snapshot.master_address) for identity in entries)
     return checks or [Check("known_replicas", OK, f"every Sentinel lists the same {counted(count, 'replica')}")]
@@ -332,26 +349,6 @@ def replica_entries(snapshot: Snapshot) -> dict[Address, dict[Address, ReplicaEn
         for entry in view.replicas:
             entries.setdefault(snapshot.identity(entry.address), {})[view.address] = entry
     return entries
-
-
-def _twins(entries: Mapping[Address, Mapping[Address, ReplicaEntry]]) -> list[Check]:
-    names: dict[str, set[Address]] = {}
-    for identity, rows in entries.items():
-        for entry in rows.values():
-            if entry.run_id:
-                names.setdefault(entry.run_id, set()).add(identity)
-    return [
-        Check(
-            "known_replicas",
-            WARNING,
-            f"one server is known as two replicas: {listed(sorted(addresses))}",
-            "Let it announce one address (replica-announce-ip, replica-announce-port), then let the Sentinels forget the other: "
-            + RESET
-            + ".",
-        )
-        for addresses in names.values()
-        if len(addresses) > 1
-    ]
 
 
 def _unlisted(s: Situation, entries: Mapping[Address, object]) -> list[Check]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     MINIMUM_SERVER,
+    MOVE_CHECKS,
     REPLICA_REMEDIES,
     SENTINEL_CHECKS,
     STEERING,
@@ -22,16 +23,23 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     access_check,
     assess_replicas,
     check_failover_permitted,
+    check_hidden_replicas,
     check_master_known,
     check_master_node,
     check_sentinels_reachable,
     critical,
     fenced_nodes,
+    hidden_check,
     steered_nodes,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import (
+    foreign_nodes,
+    is_foreign,
+    unlisted_replicas,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
 
 MOVE = "move"
 FINISH = "finish"
@@ -291,6 +299,9 @@ def decide(snapshot: Snapshot, request: Request) -> Plan:
             repairs=repairs,
             notes=(*notes, f"the master {old_master} is on none of the hosts to leave"),
         )
+    strange = [check for hard in MOVE_CHECKS for check in hard(snapshot)]
+    if critical(strange):
+        raise refuse(critical(strange))
     fenced_master = any(snapshot.same(repair.address, old_master) and _is_fence(repair) for repair in repairs)
     unasked = request.target is None and not request.avoid and request.expected_master is None
     if repairs and unasked and not fenced_master:
@@ -337,7 +348,12 @@ def _known_replicas(snapshot: Snapshot, without: Sequence[Address]) -> tuple[Add
     for view in snapshot.informed_sentinels:
         for entry in view.replicas:
             known.setdefault(snapshot.identity(entry.address), entry.address)
-    left_out = {snapshot.identity(address) for address in without}
+    for node in unlisted_replicas(snapshot):
+        if node.reachable:
+            known.setdefault(snapshot.identity(node.address), node.address)
+    left_out = {
+        snapshot.identity(address) for address in (*without, *(node.address for node in foreign_nodes(snapshot)))
+    }
     return tuple(sorted(address for identity, address in known.items() if identity not in left_out))
 
 
@@ -348,7 +364,7 @@ def _half_finished(snapshot: Snapshot, old_master: Address, repairs: tuple[Repai
         return None
     promoted = node.role.master
     heir = snapshot.node(promoted)
-    if heir is None or not heir.reachable:
+    if heir is None or not heir.reachable or is_foreign(snapshot, promoted):
         return None
     followed = heir.role.master if heir.role is not None and not heir.is_master else None
     if followed is not None and not snapshot.same(followed, old_master):
@@ -409,10 +425,19 @@ def _plan_move(
     node = snapshot.node(old_master)
     others = _known_replicas(snapshot, (old_master, target.address))
     electable = [it for it in fitness if it.electable and it.address != target.address]
-    steering = tuple(Steering(it.address, it.priority) for it in electable if it.priority <= target.priority)
-    lagging = tuple(it.address for it in electable if not it.fit)
+    rivals = [it for it in electable if it.priority <= target.priority]
+    steering = tuple(Steering(it.address, it.priority) for it in rivals if not it.hidden)
+    lagging = tuple(it.address for it in electable if not it.in_step)
     if permitted:
         raise refuse(permitted)
+    if unwanted := _unwanted_hidden(snapshot, request, rivals):
+        raise refuse(
+            [
+                hidden_check(
+                    unwanted, f"might be promoted by Sentinel, which does not show it, instead of {target.address}"
+                )
+            ]
+        )
 
     fence_budget_ms = min(int(request.catch_up_timeout_s * 1000), snapshot.down_after_ms // 2)
     common: dict[str, Any] = {
@@ -426,11 +451,12 @@ def _plan_move(
         "master_reachable": node is not None and node.reachable,
     }
     blockers = _fenced_blockers(snapshot, target, steering)
+    blockers += critical(check_hidden_replicas(snapshot, request.max_lag_bytes))
     if request.strategy in (AUTO, FENCED) and not blockers and node is not None:
         return Plan(
             MOVE,
             strategy=FENCED,
-            siblings=tuple(it.address for it in electable if it.fit),
+            siblings=tuple(it.address for it in electable if it.in_step),
             steering=steering,
             leaders=tuple(view.address for view in leaders),
             fence=PAUSE_FENCE if node.write_pause else MIN_REPLICAS_FENCE,
@@ -442,7 +468,7 @@ def _plan_move(
                 *(
                     f"{it.address} could be chosen by Sentinel and is not waited for: {it.why_not}"
                     for it in electable
-                    if not it.fit
+                    if not it.in_step
                 ),
             ),
             **common,
@@ -469,6 +495,13 @@ def _plan_move(
     if not unsteerable and (chosen_by_us or preference):
         common["steering"] = steering
     return _plan_unfenced(snapshot, request, leaders, blockers, notes, common)
+
+
+def _unwanted_hidden(snapshot: Snapshot, request: Request, rivals: Sequence[Fitness]) -> list[Fitness]:
+    """Replicas that Sentinel may promote instead of the one that the caller wants, and that cannot be seen to be steered away from."""
+    return [
+        it for it in rivals if it.hidden and (request.target is not None or snapshot.on_host(it.address, request.avoid))
+    ]
 
 
 def _plan_unfenced(
@@ -553,7 +586,7 @@ def _choose(snapshot: Snapshot, request: Request, fitness: list[Fitness]) -> tup
                 ]
             )
         return named, ()
-    allowed = [it for it in fitness if not snapshot.on_host(it.address, request.avoid)]
+    allowed = [it for it in fitness if not it.hidden and not snapshot.on_host(it.address, request.avoid)]
     if request.avoid and not allowed:
         raise refuse(
             [

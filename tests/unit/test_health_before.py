@@ -246,8 +246,8 @@ NODES = [
         "master_role",
         before(nodes=nodes(master_node(S))),
         "critical",
-        ("the Sentinels name 10.0.0.1:6379, but 10.0.0.3:6379 says it is a master, too",),
-        "Sentinel demotes a master that it does not name within about 20 s: wait and look again with topology_info. What was written to it is lost.",
+        ("the Sentinels name 10.0.0.1:6379, but 10.0.0.3:6379 says it is a master, too; it holds no data",),
+        "It was started without its role. Sentinel makes it a replica within about 20 s: wait, and look again with topology_info.",
     ),
     Case(
         "it would stay writable",

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import AttachedReplica
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, AttachedReplica
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import Situation
 from unit.fakes import L0, L1, L2, R, S, master_entry, master_node, peer_entry, replica_entry, replica_node
 from unit.situations import (
     BASELINE,
@@ -39,6 +40,85 @@ def peers_without_l2() -> list[object]:
         dead(known[2]),
     ]
 
+
+def in_failover(situation: Situation) -> Situation:
+    """The same, while a Sentinel leads a failover."""
+    first, *others = situation.snapshot.sentinels
+    assert first.master is not None
+    leading = replace(first, master=replace(first.master, flags=frozenset({"master", "failover_in_progress"})))
+    return replace(situation, snapshot=replace(situation.snapshot, sentinels=(leading, *others)))
+
+
+def while_it_lasts(case: Case) -> tuple[str, ...]:
+    return tuple(f"{detail} (a failover is in progress)" for detail in case.details)
+
+
+STRANGER = replica_node(
+    GONE, link={"replid": "f" * 40, "master": Address("10.0.9.9", 6379)}, info={"loading": "0", "db0": "keys=1"}
+)
+
+WHO_IS_WHO = [
+    Case(
+        "another name",
+        "other_names",
+        before(with_view(1, masters=(master_entry(), master_entry(name="other", run_id="1" * 40)))),
+        "critical",
+        ("10.0.0.1:6379 is watched by Sentinel 10.0.0.2:26379 as other",),
+    ),
+    Case(
+        "a replica of somebody else",
+        "foreign_nodes",
+        before(views(replicas=(replica_entry(R), replica_entry(S), replica_entry(GONE))), nodes(STRANGER)),
+        "critical",
+        (
+            "in the table of mymaster (master 10.0.0.1:6379, aaaaaaaa...) stands what does not belong to it: 10.0.0.9:6379 follows 10.0.9.9:6379, "
+            "with another history of writes (ffffffff...)",
+        ),
+    ),
+    Case(
+        "one server at two addresses",
+        "one_address",
+        before(
+            views(replicas=(replica_entry(R), replica_entry(S), replica_entry(GONE, run_id="3" * 40))),
+            nodes(replica_node(GONE)),
+        ),
+        "critical",
+        ("10.0.0.3:6379, 10.0.0.9:6379 are one server, and Sentinel takes them for several",),
+    ),
+    Case(
+        "one that hides and lags",
+        "hidden_replicas",
+        before(
+            nodes=nodes(
+                master_node(link={"attached": (AttachedReplica(GONE, "online", 1000, 0),)}),
+                unreachable(GONE),
+            )
+        ),
+        "critical",
+        (
+            "10.0.0.9:6379 could be promoted by Sentinel, which does not show it, and does not have everything (it cannot be asked: Connection refused)",
+        ),
+    ),
+]
+
+WELL = [
+    Case(
+        "one name",
+        "other_names",
+        before(),
+        "ok",
+        ("nobody is seen to watch its servers under another name than mymaster",),
+    ),
+    Case("all ours", "foreign_nodes", before(), "ok", ("every node that answers belongs to this deployment",)),
+    Case("one address each", "one_address", before(), "ok", ("every server is known at one address",)),
+    Case(
+        "nobody hides",
+        "hidden_replicas",
+        before(),
+        "ok",
+        ("no replica that Sentinel does not show could be promoted without having everything",),
+    ),
+]
 
 CASES = [
     Case("all answer", "sentinels_reachable", before(), "ok", ("all 3 Sentinels answer",), ""),
@@ -334,16 +414,6 @@ CASES = [
         "a failover.",
     ),
     Case(
-        "one server under two addresses",
-        "known_replicas",
-        before(
-            views(replicas=(replica_entry(R), replica_entry(S), replica_entry(GONE, run_id="3" * 40))),
-            nodes(replica_node(GONE)),
-        ),
-        "warning",
-        ("one server is known as two replicas: 10.0.0.3:6379, 10.0.0.9:6379",),
-    ),
-    Case(
         "a replica that nobody lists",
         "known_replicas",
         before(
@@ -366,6 +436,18 @@ CASES = [
         "ok",
         ("every Sentinel lists the same 2 replicas",),
     ),
+    *(
+        Case(
+            f"{case.id}, while a failover goes on",
+            case.name,
+            in_failover(case.situation),
+            "warning",
+            while_it_lasts(case),
+        )
+        for case in WHO_IS_WHO
+    ),
+    *WHO_IS_WHO,
+    *WELL,
 ]
 
 

@@ -20,7 +20,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import (
     decide,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import NEVER_MS, Address, Role
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
 from unit.fakes import (
     L0,
     L1,
