@@ -14,6 +14,7 @@ from typing import Callable
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import (
     OtherName,
+    equal_ids,
     foreign_nodes,
     holds_data,
     other_names,
@@ -175,12 +176,45 @@ def check_sentinels_agree(snapshot: Snapshot) -> list[Check]:
         f"{view.address} says {view.current} of epoch {view.master.config_epoch}" for view in views if view.master
     )
     return [
+        Check("sentinels_disagree", CRITICAL, f"the Sentinels disagree: {said}", _why_they_disagree(snapshot, opinions))
+    ]
+
+
+def _why_they_disagree(snapshot: Snapshot, opinions: set[tuple[Address | None, int]]) -> str:
+    entries = [view.master for view in snapshot.informed_sentinels if view.master]
+    ids = {entry.run_id for entry in entries}
+    if len(ids) == 1 and "" not in ids and len({address for address, _epoch in opinions}) > 1:
+        return (
+            "It is one server (one run id) under several addresses. If one of them is right only where that Sentinel runs (127.0.0.1, a private network), let "
+            "address_map lead it to the address of the others; better, let that Sentinel watch it at the address of the others (SENTINEL REMOVE, SENTINEL "
+            "MONITOR there)."
+        )
+    if len({epoch for _address, epoch in opinions}) == 1:
+        return (
+            "Sentinels of one epoch never agree by themselves: they were set up with different masters. Find out, with topology_info, which of these nodes "
+            "is the master; on each Sentinel that names another one, SENTINEL REMOVE and SENTINEL MONITOR with the right one."
+        )
+    return (
+        "Wait ten seconds and look again with topology_info: a failover that has just ended spreads within seconds. If it stays, one Sentinel is "
+        "cut off from the others: mend its network first."
+    )
+
+
+def check_sentinel_ids(snapshot: Snapshot) -> list[Check]:
+    """No two Sentinels have one run id: they would count as one, and each takes the other for itself."""
+    found = equal_ids(snapshot)
+    if not found:
+        return [Check("sentinel_ids", OK, "every Sentinel has a run id of its own")]
+    return [
         Check(
-            "sentinels_disagree",
+            "sentinel_ids",
             CRITICAL,
-            f"the Sentinels disagree: {said}",
-            "Wait ten seconds and look again with topology_info: a failover that has just ended spreads within seconds. If it stays, one Sentinel is "
-            "cut off from the others: mend its network first.",
+            "; ".join(
+                f"Sentinel {_listed(addresses)} have one run id ({run_id[:8]}...)"
+                for run_id, addresses in found.items()
+            ),
+            "A sentinel.conf was copied. On all but one of them: stop it, take the line `sentinel myid` out of its file, and start it: it makes up an id of its "
+            "own, and the others meet it within seconds.",
         )
     ]
 
@@ -200,6 +234,30 @@ def check_tilt(snapshot: Snapshot) -> list[Check]:
     ]
 
 
+DOWN_FLAGS = frozenset({"s_down", "o_down", "disconnected"})
+
+
+def check_master_seen(snapshot: Snapshot) -> list[Check]:
+    """Every Sentinel reaches the master."""
+    views = snapshot.informed_sentinels
+    blind = [view for view in views if view.master and view.master.flags & DOWN_FLAGS]
+    if not blind:
+        return [Check("master_seen", OK, "every Sentinel reaches the master")]
+    said = "; ".join(
+        f"Sentinel {view.address} sees the master {view.master.address} as {_listed(sorted(view.master.flags & DOWN_FLAGS))}"
+        for view in blind
+        if view.master
+    )
+    if len(blind) == len(views):
+        remedy = (
+            "The master is down, or no Sentinel reaches it any more: start it or mend the network. Sentinel itself moves a master that stays down, some "
+            "seconds after down-after has passed."
+        )
+    else:
+        remedy = "The others reach it, so this Sentinel is cut off: mend its network, or its auth-user and auth-pass (SENTINEL SET)."
+    return [Check("master_seen", CRITICAL, said, remedy)]
+
+
 def check_quorum(snapshot: Snapshot) -> list[Check]:
     """Every Sentinel sees quorum and majority (CKQUORUM)."""
     bad = [view for view in snapshot.informed_sentinels if not view.quorum_ok]
@@ -209,10 +267,35 @@ def check_quorum(snapshot: Snapshot) -> list[Check]:
         Check(
             "no_quorum",
             CRITICAL,
-            "; ".join(f"Sentinel {view.address}: {view.quorum_detail}" for view in bad),
-            "Start the Sentinels that are down, or mend the network between them: without a majority the other Sentinels could not heal a failure.",
+            "; ".join(f"Sentinel {view.address}: {view.quorum_detail}{_quorum_facts(snapshot, view)}" for view in bad),
+            " ".join(dict.fromkeys(_why_no_quorum(snapshot, view) for view in bad)),
         )
     ]
+
+
+def _quorum_facts(snapshot: Snapshot, view: SentinelView) -> str:
+    if _sees_master_down_alone(snapshot, view):
+        return " (it sees the master down, which others reach)"
+    if view.master is not None and view.master.quorum > len(snapshot.sentinels):
+        return f" (the quorum is {view.master.quorum}, and there are {len(snapshot.sentinels)} Sentinels)"
+    return ""
+
+
+def _sees_master_down_alone(snapshot: Snapshot, view: SentinelView) -> bool:
+    others = [other.master for other in snapshot.informed_sentinels if other is not view and other.master]
+    return bool(view.master and view.master.flags & DOWN_FLAGS) and any(not it.flags & DOWN_FLAGS for it in others)
+
+
+def _why_no_quorum(snapshot: Snapshot, view: SentinelView) -> str:
+    count = len(snapshot.sentinels)
+    if _sees_master_down_alone(snapshot, view):
+        return (
+            f"Sentinel {view.address} alone does not get into the master, and so does not meet the other Sentinels there: look at its auth-user and auth-pass "
+            f"(SENTINEL SET {snapshot.master_name} auth-pass), then at its network."
+        )
+    if view.master is not None and view.master.quorum > count:
+        return f"No number of votes reaches that quorum: SENTINEL SET {snapshot.master_name} quorum {count // 2 + 1} on every Sentinel, or add Sentinels."
+    return "Start the Sentinels that are down, or mend the network between them: without a majority the other Sentinels could not heal a failure."
 
 
 _SHOW_IT = (
@@ -691,5 +774,5 @@ SENTINEL_CHECKS: tuple[HardCheck, ...] = (
 )
 """What every strategy requires of the Sentinels."""
 
-MOVE_CHECKS: tuple[HardCheck, ...] = (check_other_names, check_foreign_nodes, check_twins)
+MOVE_CHECKS: tuple[HardCheck, ...] = (check_sentinel_ids, check_other_names, check_foreign_nodes, check_twins)
 """What every strategy requires before it moves anything."""

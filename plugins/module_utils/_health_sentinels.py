@@ -12,13 +12,16 @@ from collections.abc import Mapping
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     CRITICAL,
+    DOWN_FLAGS,
     OK,
     WARNING,
     Check,
     check_foreign_nodes,
     check_master_known,
+    check_master_seen,
     check_other_names,
     check_quorum,
+    check_sentinel_ids,
     check_sentinels_agree,
     check_sentinels_reachable,
     check_tilt,
@@ -40,8 +43,6 @@ HELLO_MAX_AGE_MS = 10_000
 FIRST_WITH_SAVE_ERRORS = (7, 0, 0)
 """Older Sentinels say that they saved their configuration whether they did or not."""
 
-_DOWN = frozenset({"s_down", "o_down", "disconnected"})
-
 RESET = "SENTINEL RESET on one Sentinel after the other, at least 30 s apart, never during a failover"
 
 
@@ -61,25 +62,14 @@ def check_agree(s: Situation) -> list[Check]:
     )
 
 
-def check_master_seen(s: Situation) -> list[Check]:
+def check_seen(s: Situation) -> list[Check]:
     """``master_seen``: every Sentinel reaches the master."""
-    views = s.snapshot.informed_sentinels
-    blind = [view for view in views if view.master and view.master.flags & _DOWN]
-    if not blind:
-        return [Check("master_seen", OK, "every Sentinel reaches the master")]
-    said = "; ".join(
-        f"Sentinel {view.address} sees the master {view.master.address} as {listed(sorted(view.master.flags & _DOWN))}"
-        for view in blind
-        if view.master
-    )
-    if len(blind) == len(views):
-        remedy = (
-            "The master is down, or no Sentinel reaches it any more: start it or mend the network. A master that stays down is moved by Sentinel itself, "
-            "or by strategy=plain."
-        )
-    else:
-        remedy = "The others reach it, so this Sentinel is cut off: mend its network, or its auth-user and auth-pass (SENTINEL SET)."
-    return [Check("master_seen", CRITICAL, said, remedy)]
+    return check_master_seen(s.snapshot)
+
+
+def check_ids(s: Situation) -> list[Check]:
+    """``sentinel_ids``: no two Sentinels have one run id."""
+    return check_sentinel_ids(s.snapshot)
 
 
 def check_settings(s: Situation) -> list[Check]:
@@ -131,7 +121,7 @@ def check_known_sentinels(s: Situation) -> list[Check]:
             elif entry.down:
                 checks.append(
                     _peer_check(
-                        f"Sentinel {view.address} does not reach Sentinel {other.address} ({listed(sorted(entry.flags & _DOWN))}), which answers here",
+                        f"Sentinel {view.address} does not reach Sentinel {other.address} ({listed(sorted(entry.flags & DOWN_FLAGS))}), which answers here",
                         "Mend the network between the two, or their passwords (sentinel-user, sentinel-pass).",
                     )
                 )

@@ -259,3 +259,15 @@ def _id_of(snapshot: Snapshot, view: SentinelView) -> str:
         return view.run_id
     rows = (entry for other in snapshot.sentinels for entry in other.peers)
     return next((entry.run_id for entry in rows if snapshot.same(entry.address, view.address)), "")
+
+
+def equal_ids(snapshot: Snapshot) -> dict[str, tuple[Address, ...]]:
+    """Run ids that several Sentinels have: a configuration file was copied. For each, the addresses of those that have it."""
+    found: dict[str, set[Address]] = {}
+    for view in snapshot.reachable_sentinels:
+        if view.run_id:
+            found.setdefault(view.run_id, set()).add(snapshot.identity(view.address))
+    for said in snapshot.hellos.values():
+        for hello in said:
+            found.setdefault(hello.run_id, set()).add(snapshot.identity(hello.sentinel))
+    return {run_id: tuple(sorted(addresses)) for run_id, addresses in found.items() if len(addresses) > 1}

@@ -59,6 +59,13 @@ STRANGER = replica_node(
 
 WHO_IS_WHO = [
     Case(
+        "a copied configuration",
+        "sentinel_ids",
+        before(with_view(1, run_id=f"sentinel-{L0}")),
+        "critical",
+        ("Sentinel 10.0.0.1:26379, 10.0.0.2:26379 have one run id (sentinel...)",),
+    ),
+    Case(
         "another name",
         "other_names",
         before(with_view(1, masters=(master_entry(), master_entry(name="other", run_id="1" * 40)))),
@@ -102,6 +109,7 @@ WHO_IS_WHO = [
 ]
 
 WELL = [
+    Case("an id each", "sentinel_ids", before(), "ok", ("every Sentinel has a run id of its own",)),
     Case(
         "one name",
         "other_names",
@@ -154,16 +162,29 @@ CASES = [
     ),
     Case("of one mind", "sentinels_agree", before(), "ok", ("all name 10.0.0.1:6379, configuration epoch 1",), ""),
     Case(
-        "another address",
+        "another address, of one epoch",
         "sentinels_agree",
-        before(with_view(2, current=R, master=master_entry(address=R))),
+        before(with_view(2, current=R, master=master_entry(address=R, run_id="2" * 40))),
         "critical",
         (
             "the Sentinels disagree: 10.0.0.1:26379 says 10.0.0.1:6379 of epoch 1; 10.0.0.2:26379 says 10.0.0.1:6379 of epoch 1; "
             "10.0.0.3:26379 says 10.0.0.2:6379 of epoch 1",
         ),
-        "Wait ten seconds and look again with topology_info: a failover that has just ended spreads within seconds. If it stays, one Sentinel is cut "
-        "off from the others: mend its network first.",
+        "Sentinels of one epoch never agree by themselves: they were set up with different masters. Find out, with topology_info, which of these nodes is "
+        "the master; on each Sentinel that names another one, SENTINEL REMOVE and SENTINEL MONITOR with the right one.",
+    ),
+    Case(
+        "another address of one server",
+        "sentinels_agree",
+        before(with_view(2, current=GONE, master=master_entry(address=GONE))),
+        "critical",
+        (
+            "the Sentinels disagree: 10.0.0.1:26379 says 10.0.0.1:6379 of epoch 1; 10.0.0.2:26379 says 10.0.0.1:6379 of epoch 1; "
+            "10.0.0.3:26379 says 10.0.0.9:6379 of epoch 1",
+        ),
+        "It is one server (one run id) under several addresses. If one of them is right only where that Sentinel runs (127.0.0.1, a private network), let "
+        "address_map lead it to the address of the others; better, let that Sentinel watch it at the address of the others (SENTINEL REMOVE, SENTINEL "
+        "MONITOR there).",
     ),
     Case(
         "another epoch",
@@ -174,6 +195,8 @@ CASES = [
             "the Sentinels disagree: 10.0.0.1:26379 says 10.0.0.1:6379 of epoch 1; 10.0.0.2:26379 says 10.0.0.1:6379 of epoch 7; "
             "10.0.0.3:26379 says 10.0.0.1:6379 of epoch 1",
         ),
+        "Wait ten seconds and look again with topology_info: a failover that has just ended spreads within seconds. If it stays, one Sentinel is cut "
+        "off from the others: mend its network first.",
     ),
     Case(
         "one does not know the master",
@@ -211,8 +234,8 @@ CASES = [
             "Sentinel 10.0.0.1:26379 sees the master 10.0.0.1:6379 as o_down, s_down; Sentinel 10.0.0.2:26379 sees the master 10.0.0.1:6379 as o_down, "
             "s_down; Sentinel 10.0.0.3:26379 sees the master 10.0.0.1:6379 as o_down, s_down",
         ),
-        "The master is down, or no Sentinel reaches it any more: start it or mend the network. A master that stays down is moved by Sentinel itself, or "
-        "by strategy=plain.",
+        "The master is down, or no Sentinel reaches it any more: start it or mend the network. Sentinel itself moves a master that stays down, "
+        "some seconds after down-after has passed.",
     ),
     Case(
         "the same settings",
