@@ -23,7 +23,12 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import
     unlisted_replicas,
     written_apart,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import NEVER_MS, Address, ReplicaEntry
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
+    NEVER_MS,
+    Address,
+    PeerEntry,
+    ReplicaEntry,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
 
 OK = "ok"
@@ -234,6 +239,9 @@ def check_tilt(snapshot: Snapshot) -> list[Check]:
     ]
 
 
+HELLO_MAX_AGE_MS = 10_000
+"""Sentinels greet each other every 2 s through the nodes."""
+
 DOWN_FLAGS = frozenset({"s_down", "o_down", "disconnected"})
 
 
@@ -296,6 +304,60 @@ def _why_no_quorum(snapshot: Snapshot, view: SentinelView) -> str:
     if view.master is not None and view.master.quorum > count:
         return f"No number of votes reaches that quorum: SENTINEL SET {snapshot.master_name} quorum {count // 2 + 1} on every Sentinel, or add Sentinels."
     return "Start the Sentinels that are down, or mend the network between them: without a majority the other Sentinels could not heal a failure."
+
+
+def check_sentinels_meet(snapshot: Snapshot) -> list[Check]:
+    """Each Sentinel that answers knows, hears and reaches every other that does."""
+    checks = []
+    for view in snapshot.informed_sentinels:
+        for other in snapshot.reachable_sentinels:
+            if other is view or other.master is None:
+                continue
+            entry = _entry_of(snapshot, view, other)
+            if entry is None:
+                if _is_announced(snapshot, other):
+                    checks.append(
+                        _meet_check(
+                            f"Sentinel {view.address} does not know Sentinel {other.address}",
+                            "They meet through the nodes within seconds. If they do not: mend the network between this Sentinel and the nodes, "
+                            "and look whether its user may PUBLISH and SUBSCRIBE there.",
+                        )
+                    )
+            elif entry.down:
+                checks.append(
+                    _meet_check(
+                        f"Sentinel {view.address} does not reach Sentinel {other.address} ({_listed(sorted(entry.flags & DOWN_FLAGS))}), which answers here",
+                        "Mend the network between the two, or their passwords (sentinel-user, sentinel-pass).",
+                    )
+                )
+            elif entry.last_hello_ms > HELLO_MAX_AGE_MS:
+                checks.append(
+                    _meet_check(
+                        f"Sentinel {view.address} has not been greeted by Sentinel {other.address} for {entry.last_hello_ms} ms",
+                        f"Sentinel {other.address} can send neither to the nodes nor to the other Sentinels: mend its network, or what it logs in with "
+                        "(auth-user, auth-pass, sentinel-user, sentinel-pass).",
+                    )
+                )
+    return checks or [Check("sentinels_meet", OK, "each Sentinel knows and reaches the others")]
+
+
+def _meet_check(detail: str, remedy: str) -> Check:
+    return Check("sentinels_apart", CRITICAL, detail, remedy)
+
+
+def _entry_of(snapshot: Snapshot, view: SentinelView, other: SentinelView) -> PeerEntry | None:
+    """The row that ``view`` has of ``other``, by run id, which Redis 6.0 does not tell, or by address."""
+    for entry in view.peers:
+        if entry.run_id and entry.run_id == other.run_id:
+            return entry
+    return next((entry for entry in view.peers if snapshot.same(entry.address, other.address)), None)
+
+
+def _is_announced(snapshot: Snapshot, other: SentinelView) -> bool:
+    """Whether the others can be expected to know a Sentinel under this address: it tells its run id, or some other names the address."""
+    return bool(other.run_id) or any(
+        snapshot.same(entry.address, other.address) for view in snapshot.informed_sentinels for entry in view.peers
+    )
 
 
 _SHOW_IT = (
@@ -545,6 +607,64 @@ def _second_masters(snapshot: Snapshot, master: NodeView) -> list[Check]:
     return checks
 
 
+def wanted_replicas(node: NodeView) -> int:
+    """``min-replicas-to-write`` without our fence; 0 where it is switched off."""
+    count, lag = node.number("min-replicas-to-write") or 0, node.number("min-replicas-max-lag") or 0
+    if count >= FENCE_MIN_REPLICAS:
+        count, lag = count - FENCE_MIN_REPLICAS, lag - FENCE_MAX_LAG if lag >= FENCE_MAX_LAG else lag
+    return count if lag > 0 else 0
+
+
+def good_replicas(node: NodeView) -> int | None:
+    value = node.info.get("min_slaves_good_slaves", "")
+    return int(value) if value.isdigit() else None
+
+
+def refuses_writes(master: NodeView, good: int, wanted: int) -> Check:
+    return Check(
+        "min_replicas",
+        CRITICAL,
+        f"the master {master.address} refuses writes: {good} of the {wanted} replicas that min-replicas-to-write demands are in step",
+        "Mend or attach replicas, or CONFIG SET min-replicas-to-write to what can be met.",
+    )
+
+
+def check_writes_after(snapshot: Snapshot, target: Address) -> list[Check]:
+    """The master takes writes, and the replica to promote will: each has as many replicas as its ``min-replicas-to-write`` demands."""
+    checks = []
+    master, node = snapshot.node(snapshot.master_address), snapshot.node(target)
+    if master is not None and master.reachable:
+        good, wanted = good_replicas(master), wanted_replicas(master)
+        if good is not None and good < wanted:
+            checks.append(refuses_writes(master, good, wanted))
+    if node is not None and node.reachable:
+        wanted, followers = wanted_replicas(node), len(followers_after(snapshot, node))
+        if followers < wanted:
+            checks.append(would_refuse_writes([f"{node.address} demands {wanted} and would have {followers}"]))
+    return checks
+
+
+def followers_after(snapshot: Snapshot, promoted: NodeView) -> list[NodeView]:
+    """Who would follow a replica once it is promoted: the master, and every replica whose link is up."""
+    return [
+        other
+        for other in own_nodes(snapshot)
+        if other is not promoted
+        and other.reachable
+        and (other.is_master or (other.replication is not None and other.replication.link_up))
+    ]
+
+
+def would_refuse_writes(short: Iterable[str]) -> Check:
+    """The failed check for replicas whose own ``min-replicas-to-write`` could not be met."""
+    return Check(
+        "min_replicas",
+        CRITICAL,
+        f"once promoted it would refuse writes, its min-replicas-to-write cannot be met: {'; '.join(short)}",
+        "Mend or attach replicas, or CONFIG SET min-replicas-to-write to what can be met on every node, and CONFIG REWRITE.",
+    )
+
+
 def failed_logins(snapshot: Snapshot, logins: Mapping[tuple[Address, Address], str | None]) -> list[Check]:
     """``replication_login`` for each node that could not log in to a node that it may have to follow.
 
@@ -776,3 +896,6 @@ SENTINEL_CHECKS: tuple[HardCheck, ...] = (
 
 MOVE_CHECKS: tuple[HardCheck, ...] = (check_sentinel_ids, check_other_names, check_foreign_nodes, check_twins)
 """What every strategy requires before it moves anything."""
+
+LOSSLESS_CHECKS: tuple[HardCheck, ...] = (check_master_seen, check_sentinels_meet)
+"""What is required besides, unless the master is down or the caller accepts a loss."""

@@ -33,6 +33,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_before i
     check_master_role,
     check_min_replicas_before,
     check_modules,
+    check_move,
     check_node_permissions,
     check_pause_budget,
     check_replicas,
@@ -144,6 +145,9 @@ DISTURBED = frozenset(
 )
 """What a failover disturbs while it goes on."""
 
+DONE_WITHOUT = frozenset({"master_role", "node_permissions"})
+"""What only a fence needs: a Valkey 9 that hands over by itself (``coordinated``) does without."""
+
 PASSING = frozenset(
     {
         "sentinels_agree",
@@ -151,6 +155,7 @@ PASSING = frozenset(
         "quorum",
         "known_sentinels",
         "no_failover",
+        "move_possible",
         "master_role",
         "known_replicas",
         "fit_replicas",
@@ -173,6 +178,9 @@ def examine(situation: Situation, phase: str) -> list[Check]:
     if phase == AFTER:
         return [check for function in AFTER_CHECKS for check in function(situation)]
     checks = [check for function in BEFORE_CHECKS for check in function(situation)]
+    checks.append(check_move(situation, checks))
+    if checks[-1].status == OK:
+        checks = [_done_without(check) for check in checks]
     if situation.failover_leaders:
         # The module joins it; what a failover disturbs while it goes on is no reason to refuse.
         return [_softened(check) for check in checks]
@@ -187,6 +195,12 @@ def is_healthy(checks: Iterable[Check]) -> bool:
 def may_pass(checks: Iterable[Check]) -> bool:
     """Whether something is wrong that may right itself within seconds: a Sentinel connects anew after a failover, a replica is about to follow."""
     return any(check.status != OK and check.name in PASSING for check in checks)
+
+
+def _done_without(check: Check) -> Check:
+    if check.status == CRITICAL and check.name in DONE_WITHOUT:
+        return replace(check, status=WARNING, detail=f"{check.detail} (the move does without it)")
+    return check
 
 
 def _softened(check: Check) -> Check:

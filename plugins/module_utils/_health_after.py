@@ -17,10 +17,8 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     WARNING,
     Check,
     access_check,
-    plain_priority,
-)
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_before import (
     good_replicas,
+    plain_priority,
     refuses_writes,
     wanted_replicas,
 )

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     CRITICAL,
-    DOWN_FLAGS,
     OK,
     WARNING,
     Check,
@@ -23,11 +22,12 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     check_quorum,
     check_sentinel_ids,
     check_sentinels_agree,
+    check_sentinels_meet,
     check_sentinels_reachable,
     check_tilt,
     check_twins,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, PeerEntry, ReplicaEntry
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, ReplicaEntry
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import (
     UNKNOWN,
     Situation,
@@ -35,10 +35,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation impor
     listed,
     named,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import SentinelView, Snapshot
-
-HELLO_MAX_AGE_MS = 10_000
-"""Sentinels greet each other every 2 s through the nodes."""
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
 
 FIRST_WITH_SAVE_ERRORS = (7, 0, 0)
 """Older Sentinels say that they saved their configuration whether they did or not."""
@@ -103,58 +100,10 @@ def check_votes(s: Situation) -> list[Check]:
 
 def check_known_sentinels(s: Situation) -> list[Check]:
     """``known_sentinels``: each Sentinel knows, hears and reaches every other, and none that is gone."""
-    checks = []
-    for view in s.snapshot.informed_sentinels:
-        for other in s.snapshot.reachable_sentinels:
-            if other is view or other.master is None:
-                continue
-            entry = _entry_of(s.snapshot, view, other)
-            if entry is None:
-                if _is_announced(s.snapshot, other):
-                    checks.append(
-                        _peer_check(
-                            f"Sentinel {view.address} does not know Sentinel {other.address}",
-                            "They meet through the nodes within seconds. If they do not: mend the network between this Sentinel and the nodes, "
-                            "and look whether its user may PUBLISH and SUBSCRIBE there.",
-                        )
-                    )
-            elif entry.down:
-                checks.append(
-                    _peer_check(
-                        f"Sentinel {view.address} does not reach Sentinel {other.address} ({listed(sorted(entry.flags & DOWN_FLAGS))}), which answers here",
-                        "Mend the network between the two, or their passwords (sentinel-user, sentinel-pass).",
-                    )
-                )
-            elif entry.last_hello_ms > HELLO_MAX_AGE_MS:
-                checks.append(
-                    _peer_check(
-                        f"Sentinel {view.address} has not been greeted by Sentinel {other.address} for {entry.last_hello_ms} ms",
-                        f"Sentinel {other.address} can send neither to the nodes nor to the other Sentinels: mend its network, or what it logs in with "
-                        "(auth-user, auth-pass, sentinel-user, sentinel-pass).",
-                    )
-                )
-    checks += _dead_peers(s.snapshot)
+    apart = [check for check in check_sentinels_meet(s.snapshot) if check.status != OK]
+    checks = [*named("known_sentinels", apart), *_dead_peers(s.snapshot)]
     known = len(s.snapshot.reachable_sentinels)
     return checks or [Check("known_sentinels", OK, f"{counted(known, 'Sentinel')}, each knows and reaches the others")]
-
-
-def _peer_check(detail: str, remedy: str) -> Check:
-    return Check("known_sentinels", CRITICAL, detail, remedy)
-
-
-def _entry_of(snapshot: Snapshot, view: SentinelView, other: SentinelView) -> PeerEntry | None:
-    """The row that ``view`` has of ``other``, by run id, which Redis 6.0 does not tell, or by address."""
-    for entry in view.peers:
-        if entry.run_id and entry.run_id == other.run_id:
-            return entry
-    return next((entry for entry in view.peers if snapshot.same(entry.address, other.address)), None)
-
-
-def _is_announced(snapshot: Snapshot, other: SentinelView) -> bool:
-    """Whether the others can be expected to know a Sentinel under this address: it tells its run id, or some other names the address."""
-    return bool(other.run_id) or any(
-        snapshot.same(entry.address, other.address) for view in snapshot.informed_sentinels for entry in view.peers
-    )
 
 
 def _dead_peers(snapshot: Snapshot) -> list[Check]:

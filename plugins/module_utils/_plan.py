@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
+    LOSSLESS_CHECKS,
     MINIMUM_SERVER,
     MOVE_CHECKS,
     REPLICA_REMEDIES,
@@ -27,6 +28,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     check_master_known,
     check_master_node,
     check_sentinels_reachable,
+    check_writes_after,
     critical,
     fenced_nodes,
     hidden_check,
@@ -299,7 +301,8 @@ def decide(snapshot: Snapshot, request: Request) -> Plan:
             repairs=repairs,
             notes=(*notes, f"the master {old_master} is on none of the hosts to leave"),
         )
-    strange = [check for hard in MOVE_CHECKS for check in hard(snapshot)]
+    lossy = request.strategy == PLAIN or is_down(snapshot)
+    strange = [check for hard in (*MOVE_CHECKS, *(() if lossy else LOSSLESS_CHECKS)) for check in hard(snapshot)]
     if critical(strange):
         raise refuse(critical(strange))
     fenced_master = any(snapshot.same(repair.address, old_master) and _is_fence(repair) for repair in repairs)
@@ -311,6 +314,11 @@ def decide(snapshot: Snapshot, request: Request) -> Plan:
         )
         return Plan(REPAIR, old_master, repairs=repairs, notes=(*notes, note))
     return _plan_move(snapshot, request, old_master, repairs, notes)
+
+
+def is_down(snapshot: Snapshot) -> bool:
+    """Whether every Sentinel knows the master down by quorum."""
+    return all(view.master is not None and view.master.objectively_down for view in snapshot.informed_sentinels)
 
 
 def find_repairs(snapshot: Snapshot) -> tuple[Repair, ...]:
@@ -452,6 +460,7 @@ def _plan_move(
     }
     blockers = _fenced_blockers(snapshot, target, steering)
     blockers += critical(check_hidden_replicas(snapshot, request.max_lag_bytes))
+    blockers += check_writes_after(snapshot, target.address)
     if request.strategy in (AUTO, FENCED) and not blockers and node is not None:
         return Plan(
             MOVE,
@@ -512,7 +521,7 @@ def _plan_unfenced(
     notes: tuple[str, ...],
     common: dict[str, Any],
 ) -> Plan:
-    down = all(view.master is not None and view.master.objectively_down for view in snapshot.informed_sentinels)
+    down = is_down(snapshot)
     capable = [view for view in leaders if view.coordinated]
     why = tuple(f"not fenced: {check.detail}" for check in blockers)
     if request.strategy == COORDINATED or (request.strategy == AUTO and capable and not down):

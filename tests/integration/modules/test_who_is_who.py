@@ -35,7 +35,7 @@ def refused(deployment: Deployment, **options: Any) -> dict[str, Any]:
     roles = {node: node.command("ROLE")[:3] for node in deployment.nodes() if node.alive and not node.paused}
     planned = module("failover", deployment, check_mode=True, **options)
     result = module("failover", deployment, **options)
-    assert (result["failed"], result["changed"], result["outcome"]) == (True, False, "refused"), str(result)
+    assert (result.get("failed"), result["changed"], result["outcome"]) == (True, False, "refused"), str(result)
     assert (planned["outcome"], planned["error"]) == ("refused", result["error"]), str(planned)
     now = {node: node.command("ROLE")[:3] for node in roles}
     assert [answer[0] for answer in now.values()] == [answer[0] for answer in roles.values()]
