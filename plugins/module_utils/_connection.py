@@ -488,6 +488,29 @@ class Fleet:
         listener.start()
         self._listeners.append(listener)
 
+    def hear(self, address: Address, channel: str, seconds: float, is_enough: Callable[[str], bool]) -> None:
+        """Hand what is published on a channel of a node to ``is_enough``, until it says so or the time is up.
+
+        Raises:
+            LinkError: The node cannot be reached, or does not permit it.
+        """
+        options = self.options
+        connection = _open(options.reachable(address), options.node_access, options.connect_timeout_s)
+        deadline_s = time.monotonic() + seconds
+        try:
+            connection.connect()
+            connection.send_command("SUBSCRIBE", channel)
+            connection.read_response()
+            while (left_s := deadline_s - time.monotonic()) > 0:
+                if connection.can_read(left_s):
+                    message = connection.read_response()
+                    if message[0] == "message" and is_enough(str(message[2])):
+                        return
+        except (redis_errors.RedisError, OSError) as error:
+            raise LinkError(str(address), f"it cannot be listened to: {error}") from error
+        finally:
+            connection.disconnect()
+
     def endpoint(self, address: Address) -> Address:
         """Where a server is reached from here, by IP address: equal for two names of one server."""
         reached = self.options.reachable(address)

@@ -17,10 +17,8 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     WARNING,
     Check,
     access_check,
-    plain_priority,
-)
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_before import (
     good_replicas,
+    plain_priority,
     refuses_writes,
     wanted_replicas,
 )
@@ -31,7 +29,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation impor
     counted,
     listed,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import lag_bytes
 
 

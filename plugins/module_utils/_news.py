@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Event, PeerEntry
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import HELLO_CHANNEL, SentinelView, Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import HELLO_CHANNEL, Address, Event, PeerEntry
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import SentinelView, Snapshot
 
 PROGRAM = "program"
 SENTINEL = "sentinel"

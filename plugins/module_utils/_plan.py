@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
+    LOSSLESS_CHECKS,
     MINIMUM_SERVER,
+    MOVE_CHECKS,
     REPLICA_REMEDIES,
     SENTINEL_CHECKS,
     STEERING,
@@ -23,14 +25,22 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     access_check,
     assess_replicas,
     check_failover_permitted,
+    check_hidden_replicas,
     check_master_known,
     check_master_node,
     check_sentinels_reachable,
+    check_writes_after,
     critical,
     fenced_nodes,
+    hidden_check,
     steered_nodes,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused, failure
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import (
+    foreign_nodes,
+    is_foreign,
+    unlisted_replicas,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import (
     PROGRAM,
     SENTINEL,
@@ -38,7 +48,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import (
     choose_promoter,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
 
 MOVE = "move"
 FINISH = "finish"
@@ -306,6 +316,10 @@ def decide(snapshot: Snapshot, request: Request, deaf: Collection[Address] = ())
             repairs=repairs,
             notes=(*notes, f"the master {old_master} is on none of the hosts to leave"),
         )
+    lossy = request.strategy == PLAIN or is_down(snapshot)
+    strange = [check for hard in (*MOVE_CHECKS, *(() if lossy else LOSSLESS_CHECKS)) for check in hard(snapshot)]
+    if critical(strange):
+        raise refuse(critical(strange))
     fenced_master = any(snapshot.same(repair.address, old_master) and _is_fence(repair) for repair in repairs)
     unasked = request.target is None and not request.avoid and request.expected_master is None
     if repairs and unasked and not fenced_master:
@@ -315,6 +329,11 @@ def decide(snapshot: Snapshot, request: Request, deaf: Collection[Address] = ())
         )
         return Plan(REPAIR, old_master, repairs=repairs, notes=(*notes, note))
     return _plan_move(snapshot, request, old_master, repairs, notes, deaf)
+
+
+def is_down(snapshot: Snapshot) -> bool:
+    """Whether every Sentinel knows the master down by quorum."""
+    return all(view.master is not None and view.master.objectively_down for view in snapshot.informed_sentinels)
 
 
 def find_repairs(snapshot: Snapshot) -> tuple[Repair, ...]:
@@ -352,7 +371,12 @@ def _known_replicas(snapshot: Snapshot, without: Sequence[Address]) -> tuple[Add
     for view in snapshot.informed_sentinels:
         for entry in view.replicas:
             known.setdefault(snapshot.identity(entry.address), entry.address)
-    left_out = {snapshot.identity(address) for address in without}
+    for node in unlisted_replicas(snapshot):
+        if node.reachable:
+            known.setdefault(snapshot.identity(node.address), node.address)
+    left_out = {
+        snapshot.identity(address) for address in (*without, *(node.address for node in foreign_nodes(snapshot)))
+    }
     return tuple(sorted(address for identity, address in known.items() if identity not in left_out))
 
 
@@ -401,7 +425,7 @@ def _half_finished(
         return None
     promoted = node.role.master
     heir = snapshot.node(promoted)
-    if heir is None or not heir.reachable:
+    if heir is None or not heir.reachable or is_foreign(snapshot, promoted):
         return None
     followed = heir.role.master if heir.role is not None and not heir.is_master else None
     if followed is not None and not snapshot.same(followed, old_master):
@@ -479,11 +503,11 @@ def _plan_move(
     node = snapshot.node(old_master)
     others = _known_replicas(snapshot, (old_master, target.address))
     electable = [it for it in fitness if it.electable and it.address != target.address]
-    steering = tuple(Steering(it.address, it.priority) for it in electable if it.priority <= target.priority)
-    lagging = tuple(it.address for it in electable if not it.fit)
+    rivals = [it for it in electable if it.priority <= target.priority]
+    steering = tuple(Steering(it.address, it.priority) for it in rivals if not it.hidden)
+    lagging = tuple(it.address for it in electable if not it.in_step)
     if permitted:
         raise refuse(permitted)
-
     fence_budget_ms = min(int(request.catch_up_timeout_s * 1000), snapshot.down_after_ms // 2)
     common: dict[str, Any] = {
         "old_master": old_master,
@@ -496,15 +520,21 @@ def _plan_move(
     }
     chosen_by_us = request.target is not None or bool(request.avoid)
     promoter = _promoter(snapshot, request, target.address, leaders, deaf)
+    unwanted = _unwanted_hidden(snapshot, request, rivals)
+    if unwanted and promoter.by == SENTINEL:
+        text = f"might be promoted by Sentinel, which does not show it, instead of {target.address}"
+        raise refuse([hidden_check(unwanted, text)])
     # Where the program promotes, and where nobody cares which replica Sentinel chooses, any will do that has everything.
     any_candidate = promoter.by == PROGRAM or not (chosen_by_us or preference)
     needed = tuple(steer for steer in steering if steer.address in lagging or not any_candidate)
     blockers = _fenced_blockers(snapshot, target, needed)
+    blockers += critical(check_hidden_replicas(snapshot, request.max_lag_bytes))
+    blockers += check_writes_after(snapshot, target.address)
     if request.strategy in (AUTO, FENCED) and not blockers and node is not None:
         return Plan(
             MOVE,
             strategy=FENCED,
-            siblings=tuple(it.address for it in electable if it.fit),
+            siblings=tuple(it.address for it in electable if it.in_step),
             steering=needed,
             priorities=((target.address, target.priority), *((it.address, it.priority) for it in electable)),
             any_candidate=any_candidate,
@@ -520,7 +550,7 @@ def _plan_move(
                 *(
                     f"{it.address} could be chosen by Sentinel and is not waited for: {it.why_not}"
                     for it in electable
-                    if not it.fit
+                    if not it.in_step
                 ),
             ),
             **common,
@@ -558,6 +588,13 @@ def _write_stop_ms(snapshot: Snapshot, candidate: Address, promotion: str) -> in
     return NO_GOOD_REPLICA_YET_MS if demands and old else PROGRAM_WRITE_STOP_MS
 
 
+def _unwanted_hidden(snapshot: Snapshot, request: Request, rivals: Sequence[Fitness]) -> list[Fitness]:
+    """Replicas that Sentinel may promote instead of the one that the caller wants, and that cannot be seen to be steered away from."""
+    return [
+        it for it in rivals if it.hidden and (request.target is not None or snapshot.on_host(it.address, request.avoid))
+    ]
+
+
 def _plan_unfenced(
     snapshot: Snapshot,
     request: Request,
@@ -566,7 +603,7 @@ def _plan_unfenced(
     notes: tuple[str, ...],
     common: dict[str, Any],
 ) -> Plan:
-    down = all(view.master is not None and view.master.objectively_down for view in snapshot.informed_sentinels)
+    down = is_down(snapshot)
     capable = [view for view in leaders if view.coordinated]
     why = tuple(f"not fenced: {check.detail}" for check in blockers)
     if request.strategy == COORDINATED or (request.strategy == AUTO and capable and not down):
@@ -661,7 +698,7 @@ def _choose(snapshot: Snapshot, request: Request, fitness: list[Fitness]) -> tup
                 ]
             )
         return named, ()
-    allowed = [it for it in fitness if not snapshot.on_host(it.address, request.avoid)]
+    allowed = [it for it in fitness if not it.hidden and not snapshot.on_host(it.address, request.avoid)]
     if request.avoid and not allowed:
         raise refuse(
             [

@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import CRITICAL, Check
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Replication
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
 
 IN_SYNC = "in_sync"
 CATCHING_UP = "catching_up"

@@ -18,9 +18,9 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import f
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import Record
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import Step
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Timeline
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import Snapshot
 
 
 @dataclass

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Callable
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import OK, Check
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import own_nodes
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._probes import Evidence
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, parse_address
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
 
 BEFORE = "before"
 AFTER = "after"
@@ -114,8 +115,8 @@ class Situation:
 
     @property
     def nodes(self) -> tuple[NodeView, ...]:
-        """The nodes that can be asked."""
-        return tuple(node for node in self.snapshot.nodes if node.reachable)
+        """The nodes of this deployment that can be asked."""
+        return tuple(node for node in own_nodes(self.snapshot) if node.reachable)
 
     @property
     def failover_leaders(self) -> list[SentinelView]:

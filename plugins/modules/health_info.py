@@ -212,8 +212,9 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation impor
     Thresholds,
     parse_baseline,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import Snapshot, take_snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import take_snapshot
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import deployment_view, require_master
 
 LOOK_AGAIN_S = 0.25
@@ -229,7 +230,7 @@ def _baseline(data: Mapping[str, Any] | None) -> Baseline | None:
 def _look(fleet: Fleet, params: Mapping[str, Any], baseline: Baseline | None, clock: Clock) -> Situation:
     before = params["phase"] == BEFORE
     also = [node.address for node in baseline.nodes] if baseline else []
-    snapshot = take_snapshot(fleet, master_name(params), PROBED_COMMANDS if before else None, also)
+    snapshot = take_snapshot(fleet, master_name(params), PROBED_COMMANDS if before else None, also, listen=True)
     require_master(snapshot)
     thresholds = Thresholds(
         min_sentinels=params["min_sentinels"],

@@ -16,7 +16,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
     Replication,
     Role,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
 
 NAME = "mymaster"
 OM, R, S, S2 = (

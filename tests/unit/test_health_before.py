@@ -232,6 +232,31 @@ RESERVATIONS = [
 ]
 
 NODES = [
+    Case(
+        "the module would move it",
+        "move_possible",
+        before(),
+        "ok",
+        ("the module would move it to 10.0.0.2:6379, fenced",),
+    ),
+    Case(
+        "a password was changed on one replica",
+        "move_possible",
+        before(nodes=nodes(unreachable(S, "auth", "it refuses the login: WRONGPASS"))),
+        "critical",
+        (
+            "the module would refuse to move it: node_auth, no_lossless_way (node 10.0.0.3:6379: it refuses the login: WRONGPASS; no strategy is left that "
+            "loses nothing, and the master is not down)",
+        ),
+    ),
+    Case(
+        "what another check has said",
+        "move_possible",
+        before(views(quorum_ok=False, quorum_detail="NOQUORUM")),
+        "critical",
+        ("the module would refuse to move it: no_quorum",),
+        "See the checks that have failed.",
+    ),
     Case("a master", "master_role", before(), "ok", ("10.0.0.1:6379 is a master",), ""),
     Case(
         "it does not answer",
@@ -246,8 +271,8 @@ NODES = [
         "master_role",
         before(nodes=nodes(master_node(S))),
         "critical",
-        ("the Sentinels name 10.0.0.1:6379, but 10.0.0.3:6379 says it is a master, too",),
-        "Sentinel demotes a master that it does not name within about 20 s: wait and look again with topology_info. What was written to it is lost.",
+        ("the Sentinels name 10.0.0.1:6379, but 10.0.0.3:6379 says it is a master, too; it holds no data",),
+        "It was started without its role. Sentinel makes it a replica within about 20 s: wait, and look again with topology_info.",
     ),
     Case(
         "it would stay writable",
