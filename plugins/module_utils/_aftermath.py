@@ -26,6 +26,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     ReplyError,
     failure,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import LOCK_NAME, Raised
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion import Promotion, names_everywhere
@@ -128,12 +129,11 @@ def _raise_if_split(run: Run, promotion: Promotion, said: Mapping[Address, str])
     """
     seen = look(run)
     epochs = {address: it.entry.config_epoch for address, it in seen.said.items()}
-    ours = max((epochs[a] for a in epochs if a not in said), default=0)
+    ours = max((epoch for address, epoch in epochs.items() if address not in said), default=0)
     others = [
         address
-        for address in said
-        if epochs.get(address, 0) == ours and (named := seen.said[address].named) is not None
-        if not run.same_now(named, promotion.master) and not run.same_now(named, run.record.old_master)
+        for address, it in seen.said.items()
+        if address in said and it.entry.config_epoch == ours and _names_a_third(run, it.named, promotion.master)
     ]
     if others:
         split = ", ".join(f"Sentinel {address} {said[address].removeprefix('it ')}" for address in others)
@@ -146,6 +146,11 @@ def _raise_if_split(run: Run, promotion: Promotion, said: Mapping[Address, str])
             name=run.request.master_name,
             master=promotion.master,
         )
+
+
+def _names_a_third(run: Run, named: Address | None, master: Address) -> bool:
+    """Whether a Sentinel names neither the new master nor, being late, the old one."""
+    return named is not None and not any(run.same_now(named, known) for known in (master, run.record.old_master))
 
 
 # ---- follow ----------------------------------------------------------------------------------------------------------
@@ -172,7 +177,9 @@ def follow(run: Run, plan: Plan, promotion: Promotion) -> None:
         for address in slow:
             _let_follow(run, address, known[address], promotion.master)
             _wait_linked(run, address)
-        _rewrite_new_master(run, promotion.master)
+        if promotion.by == PROGRAM:
+            # Sentinel does it in the transaction that promotes.
+            _rewrite_new_master(run, promotion.master)
 
 
 def _by_cost(run: Run, master: Address, known: Mapping[Address, Replication]) -> tuple[list[Address], list[Address]]:
@@ -419,6 +426,7 @@ def _moved_on_error(run: Run, master: Address, now_master: Address, epoch: int) 
         "acknowledged last may be lost"
     )
     run.left(f"the master is {now_master} by now")
+    run.record.new_master = now_master
     run.timeline.add(MOVED_ON, now_master, f"Sentinel has failed over to {now_master} (epoch {epoch})")
     return failure(
         "moved_on",

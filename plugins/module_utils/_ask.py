@@ -160,14 +160,20 @@ def wait_applied(
     Returns:
         Those that did not by the deadline, and what is known of each.
     """
-    behind = dict.fromkeys(addresses, "not asked")
+    behind = dict.fromkeys(addresses, "")
     while behind:
         left_s = deadline_s - run.clock.now_s()
         if left_s <= 0:
             break
         meanwhile()
         answers = applied(run, tuple(behind), min(left_s, FAST_ANSWER_S))
-        behind = {address: text for address, it in answers.items() if (text := _why_behind(it, wanted))}
+        # One that had no time to answer any more is behind for the reason that it gave before.
+        cut_short = left_s < FAST_ANSWER_S
+        behind = {
+            address: behind[address] if cut_short and isinstance(it, LinkError) and behind[address] else text
+            for address, it in answers.items()
+            if (text := _why_behind(it, wanted))
+        }
         if behind:
             run.clock.sleep(FAST_POLL_S)
     return behind

@@ -92,8 +92,9 @@ def _outcome(run: Run) -> dict[str, Any]:
 def _end(run: Run) -> list[dict[str, Any]]:
     record = run.record
     record.ended_at = run.timeline.utc_at(run.clock.now_s())
-    if record.moved and record.old_master is not None and record.new_master is not None:
-        record.way_back = way_back(run.request, run.fleet.options.sentinels, record.old_master, record.new_master)
+    old_master, new_master = record.old_master, record.new_master
+    if record.moved and old_master and new_master and not run.same_now(old_master, new_master):
+        record.way_back = way_back(run.request, run.fleet.options.sentinels, old_master, new_master)
     return run.timeline.as_result()
 
 

@@ -529,7 +529,9 @@ def _plan_move(
     needed = tuple(steer for steer in steering if steer.address in lagging or not any_candidate)
     blockers = _fenced_blockers(snapshot, target, needed)
     blockers += critical(check_hidden_replicas(snapshot, request.max_lag_bytes))
-    blockers += check_writes_after(snapshot, target.address)
+    if common["master_reachable"]:
+        # Without a master every link is down, and says nothing of what will be.
+        blockers += check_writes_after(snapshot, target.address)
     if request.strategy in (AUTO, FENCED) and not blockers and node is not None:
         return Plan(
             MOVE,

@@ -35,6 +35,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     failure,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import (
+    FENCED,
     MOVE,
     PLAIN,
     PROBED_COMMANDS,
@@ -269,6 +270,8 @@ def steer(run: Run, plan: Plan, raised: Raised) -> tuple[Address, ...]:
     Raises:
         Refused: No Sentinel shows it in time.
     """
+    if not plan.steering and plan.strategy != FENCED:
+        return plan.leaders
     everywhere = bool(plan.lagging)
     if not plan.steering and (fit := _fit_leaders(run, plan, everywhere)):
         return fit

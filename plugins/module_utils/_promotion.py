@@ -128,12 +128,12 @@ def by_program(run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | No
     if epoch is None:
         return by_sentinel(run, plan, leaders, seen, taken)
     promoted = _promote(run, plan, taken)
-    if promoted:
+    if promoted is True:
         with run.step(ANNOUNCE):
             promotion = _announce(run, plan, taken, epoch, seen)
         if promotion is not None:
             return promotion
-    return by_sentinel(run, plan, leaders, seen, taken, ours_is_master=promoted)
+    return by_sentinel(run, plan, leaders, seen, taken, ours_is_master=promoted is not False)
 
 
 def _epoch(run: Run, taken: Taken) -> int | None:
@@ -147,8 +147,8 @@ def _epoch(run: Run, taken: Taken) -> int | None:
         run.timeline.wait_for_news(left_s)
 
 
-def _promote(run: Run, plan: Plan, taken: Taken) -> bool:
-    """Make the candidate a master, if there is still time; whether it may be one now."""
+def _promote(run: Run, plan: Plan, taken: Taken) -> bool | None:
+    """Make the candidate a master, if there is still time; whether it is one now, ``None`` if that is not known."""
     with run.step(PROMOTE):
         if (run.clock.now_s() - taken.sent_at_s) * 1000 > LATEST_PROMOTION_MS:
             run.note("this host was too slow to promote in time; Sentinel did")
@@ -160,8 +160,9 @@ def _promote(run: Run, plan: Plan, taken: Taken) -> bool:
             run.note(f"{candidate} refused to be promoted by the program ({error.message}); Sentinel did")
             return False
         except LinkError as error:
-            run.note(f"{candidate} was lost while it was promoted ({error.message}); Sentinel decides")
-            return error.sent
+            if role(run, candidate) != "master":
+                run.note(f"{candidate} was lost while it was promoted ({error.message}); Sentinel decides")
+                return None if error.sent else False
         run.timeline.add(PROMOTED, candidate, f"{candidate} is a master")
         return True
 

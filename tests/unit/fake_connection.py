@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -191,6 +192,11 @@ class FakeClock(Clock):
         if self._world.killed:
             raise Killed
         self._world.advance(seconds)
+
+    def wait_for(self, come: threading.Event, seconds: float) -> bool:
+        if not come.is_set():
+            self.sleep(seconds)
+        return come.is_set()
 
 
 class FakeFleet(Fleet):
