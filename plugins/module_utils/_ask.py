@@ -30,6 +30,7 @@ FAST_POLL_S = 0.001
 FAST_ANSWER_S = 0.25
 """How long an answer may take while writes wait."""
 SENTINEL_ANSWER_S = 0.5
+NOT_ASKED = "not asked"
 
 
 def replication(run: Run, address: Address, timeout_s: float | None = None) -> Replication:
@@ -160,7 +161,7 @@ def wait_applied(
     Returns:
         Those that did not by the deadline, and what is known of each.
     """
-    behind = dict.fromkeys(addresses, "")
+    behind = dict.fromkeys(addresses, NOT_ASKED)
     while behind:
         left_s = deadline_s - run.clock.now_s()
         if left_s <= 0:
@@ -170,7 +171,9 @@ def wait_applied(
         # One that had no time to answer any more is behind for the reason that it gave before.
         cut_short = left_s < FAST_ANSWER_S
         behind = {
-            address: behind[address] if cut_short and isinstance(it, LinkError) and behind[address] else text
+            address: behind[address]
+            if cut_short and isinstance(it, LinkError) and behind[address] != NOT_ASKED
+            else text
             for address, it in answers.items()
             if (text := _why_behind(it, wanted))
         }

@@ -505,7 +505,9 @@ def _plan_move(
     electable = [it for it in fitness if it.electable and it.address != target.address]
     rivals = [it for it in electable if it.priority <= target.priority]
     steering = tuple(Steering(it.address, it.priority) for it in rivals if not it.hidden)
-    lagging = tuple(it.address for it in electable if not it.in_step)
+    # One that cannot be asked cannot be waited for.
+    waited = [it for it in electable if it.in_step and _is_asked(snapshot, it.address)]
+    lagging = tuple(it.address for it in electable if it not in waited)
     if permitted:
         raise refuse(permitted)
     fence_budget_ms = min(int(request.catch_up_timeout_s * 1000), snapshot.down_after_ms // 2)
@@ -536,7 +538,7 @@ def _plan_move(
         return Plan(
             MOVE,
             strategy=FENCED,
-            siblings=tuple(it.address for it in electable if it.in_step),
+            siblings=tuple(it.address for it in waited),
             steering=needed,
             priorities=((target.address, target.priority), *((it.address, it.priority) for it in electable)),
             any_candidate=any_candidate,
@@ -752,6 +754,11 @@ def _suited_by_version(snapshot: Snapshot, fit: list[Fitness]) -> tuple[Fitness,
         f"{best.address} is preferred to {first.address} for its version: {runs.product} {runs.dotted_version}, not"
         f" {passed.product} {passed.dotted_version}; the master runs {master.product} {master.dotted_version}",
     )
+
+
+def _is_asked(snapshot: Snapshot, address: Address) -> bool:
+    node = snapshot.node(address)
+    return node is not None and node.reachable
 
 
 def _may(node: NodeView | None, commands: Sequence[str]) -> bool:

@@ -270,7 +270,7 @@ def test_a_hidden_replica_that_is_behind_is_a_reason_to_refuse(node: NodeView) -
 
 def outcome(node: NodeView, **options: Any) -> Plan | str:
     try:
-        return decide(hidden(node), Request(NAME, **options))
+        return decide(hidden(node), Request(NAME, **{"promotion": "sentinel", **options}))
     except Refused as error:
         return error.code
 
@@ -285,6 +285,9 @@ def outcome(node: NodeView, **options: Any) -> Plan | str:
         (10, {"avoid": (OM.host,)}, R),
         (10, {"target": S}, "hidden_replica"),
         (500, {"target": S}, S),
+        # The program promotes the one that is wanted, and the leading Sentinel gives in, whichever it had chosen.
+        (10, {"target": S, "promotion": "program"}, S),
+        (10, {"avoid": (OM.host, S2.host), "promotion": "program"}, R),
     ],
 )
 def test_sentinel_must_not_choose_a_hidden_one_that_is_not_wanted(
