@@ -138,7 +138,7 @@ def check_sentinels_reachable(snapshot: Snapshot, min_sentinels: int | None) -> 
             f"{answering} of the {len(snapshot.sentinels)} known Sentinels answer, {wanted} are wanted; "
             + "; ".join(reason.detail for reason in reasons),
             "Start the others, or open the way to them; behind NAT or a container network set address_map. If one is gone for good, let "
-            "Sentinel forget it (SENTINEL RESET on one Sentinel after the other, at least 30 s apart), or set min_sentinels to accept that fewer answer.",
+            "Sentinel forget it (SENTINEL RESET on one Sentinel after the other, at least 30 s apart, never during a failover), or set min_sentinels to accept that fewer answer.",
         )
     ]
 
@@ -499,7 +499,7 @@ def check_replicas_exist(snapshot: Snapshot) -> list[Check]:
             "no_replica",
             CRITICAL,
             f"no Sentinel knows a replica of {snapshot.master_name}: there is nothing to promote",
-            "Attach a replica (REPLICAOF) and wait until Sentinel lists it, at most ten seconds.",
+            "Attach a replica (an empty server, with replicaof in its configuration) and wait until Sentinel lists it, at most ten seconds.",
         )
     ]
 
@@ -550,7 +550,7 @@ def check_master_node(snapshot: Snapshot) -> list[Check]:
                 "server_too_old",
                 CRITICAL,
                 f"{address} runs {'.'.join(map(str, node.version))}, 6.0 is the oldest that can be moved without loss",
-                "Upgrade it, or ask for strategy=plain and accept that writes are lost.",
+                "Upgrade it.",
             )
         )
     if replication.failover_state != "no-failover":
@@ -602,7 +602,7 @@ def _second_masters(snapshot: Snapshot, master: NodeView) -> list[Check]:
             )
         else:
             said += "; it holds no data"
-            remedy = "It was started without its role. Sentinel makes it a replica within about 20 s: wait, and look again with topology_info."
+            remedy = "It was started without its role, and holds no data. Sentinel makes it a replica within about 20 s: wait, and look again with topology_info."
         checks.append(Check("two_masters", CRITICAL, said, remedy))
     return checks
 
@@ -846,6 +846,12 @@ def _own_objections(snapshot: Snapshot, node: NodeView | None, max_lag_bytes: in
             )
     return objections, lag_bytes
 
+
+RENAMED_REMEDY = (
+    "These commands are renamed or disabled on it (rename-command). Renamed: say their new names in renamed_commands, and see that each Sentinel knows them, too "
+    "(sentinel rename-command). Disabled: bring them back; without them nobody changes the role of this node."
+)
+"""What to do where a server does not know commands that a move needs."""
 
 REPLICA_REMEDIES = {
     "target_down": "Start it, or mend its network, and wait until Sentinel sees it again.",

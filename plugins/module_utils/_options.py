@@ -57,6 +57,7 @@ FAILOVER: dict[str, dict[str, Any]] = {
     "max_lag_bytes": {"type": "int", "default": 10 * 1024 * 1024},
     "catch_up_timeout": {"type": "float", "default": 1.0},
     "timeout": {"type": "float", "default": 120.0},
+    "renamed_commands": {"type": "dict", "default": {}},
 }
 """The options of ``failover`` alone."""
 
@@ -93,6 +94,7 @@ HEALTH: dict[str, dict[str, Any]] = {
     "baseline": {"type": "dict"},
     "check_config_writable": {"type": "bool", "default": False},
     "patience": {"type": "float", "default": 3.0},
+    "renamed_commands": {"type": "dict", "default": {}},
 }
 """The options of ``health_info`` alone."""
 
@@ -176,7 +178,23 @@ def connection_options(params: Mapping[str, Any]) -> ConnectionOptions:
         ),
         connect_timeout_s=params["connect_timeout"],
         address_map={str(announced): str(reached) for announced, reached in params["address_map"].items()},
+        renamed_commands=_renamed_commands(params.get("renamed_commands") or {}),
     )
+
+
+def _renamed_commands(names: Mapping[str, Any]) -> dict[str, str]:
+    """The option ``renamed_commands``, by names in capitals.
+
+    Raises:
+        Refused: A command, or its new name, is not one word.
+    """
+    for name, called in names.items():
+        for word in (name, called):
+            if len(str(word).split()) != 1:
+                raise invalid(
+                    f"renamed_commands: {name!r}: {called!r}: a command and its new name are one word each, as in CONFIG: ADMINCONFIG"
+                )
+    return {str(name).strip().upper(): str(called).strip() for name, called in names.items()}
 
 
 def check_tls_files(options: ConnectionOptions) -> None:

@@ -16,6 +16,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     LOSSLESS_CHECKS,
     MINIMUM_SERVER,
     MOVE_CHECKS,
+    RENAMED_REMEDY,
     REPLICA_REMEDIES,
     SENTINEL_CHECKS,
     STEERING,
@@ -555,9 +556,19 @@ def _plan_unfenced(
                 "no_lossless_way",
                 "critical",
                 "no strategy is left that loses nothing, and the master is not down",
-                "Mend what is named, or ask for strategy=plain and accept that writes are lost.",
+                _instead_of_losing(snapshot),
             ),
         ]
+    )
+
+
+def _instead_of_losing(snapshot: Snapshot) -> str:
+    master = snapshot.node(snapshot.master_address)
+    if master is not None and master.reachable:
+        return "Mend what is named: the master is up, and SENTINEL FAILOVER alone would throw away what it acknowledges meanwhile."
+    return (
+        f"If the master is up, mend the way from here to it. If it is down, no Sentinel majority has said so yet: Sentinel does {snapshot.down_after_ms // 1000} s "
+        "after the last answer, and then moves it by itself within some seconds. Wait, and look with topology_info."
     )
 
 
@@ -680,7 +691,7 @@ def _fenced_blockers(snapshot: Snapshot, target: Fitness, steering: tuple[Steeri
                     "server_too_old",
                     "critical",
                     f"{heir.address} runs a version before 6.0",
-                    "Upgrade it, or ask for strategy=plain.",
+                    "Upgrade it.",
                 )
             )
     for steer in steering:
@@ -707,9 +718,7 @@ def _command_checks(node: NodeView, commands: Sequence[str], part: str) -> list[
             "node_not_permitted" if permission else "command_unavailable",
             "critical",
             f"{node.address} ({part}) refuses {', '.join(refusals)} ({said})",
-            "Give our user these permissions (docs/permissions.md)."
-            if permission
-            else "These commands are renamed or disabled on it (rename-command): Sentinel needs them, too; bring them back.",
+            "Give our user these permissions (docs/permissions.md)." if permission else RENAMED_REMEDY,
         )
     ]
 
