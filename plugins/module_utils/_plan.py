@@ -461,7 +461,7 @@ def _plan_move(
     }
     blockers = _fenced_blockers(snapshot, target, steering)
     blockers += critical(check_hidden_replicas(snapshot, request.max_lag_bytes))
-    blockers += check_writes_after(snapshot, target.address)
+    blockers += [] if is_down(snapshot) else check_writes_after(snapshot, target.address)
     if request.strategy in (AUTO, FENCED) and not blockers and node is not None:
         return Plan(
             MOVE,
