@@ -87,8 +87,13 @@ _UNREACHABLE_REMEDIES = {
     "tls": "Check tls, ca_certs, client_cert_file and client_key_file; the certificate must name the host that Sentinel announces, or the one that "
     "address_map leads to (docs/tls.md).",
     "not_permitted": "Give our user the permissions of docs/permissions.md.",
+    "clients": "Raise maxclients on it (CONFIG SET maxclients, CONFIG REWRITE), or end connections that nobody needs: a run holds up to {connections} at a time "
+    "to each node.",
     "unreachable": "Start it, or open the way to it; behind NAT or a container network set address_map.",
 }
+
+CONNECTIONS_TO_A_NODE = 3
+"""For its questions and orders, for its lock, and for a login that is tried."""
 
 
 def access_check(kind: str, address: Address, error: str, error_code: str) -> Check:
@@ -98,7 +103,7 @@ def access_check(kind: str, address: Address, error: str, error_code: str) -> Ch
         kind: ``sentinel`` or ``node``.
         address: Its address.
         error: Why it could not be asked.
-        error_code: ``auth``, ``tls``, ``not_permitted`` or ``unreachable``.
+        error_code: ``auth``, ``tls``, ``not_permitted``, ``clients`` or ``unreachable``.
     """
     remedy = _UNREACHABLE_REMEDIES.get(error_code, _UNREACHABLE_REMEDIES["unreachable"])
     prefix = "sentinel" if kind == "sentinel" else "redis"
@@ -108,7 +113,7 @@ def access_check(kind: str, address: Address, error: str, error_code: str) -> Ch
         f"{kind}_{code}",
         CRITICAL,
         f"{noun} {address}: {error}",
-        remedy.format(user=f"{prefix}_username", password=f"{prefix}_password"),
+        remedy.format(user=f"{prefix}_username", password=f"{prefix}_password", connections=CONNECTIONS_TO_A_NODE),
     )
 
 
@@ -573,6 +578,17 @@ def check_master_node(snapshot: Snapshot) -> list[Check]:
         )
     checks += _second_masters(snapshot, node)
     return checks or [Check("master_role", OK, f"{address} is a master")]
+
+
+def check_connections(node: NodeView, part: str) -> list[Check]:
+    """A node takes the connections that a run needs beside the one over which it was asked; nothing where it does not tell (before 6.2)."""
+    limit, used = (node.info.get(name, "") for name in ("maxclients", "connected_clients"))
+    if not (limit.isdigit() and used.isdigit()) or int(limit) - int(used) >= CONNECTIONS_TO_A_NODE - 1:
+        return []
+    left = max(0, int(limit) - int(used))
+    return [
+        access_check("node", node.address, f"{part} has {left} of {limit} connections left (maxclients)", "clients")
+    ]
 
 
 def _second_masters(snapshot: Snapshot, master: NodeView) -> list[Check]:

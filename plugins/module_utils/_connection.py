@@ -374,6 +374,8 @@ class Client:
     def _link_error(self, error: BaseException, sent: bool) -> LinkError:
         name = str(self.address)
         causes = list(_causes(error))
+        if any("max number of clients" in str(cause) for cause in causes):
+            return _FullError(name, "it has as many connections as its maxclients allows", sent=False)
         for cause in causes:
             if isinstance(cause, (redis_errors.AuthenticationError, redis_errors.ResponseError)):
                 return AuthError(name, f"it refuses the login: {str(cause).rstrip('.')}", sent=False)
@@ -400,6 +402,12 @@ class Client:
 
 class _ClosedError(LinkError):
     """The server closed a connection that was open."""
+
+
+class _FullError(LinkError):
+    """The server takes no more connections; it closes one more without looking at what was sent."""
+
+    code = "clients"
 
 
 class Listener:

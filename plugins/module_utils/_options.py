@@ -41,6 +41,7 @@ CONNECTION: dict[str, dict[str, Any]] = {
     "client_key_file": _from_environment("REDIS_CLIENT_KEY_FILE", type="path"),
     "connect_timeout": {"type": "float", "default": 3.0},
     "address_map": {"type": "dict", "default": {}},
+    "renamed_commands": {"type": "dict", "default": {}},
 }
 """The group of doc_fragments/connection.py."""
 
@@ -57,7 +58,6 @@ FAILOVER: dict[str, dict[str, Any]] = {
     "max_lag_bytes": {"type": "int", "default": 10 * 1024 * 1024},
     "catch_up_timeout": {"type": "float", "default": 1.0},
     "timeout": {"type": "float", "default": 120.0},
-    "renamed_commands": {"type": "dict", "default": {}},
 }
 """The options of ``failover`` alone."""
 
@@ -94,7 +94,6 @@ HEALTH: dict[str, dict[str, Any]] = {
     "baseline": {"type": "dict"},
     "check_config_writable": {"type": "bool", "default": False},
     "patience": {"type": "float", "default": 3.0},
-    "renamed_commands": {"type": "dict", "default": {}},
 }
 """The options of ``health_info`` alone."""
 
@@ -178,7 +177,7 @@ def connection_options(params: Mapping[str, Any]) -> ConnectionOptions:
         ),
         connect_timeout_s=params["connect_timeout"],
         address_map={str(announced): str(reached) for announced, reached in params["address_map"].items()},
-        renamed_commands=_renamed_commands(params.get("renamed_commands") or {}),
+        renamed_commands=_renamed_commands(params["renamed_commands"]),
     )
 
 

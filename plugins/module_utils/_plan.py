@@ -24,6 +24,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     Fitness,
     access_check,
     assess_replicas,
+    check_connections,
     check_failover_permitted,
     check_hidden_replicas,
     check_master_known,
@@ -58,7 +59,14 @@ AUTO = "auto"
 PAUSE_FENCE = "pause"
 MIN_REPLICAS_FENCE = "min_replicas"
 
-OUT_OF_OUR_REACH = ("node_unreachable", "node_auth", "node_tls", "node_not_permitted", "command_unavailable")
+OUT_OF_OUR_REACH = (
+    "node_unreachable",
+    "node_auth",
+    "node_tls",
+    "node_not_permitted",
+    "node_clients",
+    "command_unavailable",
+)
 """Codes of what keeps this program from fencing, and not the servers from handing over."""
 
 LONGEST_LEASE_MS = 2_000
@@ -677,6 +685,7 @@ def _fenced_blockers(snapshot: Snapshot, target: Fitness, steering: tuple[Steeri
     if master is not None and master.reachable and master.is_master:
         fence_commands = PAUSE_COMMANDS if master.write_pause else SETTING_COMMANDS
         blockers += _command_checks(master, (*OLD_MASTER_COMMANDS, *fence_commands), "the old master")
+        blockers += check_connections(master, "the old master")
     if heir is None or not heir.reachable:
         blockers.append(
             access_check(
@@ -685,6 +694,7 @@ def _fenced_blockers(snapshot: Snapshot, target: Fitness, steering: tuple[Steeri
         )
     elif master is not None and master.reachable:
         blockers += _follow_checks(master, heir)
+        blockers += check_connections(heir, "the replica to promote")
         if heir.compatible_version < MINIMUM_SERVER:
             blockers.append(
                 Check(

@@ -87,13 +87,6 @@ options:
         failover. From 0 to 600.
     type: float
     default: 3.0
-  renamed_commands:
-    description:
-      - What the data nodes call commands that C(rename-command) renamed there, for example C(CONFIG) leading to C(ADMINCONFIG). One word leads to
-        one word; what follows a command, as in C(CONFIG SET), stays.
-      - Sentinel has to be told of the new names, too (C(sentinel rename-command)).
-    type: dict
-    default: {}
 seealso:
   - module: redis_ha.sentinel.failover
   - module: redis_ha.sentinel.topology_info

@@ -153,7 +153,7 @@ def test_the_group_names_nothing_else() -> None:
 # ---- error codes ---------------------------------------------------------------------------------------------------
 
 RAISED = {"Refused", "Aborted", "Incomplete", "Unknown", "FailoverError"}
-ACCESS = ("auth", "tls", "not_permitted", "unreachable")
+ACCESS = ("auth", "tls", "not_permitted", "clients", "unreachable")
 
 
 def _texts(node: ast.AST) -> set[str]:
