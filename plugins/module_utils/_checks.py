@@ -87,8 +87,13 @@ _UNREACHABLE_REMEDIES = {
     "tls": "Check tls, ca_certs, client_cert_file and client_key_file; the certificate must name the host that Sentinel announces, or the one that "
     "address_map leads to (docs/tls.md).",
     "not_permitted": "Give our user the permissions of docs/permissions.md.",
+    "clients": "Raise maxclients on it (CONFIG SET maxclients, CONFIG REWRITE), or end connections that nobody needs: a run holds up to {connections} at a time "
+    "to each node.",
     "unreachable": "Start it, or open the way to it; behind NAT or a container network set address_map.",
 }
+
+CONNECTIONS_TO_A_NODE = 3
+"""For its questions and orders, for its lock, and for a login that is tried."""
 
 
 def access_check(kind: str, address: Address, error: str, error_code: str) -> Check:
@@ -98,7 +103,7 @@ def access_check(kind: str, address: Address, error: str, error_code: str) -> Ch
         kind: ``sentinel`` or ``node``.
         address: Its address.
         error: Why it could not be asked.
-        error_code: ``auth``, ``tls``, ``not_permitted`` or ``unreachable``.
+        error_code: ``auth``, ``tls``, ``not_permitted``, ``clients`` or ``unreachable``.
     """
     remedy = _UNREACHABLE_REMEDIES.get(error_code, _UNREACHABLE_REMEDIES["unreachable"])
     prefix = "sentinel" if kind == "sentinel" else "redis"
@@ -108,7 +113,7 @@ def access_check(kind: str, address: Address, error: str, error_code: str) -> Ch
         f"{kind}_{code}",
         CRITICAL,
         f"{noun} {address}: {error}",
-        remedy.format(user=f"{prefix}_username", password=f"{prefix}_password"),
+        remedy.format(user=f"{prefix}_username", password=f"{prefix}_password", connections=CONNECTIONS_TO_A_NODE),
     )
 
 
@@ -138,7 +143,7 @@ def check_sentinels_reachable(snapshot: Snapshot, min_sentinels: int | None) -> 
             f"{answering} of the {len(snapshot.sentinels)} known Sentinels answer, {wanted} are wanted; "
             + "; ".join(reason.detail for reason in reasons),
             "Start the others, or open the way to them; behind NAT or a container network set address_map. If one is gone for good, let "
-            "Sentinel forget it (SENTINEL RESET on one Sentinel after the other, at least 30 s apart), or set min_sentinels to accept that fewer answer.",
+            "Sentinel forget it (SENTINEL RESET on one Sentinel after the other, at least 30 s apart, never during a failover), or set min_sentinels to accept that fewer answer.",
         )
     ]
 
@@ -499,7 +504,7 @@ def check_replicas_exist(snapshot: Snapshot) -> list[Check]:
             "no_replica",
             CRITICAL,
             f"no Sentinel knows a replica of {snapshot.master_name}: there is nothing to promote",
-            "Attach a replica (REPLICAOF) and wait until Sentinel lists it, at most ten seconds.",
+            "Attach a replica (an empty server, with replicaof in its configuration) and wait until Sentinel lists it, at most ten seconds.",
         )
     ]
 
@@ -550,7 +555,7 @@ def check_master_node(snapshot: Snapshot) -> list[Check]:
                 "server_too_old",
                 CRITICAL,
                 f"{address} runs {'.'.join(map(str, node.version))}, 6.0 is the oldest that can be moved without loss",
-                "Upgrade it, or ask for strategy=plain and accept that writes are lost.",
+                "Upgrade it.",
             )
         )
     if replication.failover_state != "no-failover":
@@ -573,6 +578,17 @@ def check_master_node(snapshot: Snapshot) -> list[Check]:
         )
     checks += _second_masters(snapshot, node)
     return checks or [Check("master_role", OK, f"{address} is a master")]
+
+
+def check_connections(node: NodeView, part: str) -> list[Check]:
+    """A node takes the connections that a run needs beside the one over which it was asked; nothing where it does not tell (before 6.2)."""
+    limit, used = (node.info.get(name, "") for name in ("maxclients", "connected_clients"))
+    if not (limit.isdigit() and used.isdigit()) or int(limit) - int(used) >= CONNECTIONS_TO_A_NODE - 1:
+        return []
+    left = max(0, int(limit) - int(used))
+    return [
+        access_check("node", node.address, f"{part} has {left} of {limit} connections left (maxclients)", "clients")
+    ]
 
 
 def _second_masters(snapshot: Snapshot, master: NodeView) -> list[Check]:
@@ -602,7 +618,7 @@ def _second_masters(snapshot: Snapshot, master: NodeView) -> list[Check]:
             )
         else:
             said += "; it holds no data"
-            remedy = "It was started without its role. Sentinel makes it a replica within about 20 s: wait, and look again with topology_info."
+            remedy = "It was started without its role, and holds no data. Sentinel makes it a replica within about 20 s: wait, and look again with topology_info."
         checks.append(Check("two_masters", CRITICAL, said, remedy))
     return checks
 
@@ -846,6 +862,12 @@ def _own_objections(snapshot: Snapshot, node: NodeView | None, max_lag_bytes: in
             )
     return objections, lag_bytes
 
+
+RENAMED_REMEDY = (
+    "These commands are renamed or disabled on it (rename-command). Renamed: say their new names in renamed_commands, and see that each Sentinel knows them, too "
+    "(sentinel rename-command). Disabled: bring them back; without them nobody changes the role of this node."
+)
+"""What to do where a server does not know commands that a move needs."""
 
 REPLICA_REMEDIES = {
     "target_down": "Start it, or mend its network, and wait until Sentinel sees it again.",

@@ -144,8 +144,8 @@ ERRORS: dict[str, Kind] = {
     "promotion_in_doubt": Kind(Unknown, "Run again: it is joined or finished then."),
     "sentinels_split": Kind(
         Unknown,
-        "Sentinels of one epoch never level this out by themselves. {master} has the writes: on each Sentinel that names another master, SENTINEL REMOVE"
-        " {name}, then SENTINEL MONITOR {name} with the address of {master}, and its settings again.",
+        "Sentinels of one epoch never agree by themselves. Find out, with topology_info, which of these nodes is the master: {master} should be. On each"
+        " Sentinel that names another one, SENTINEL REMOVE {name} and SENTINEL MONITOR {name} with the right one, and its settings again.",
     ),
     "left_to_do": Kind(
         Incomplete, "Mend what is named; a replica that is only slow needs nothing but time. Look with topology_info."
@@ -171,10 +171,11 @@ def failure(code: str, message: str, seen: dict[str, Any] | None = None, **value
         values: What the remedy names in braces.
     """
     kind = ERRORS[code]
-    return kind.error(_OUTCOMES_OF_ONE_CODE.get(code, code), message, kind.remedy.format(**values), seen=seen)
+    return kind.error(ONE_CODE.get(code, code), message, kind.remedy.format(**values), seen=seen)
 
 
-_OUTCOMES_OF_ONE_CODE = {"contact_lost_halfway": "contact_lost", "repair_left": "repair_failed"}
+ONE_CODE = {"contact_lost_halfway": "contact_lost", "repair_left": "repair_failed"}
+"""Where one code stands for two outcomes: the entry of ``ERRORS`` -> the code that the user sees."""
 
 
 class LinkError(Exception):

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import CRITICAL, OK, WARNING, Check
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_after import (
+    check_baseline,
     check_followers,
     check_history,
     check_master_moved,
@@ -113,6 +114,7 @@ AFTER_CHECKS: tuple[CheckFunction, ...] = (
     check_one_address,
     check_nodes_reachable,
     check_one_master,
+    check_baseline,
     check_master_moved,
     check_history,
     check_old_master,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     CRITICAL,
     OK,
+    RENAMED_REMEDY,
     REPLICA_REMEDIES,
     WARNING,
     Check,
@@ -368,9 +369,7 @@ def check_node_permissions(s: Situation) -> list[Check]:
                     "node_permissions",
                     CRITICAL if is_master else WARNING,
                     f"{'the master' if is_master else 'replica'} {node.address} refuses {listed(refused)} ({why})",
-                    "Give our user these permissions (docs/permissions.md)."
-                    if denied
-                    else "These commands are renamed or disabled on it (rename-command): Sentinel needs them, too; bring them back.",
+                    "Give our user these permissions (docs/permissions.md)." if denied else RENAMED_REMEDY,
                 )
             )
     return checks or [Check("node_permissions", OK, "our user may do what a failover needs on every node that answers")]

@@ -43,6 +43,7 @@ CONNECTION: dict[str, dict[str, Any]] = {
     "client_key_file": _from_environment("REDIS_CLIENT_KEY_FILE", type="path"),
     "connect_timeout": {"type": "float", "default": 3.0},
     "address_map": {"type": "dict", "default": {}},
+    "renamed_commands": {"type": "dict", "default": {}},
 }
 """The group of doc_fragments/connection.py."""
 
@@ -180,7 +181,23 @@ def connection_options(params: Mapping[str, Any]) -> ConnectionOptions:
         ),
         connect_timeout_s=params["connect_timeout"],
         address_map={str(announced): str(reached) for announced, reached in params["address_map"].items()},
+        renamed_commands=_renamed_commands(params["renamed_commands"]),
     )
+
+
+def _renamed_commands(names: Mapping[str, Any]) -> dict[str, str]:
+    """The option ``renamed_commands``, by names in capitals.
+
+    Raises:
+        Refused: A command, or its new name, is not one word.
+    """
+    for name, called in names.items():
+        for word in (name, called):
+            if len(str(word).split()) != 1:
+                raise invalid(
+                    f"renamed_commands: {name!r}: {called!r}: a command and its new name are one word each, as in CONFIG: ADMINCONFIG"
+                )
+    return {str(name).strip().upper(): str(called).strip() for name, called in names.items()}
 
 
 def check_tls_files(options: ConnectionOptions) -> None:

@@ -17,6 +17,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     LOSSLESS_CHECKS,
     MINIMUM_SERVER,
     MOVE_CHECKS,
+    RENAMED_REMEDY,
     REPLICA_REMEDIES,
     SENTINEL_CHECKS,
     STEERING,
@@ -24,6 +25,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     Fitness,
     access_check,
     assess_replicas,
+    check_connections,
     check_failover_permitted,
     check_hidden_replicas,
     check_master_known,
@@ -64,7 +66,14 @@ AUTO = "auto"
 PAUSE_FENCE = "pause"
 MIN_REPLICAS_FENCE = "min_replicas"
 
-OUT_OF_OUR_REACH = ("node_unreachable", "node_auth", "node_tls", "node_not_permitted", "command_unavailable")
+OUT_OF_OUR_REACH = (
+    "node_unreachable",
+    "node_auth",
+    "node_tls",
+    "node_not_permitted",
+    "node_clients",
+    "command_unavailable",
+)
 """Codes of what keeps this program from fencing, and not the servers from handing over."""
 
 LONGEST_LEASE_MS = 2_000
@@ -384,6 +393,8 @@ def _half_told(snapshot: Snapshot) -> Plan | None:
     """An interrupted run had promoted a replica and told some Sentinels, not all; they spread it themselves within two seconds."""
     views = [view for view in snapshot.informed_sentinels if view.master and view.current]
     epochs = {view.master.config_epoch for view in views if view.master}
+    if len(epochs) < 2:
+        return None
     aware = [view for view in views if view.master and view.master.config_epoch == max(epochs)]
     unaware = [view for view in views if view not in aware]
     promoted, old = aware[0].current, unaware[0].current if unaware else None
@@ -655,7 +666,7 @@ def _plan_unfenced(
                 "no_lossless_way",
                 "critical",
                 "no strategy is left that loses nothing, and the master is not down",
-                "Mend what is named, or ask for strategy=plain and accept that writes are lost.",
+                _instead_of_losing(snapshot),
             ),
         ]
     )
@@ -666,6 +677,16 @@ def _last_asked_first(snapshot: Snapshot, leaders: list[SentinelView]) -> tuple[
     addresses = [view.address for view in leaders]
     first = snapshot.sentinels[0].address
     return tuple(sorted(addresses, key=lambda address: address == first))
+
+
+def _instead_of_losing(snapshot: Snapshot) -> str:
+    master = snapshot.node(snapshot.master_address)
+    if master is not None and master.reachable:
+        return "Mend what is named: the master is up, and SENTINEL FAILOVER alone would throw away what it acknowledges meanwhile."
+    return (
+        f"If the master is up, mend the way from here to it. If it is down, no Sentinel majority has said so yet: Sentinel does {snapshot.down_after_ms // 1000} s "
+        "after the last answer, and then moves it by itself within some seconds. Wait, and look with topology_info."
+    )
 
 
 def _choose(snapshot: Snapshot, request: Request, fitness: list[Fitness]) -> tuple[Fitness, tuple[str, ...]]:
@@ -778,6 +799,7 @@ def _fenced_blockers(snapshot: Snapshot, target: Fitness, steering: tuple[Steeri
     if master is not None and master.reachable and master.is_master:
         fence_commands = PAUSE_COMMANDS if master.write_pause else SETTING_COMMANDS
         blockers += _command_checks(master, (*OLD_MASTER_COMMANDS, *fence_commands), "the old master")
+        blockers += check_connections(master, "the old master")
     if heir is None or not heir.reachable:
         blockers.append(
             access_check(
@@ -786,13 +808,14 @@ def _fenced_blockers(snapshot: Snapshot, target: Fitness, steering: tuple[Steeri
         )
     elif master is not None and master.reachable:
         blockers += _follow_checks(master, heir)
+        blockers += check_connections(heir, "the replica to promote")
         if heir.compatible_version < MINIMUM_SERVER:
             blockers.append(
                 Check(
                     "server_too_old",
                     "critical",
                     f"{heir.address} runs a version before 6.0",
-                    "Upgrade it, or ask for strategy=plain.",
+                    "Upgrade it.",
                 )
             )
     for steer in steering:
@@ -819,9 +842,7 @@ def _command_checks(node: NodeView, commands: Sequence[str], part: str) -> list[
             "node_not_permitted" if permission else "command_unavailable",
             "critical",
             f"{node.address} ({part}) refuses {', '.join(refusals)} ({said})",
-            "Give our user these permissions (docs/permissions.md)."
-            if permission
-            else "These commands are renamed or disabled on it (rename-command): Sentinel needs them, too; bring them back.",
+            "Give our user these permissions (docs/permissions.md)." if permission else RENAMED_REMEDY,
         )
     ]
 

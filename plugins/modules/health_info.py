@@ -210,7 +210,9 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation impor
     Baseline,
     Situation,
     Thresholds,
+    is_masked,
     parse_baseline,
+    unmasked,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock
@@ -229,7 +231,7 @@ def _baseline(data: Mapping[str, Any] | None) -> Baseline | None:
 
 def _look(fleet: Fleet, params: Mapping[str, Any], baseline: Baseline | None, clock: Clock) -> Situation:
     before = params["phase"] == BEFORE
-    also = [node.address for node in baseline.nodes] if baseline else []
+    also = [node.address for node in baseline.nodes if not is_masked(node.address.host)] if baseline else []
     snapshot = take_snapshot(fleet, master_name(params), PROBED_COMMANDS if before else None, also, listen=True)
     require_master(snapshot)
     thresholds = Thresholds(
@@ -239,7 +241,8 @@ def _look(fleet: Fleet, params: Mapping[str, Any], baseline: Baseline | None, cl
         max_info_age_s=params["max_info_age"],
         max_link_silence_s=params["max_link_silence"],
     )
-    return Situation(snapshot, gather_evidence(fleet, snapshot, clock, before), thresholds, baseline)
+    known = unmasked(baseline, snapshot) if baseline else None
+    return Situation(snapshot, gather_evidence(fleet, snapshot, clock, before), thresholds, known)
 
 
 def _save_configs(fleet: Fleet, phase: str, situation: Situation) -> Evidence:

@@ -272,7 +272,7 @@ NODES = [
         before(nodes=nodes(master_node(S))),
         "critical",
         ("the Sentinels name 10.0.0.1:6379, but 10.0.0.3:6379 says it is a master, too; it holds no data",),
-        "It was started without its role. Sentinel makes it a replica within about 20 s: wait, and look again with topology_info.",
+        "It was started without its role, and holds no data. Sentinel makes it a replica within about 20 s: wait, and look again with topology_info.",
     ),
     Case(
         "it would stay writable",
@@ -322,7 +322,7 @@ NODES = [
         before(views(replicas=()), [master_node()]),
         "critical",
         ("no Sentinel knows a replica of mymaster: there is nothing to promote",),
-        "Attach a replica (REPLICAOF) and wait until Sentinel lists it, at most ten seconds.",
+        "Attach a replica (an empty server, with replicaof in its configuration) and wait until Sentinel lists it, at most ten seconds.",
     ),
     Case(
         "everybody can log in",
@@ -459,7 +459,8 @@ NODES = [
         before(nodes=nodes(replica_node(R, refused={"CONFIG SET": "ERR unknown command"}))),
         "warning",
         ("replica 10.0.0.2:6379 refuses CONFIG SET (CONFIG SET: ERR unknown command)",),
-        "These commands are renamed or disabled on it (rename-command): Sentinel needs them, too; bring them back.",
+        "These commands are renamed or disabled on it (rename-command). Renamed: say their new names in renamed_commands, and see that each Sentinel knows "
+        "them, too (sentinel rename-command). Disabled: bring them back; without them nobody changes the role of this node.",
     ),
     Case(
         "Sentinel's user may",

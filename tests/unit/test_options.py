@@ -93,10 +93,15 @@ def test_an_option_beats_the_environment(variable: str, monkeypatch: pytest.Monk
     assert validated(**{option: given})[option] == given
 
 
-def test_every_option_of_the_connection_but_two_has_a_variable() -> None:
+def test_every_option_of_the_connection_but_three_has_a_variable() -> None:
     without = {name for name, spec in CONNECTION.items() if "fallback" not in spec}
-    assert without == {"connect_timeout", "address_map"}
+    assert without == {"connect_timeout", "address_map", "renamed_commands"}
     assert {option for option, _text, _value in ENVIRONMENT.values()} == set(CONNECTION) - without
+
+
+def test_renamed_commands_are_known_in_capitals() -> None:
+    options = connection_options(validated(renamed_commands={"config": "adminConfig", "KEYS": "x"}))
+    assert options.renamed_commands == {"CONFIG": "adminConfig", "KEYS": "x"}
 
 
 @pytest.mark.parametrize(("name", "least", "most"), [(name, *bounds) for name, bounds in RANGES.items()])
@@ -122,6 +127,8 @@ def test_ranges(name: str, least: float, most: float) -> None:
         ({"expected_master": "h:x"}, "expected_master"),
         ({"address_map": {"a:b:c": "d"}}, "address_map"),
         ({"address_map": {"a": "b c"}}, "address_map"),
+        ({"renamed_commands": {"CONFIG SET": "ADMIN"}}, "renamed_commands: 'CONFIG SET': 'ADMIN'"),
+        ({"renamed_commands": {"CONFIG": ""}}, "one word each"),
         ({"master_name": "  "}, "master_name is empty"),
         ({"timeout": 4}, "timeout=4.0"),
         ({"connect_timeout": 0}, "connect_timeout"),
