@@ -376,10 +376,10 @@ remedy:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._census import take_snapshots
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._module import run_module
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import TOPOLOGY
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import take_snapshot
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import (
     deployment_view,
     require_master,
@@ -390,13 +390,10 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import (
 def show(module: AnsibleModule, fleet: Fleet) -> dict[str, Any]:
     """Everybody's view of one master, or of all."""
     wanted = module.params["master_name"]
-    masters = {}
-    for name in [wanted] if wanted else watched_masters(fleet):
-        snapshot = take_snapshot(fleet, name)
-        if wanted:
-            require_master(snapshot)
-        masters[name] = deployment_view(snapshot)
-    return {"changed": False, "masters": masters}
+    snapshots = take_snapshots(fleet, [wanted] if wanted else watched_masters(fleet))
+    if wanted:
+        require_master(snapshots[wanted])
+    return {"changed": False, "masters": {name: deployment_view(snapshot) for name, snapshot in snapshots.items()}}
 
 
 def main() -> None:
