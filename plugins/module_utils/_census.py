@@ -10,6 +10,7 @@ redis_ha.sentinel.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Callable
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client, Fleet
@@ -137,22 +138,22 @@ def ask_about(client: Client, master_names: Sequence[str]) -> dict[str, Sentinel
     info = parse_info(info_reply)
     if "sentinel_masters" not in info:
         raise LinkError(str(client.address), "this is a data node, not a Sentinel", sent=False)
-    own = {
-        "address": client.address,
-        "version": parse_version(info.get("valkey_version") or info.get("redis_version", "")),
-        "run_id": "" if isinstance(my_id, ReplyError) else str(my_id),
-        "process_id": info.get("run_id", ""),
-        "tilt": info.get("sentinel_tilt", "0") != "0",
-        "tilt_total": int(info.get("sentinel_total_tilt", -1)),
-    }
+    own = SentinelView(
+        address=client.address,
+        version=parse_version(info.get("valkey_version") or info.get("redis_version", "")),
+        run_id="" if isinstance(my_id, ReplyError) else str(my_id),
+        process_id=info.get("run_id", ""),
+        tilt=info.get("sentinel_tilt", "0") != "0",
+        tilt_total=int(info.get("sentinel_total_tilt", -1)),
+    )
     views = {}
     for first in range(0, len(master_names), MASTERS_AT_ONCE):
         names = master_names[first : first + MASTERS_AT_ONCE]
-        questions = [("SENTINEL", question, name) for name in names for question in QUESTIONS]
+        questions: list[tuple[object, ...]] = [("SENTINEL", question, name) for name in names for question in QUESTIONS]
         replies = client.ask_many(questions, keep_errors=True)
         for position, name in enumerate(names):
             here = position * len(QUESTIONS)
-            views[name] = SentinelView(**own, **_about(replies[here : here + len(QUESTIONS)]))
+            views[name] = replace(own, **_about(replies[here : here + len(QUESTIONS)]))
     return views
 
 
