@@ -13,8 +13,9 @@ version_added: 0.2.0
 description:
   - Asks the Sentinels that are named, those that they know, and every node that they know, once for all masters, and makes hosts of them.
   - The name of the source's file ends in C(sentinel.yml) or C(sentinel.yaml); C(redis_ha_sentinel.yml) and C(fleet.sentinel.yml) are good names.
-  - Groups are C(redis_masters), C(redis_replicas) and C(redis_sentinels), and for each master C(redis_NAME) with the children C(redis_NAME_master),
-    C(redis_NAME_replicas) and C(redis_NAME_sentinels). What a group name may not have becomes an underscore.
+  - Groups are C(redis_masters), C(redis_replicas) and C(redis_sentinels), and for each master C(redis_NAME) with the children C(redis_master_of_NAME),
+    C(redis_replicas_of_NAME) and C(redis_sentinels_of_NAME). What a group name may not have becomes an underscore. If two masters would share a group, the
+    source fails.
   - Who is master is what a majority of those Sentinels name that answer. Where there is no majority, a warning says what each of them said, and none of that
     master's nodes is in C(redis_masters) or C(redis_replicas) for its sake.
   - A server that cannot be asked is in the inventory all the same, with the reason in its C(error). If no Sentinel can be asked, the source fails.
@@ -37,7 +38,8 @@ options:
       - Several deployments in one inventory. Each is a dictionary with its C(name) and with those of O(sentinels), O(sentinel_username), O(sentinel_password),
         O(redis_username), O(redis_password), O(tls), O(sentinel_tls), O(validate_certs), O(ca_certs), O(client_cert_file), O(client_key_file),
         O(connect_timeout) and O(address_map) that differ from the options beside it. Values may be templates.
-      - With it, the groups of a master are called C(redis_DEPLOYMENT_NAME), and C(redis_DEPLOYMENT) has all hosts of a deployment.
+      - With it, the groups of a master are called C(redis_DEPLOYMENT_NAME), C(redis_master_of_DEPLOYMENT_NAME) and so on, and C(redis_DEPLOYMENT) has all
+        hosts of a deployment.
       - If one of them cannot be asked, the source fails. An inventory that silently lacks a deployment would be worse than none.
     type: list
     elements: dict
@@ -121,6 +123,15 @@ from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._hosts import (
 ENDINGS = ("sentinel.yml", "sentinel.yaml")
 
 
+def _untrusted(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Variables whose text is never taken for a template: servers wrote it. Since ansible-core 2.19 that is so by itself."""
+    if hasattr(BaseInventoryPlugin, "trusted_by_default"):
+        return dict(variables)
+    from ansible.utils.unsafe_proxy import wrap_var
+
+    return {name: wrap_var(value) for name, value in variables.items()}
+
+
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     """Asks, and hands hosts to Ansible."""
 
@@ -143,7 +154,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 self._cached_rows(path, cache), self.get_option("host_for"), self.get_option("group_prefix")
             )
         except GroupNameTakenError as error:
-            raise AnsibleParserError(f"{error}. Set group_prefix, or name the deployments otherwise.") from error
+            raise AnsibleParserError(
+                f"{error}. Set group_prefix, name the deployments otherwise, or give the two sources of their own with master_names."
+            ) from error
         self._fill(found)
 
     def _cached_rows(self, path: str, cache: bool) -> list[Row]:
@@ -206,14 +219,14 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             for group in host.groups:
                 self.inventory.add_group(group)
                 self.inventory.add_child(group, host.name)
-            for name, value in host.variables.items():
+            for name, value in _untrusted(host.variables).items():
                 self.inventory.set_variable(host.name, name, value)
         for child, parent in found.parents.items():
             self.inventory.add_group(parent)
             self.inventory.add_group(child)
             self.inventory.add_child(parent, child)
         for host in found.hosts:
-            self._construct(host.name, dict(host.variables))
+            self._construct(host.name, _untrusted(host.variables))
 
     def _construct(self, host: str, variables: dict[str, Any]) -> None:
         strict = self.get_option("strict")

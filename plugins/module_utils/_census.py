@@ -186,9 +186,9 @@ def ask_role(client: Client) -> NodeView:
         LinkError: It cannot be asked.
         ReplyError: It does not permit INFO or ROLE.
     """
-    info_reply, role = client.ask_many([("INFO",), ("ROLE",)])
-    info = parse_info(info_reply)
-    if "sentinel_masters" in info:
+    server, replication, role = client.ask_many([("INFO", "server"), ("INFO", "replication"), ("ROLE",)])
+    info = {**parse_info(server), **parse_info(replication)}
+    if info.get("redis_mode") == "sentinel":
         raise LinkError(str(client.address), "this is a Sentinel, not a data node", sent=False)
     return NodeView(
         address=client.address,

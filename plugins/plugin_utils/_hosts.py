@@ -22,7 +22,7 @@ from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._agreement impor
 
 MASTER, REPLICA, SENTINEL = "master", "replica", "sentinel"
 FIXED_GROUPS = {MASTER: "redis_masters", REPLICA: "redis_replicas", SENTINEL: "redis_sentinels"}
-GROUP_ENDINGS = {MASTER: "_master", REPLICA: "_replicas", SENTINEL: "_sentinels"}
+PARTS = {MASTER: "master_of_", REPLICA: "replicas_of_", SENTINEL: "sentinels_of_"}
 
 MACHINE, SERVER = "machine", "server"
 
@@ -69,7 +69,9 @@ def server_rows(deployment: str, snapshots: Mapping[str, Snapshot], options: Con
     rows: dict[str, Row] = {}
     for name, snapshot in snapshots.items():
         for row in (*_node_rows(snapshot, options), *_sentinel_rows(snapshot, options)):
-            known = rows.setdefault(f"{row['key']} {row['role'] == SENTINEL}", {**row, "deployment": deployment})
+            known = rows.setdefault(
+                f"{row['key']} {row['role'] == SENTINEL}", {**row, "deployment": deployment or None}
+            )
             known["master_names"] = [*known["master_names"], name] if row["concerned"] else known["master_names"]
     return [{name: value for name, value in row.items() if name not in ("key", "concerned")} for row in rows.values()]
 
@@ -138,7 +140,7 @@ def inventory_of(rows: Sequence[Row], host_for: str, prefix: str) -> Inventory:
         prefix: How the name of a master's, or a deployment's, group begins.
 
     Raises:
-        GroupNameTakenError: Two masters would have the same group.
+        GroupNameTakenError: Two things would have the same group.
     """
     together: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
@@ -204,44 +206,43 @@ def _names(rows: Iterable[Row], role: str) -> list[str]:
     return sorted({name for row in rows if row["role"] == role for name in row["master_names"]})
 
 
-def _safe(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_]", "_", name)
-
-
 class _Groups:
     """Group names, each for one thing only."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self._taken: dict[str, tuple[str, ...]] = {name: (role,) for role, name in FIXED_GROUPS.items()}
+        self._taken = {name: f"every {role}" for role, name in FIXED_GROUPS.items()}
         self.parents: dict[str, str] = {}
 
     def of(self, row: Row) -> Iterable[str]:
         """The groups that a server's host is directly in."""
         if row["role"] is not None:
             yield FIXED_GROUPS[row["role"]]
-        for name in row["master_names"]:
-            whole = self._group_of_master(row["deployment"], name)
-            ending = GROUP_ENDINGS.get(row["role"], "")
-            group = self._take(f"{whole}{ending}", (row["deployment"], name, ending))
-            if ending:
-                self.parents[group] = whole
-            yield group
         if row["deployment"]:
-            yield self._take(self._prefix + row["deployment"], (row["deployment"],))
+            yield self._of_deployment(row["deployment"])
+        for name in row["master_names"]:
+            yield self._of_part(row["deployment"], name, PARTS.get(row["role"], ""))
 
-    def _group_of_master(self, deployment: str, name: str) -> str:
-        wanted = f"{self._prefix}{deployment}_{name}" if deployment else f"{self._prefix}{name}"
-        whole = self._take(wanted, (deployment, name, ""))
+    def _of_part(self, deployment: str | None, name: str, part: str) -> str:
+        """The group of those that have the same part in a master, a child of the group of all that have one."""
+        called = f"{deployment}_{name}" if deployment else name
+        thing = f"master {name} of deployment {deployment}" if deployment else f"master {name}"
+        whole = self._take(called, thing)
         if deployment:
-            self.parents[whole] = self._take(self._prefix + deployment, (deployment,))
-        return whole
+            self.parents[whole] = self._of_deployment(deployment)
+        if not part:
+            return whole
+        group = self._take(part + called, f"{part.replace('_', ' ')}{thing}")
+        self.parents[group] = whole
+        return group
 
-    def _take(self, wanted: str, owner: tuple[str, ...]) -> str:
-        group = _safe(wanted)
-        if self._taken.setdefault(group, owner) != owner:
-            one, other = (" ".join(filter(None, parts)) for parts in (self._taken[group], owner))
-            raise GroupNameTakenError(f"The group {group} would be for {one} and for {other}")
+    def _of_deployment(self, deployment: str) -> str:
+        return self._take(deployment, f"deployment {deployment}")
+
+    def _take(self, wanted: str, thing: str) -> str:
+        group = re.sub(r"[^A-Za-z0-9_]", "_", self._prefix + wanted)
+        if self._taken.setdefault(group, thing) != thing:
+            raise GroupNameTakenError(f"The group {group} would be for {self._taken[group]} and for {thing}")
         return group
 
 

@@ -29,9 +29,10 @@ LIGHT = ("hz 1", "activerehashing no", "repl-ping-replica-period 60", "repl-back
 
 @dataclass(frozen=True)
 class Taken:
-    """What a command took."""
+    """What a command took: by the clock, of a processor, and of memory at its peak."""
 
     seconds: float
+    cpu_s: float
     peak_mb: float
     output: str
 
@@ -52,7 +53,7 @@ def measure(command: Sequence[str], environment: dict[str, str]) -> Taken:
         text = output.read()
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command, text)
-    return Taken(seconds, usage.ru_maxrss / 1024, text)
+    return Taken(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, text)
 
 
 def topology(deployment: Deployment, folder: Path) -> Taken:
@@ -107,7 +108,7 @@ def main(words: Sequence[str]) -> int:
                 seconds = [taken.seconds for taken in runs]
                 print(
                     f"{name}: {options.masters} masters, {len(runs)} runs: median {statistics.median(seconds):.2f} s, "
-                    f"slowest {max(seconds):.2f} s, at most {max(taken.peak_mb for taken in runs):.0f} MB",
+                    f"slowest {max(seconds):.2f} s, {statistics.median(taken.cpu_s for taken in runs):.2f} s of a processor, at most {max(taken.peak_mb for taken in runs):.0f} MB",
                     flush=True,
                 )
     finally:
