@@ -380,6 +380,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._census import t
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._module import run_module
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import TOPOLOGY
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import take_snapshot
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import (
     deployment_view,
     require_master,
@@ -390,9 +391,11 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import (
 def show(module: AnsibleModule, fleet: Fleet) -> dict[str, Any]:
     """Everybody's view of one master, or of all."""
     wanted = module.params["master_name"]
-    snapshots = take_snapshots(fleet, [wanted] if wanted else watched_masters(fleet))
     if wanted:
-        require_master(snapshots[wanted])
+        snapshot = take_snapshot(fleet, wanted)
+        require_master(snapshot)
+        return {"changed": False, "masters": {wanted: deployment_view(snapshot)}}
+    snapshots = take_snapshots(fleet, watched_masters(fleet))
     return {"changed": False, "masters": {name: deployment_view(snapshot) for name, snapshot in snapshots.items()}}
 
 
