@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: sentinel
 short_description: Hosts and groups of Redis and Valkey deployments, as Sentinel sees them
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Asks the Sentinels that are named, those that they know, and every node that they know, once for all masters, and makes hosts of them.
   - The name of the source's file ends in C(sentinel.yml) or C(sentinel.yaml); C(redis_ha_sentinel.yml) and C(fleet.sentinel.yml) are good names.

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: master
 short_description: The address of the current master, as a majority of the Sentinels names it
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Asks the Sentinels that are named, and those that they know, who is master, and returns the address that a majority of them all names.
   - Fails where no majority names one master, and says what each Sentinel said. One that cannot be asked counts as one that does not agree.
