@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,7 @@ from lab.inventories import Listing, list_inventory, write_source
 from lab.modules import run_module
 from lab.playbooks import Workspace
 
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "inventory.md").read_text()
 PASSWORD, SENTINEL_PASSWORD = "a-very-secret-word", "another-secret-word"
 CREDENTIALS = {"REDIS_PASSWORD": PASSWORD, "REDIS_SENTINEL_PASSWORD": SENTINEL_PASSWORD}
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
@@ -210,13 +212,15 @@ def test_a_source_that_cannot_be_used_fails_with_the_reason(
     assert SENTINEL_PASSWORD not in str(failed.value)
 
 
-def test_five_deployments_in_one_inventory(workspace: Workspace, tmp_path: Path) -> None:
-    """Each with a password and an address of its own, and all of them with a master of one name."""
-    secrets = {f"SECRET_{number}": f"the-{number}-secret-word" for number in range(1, 6)}
+SECRETS = {f"site{number}": f"the-{number}-secret-word" for number in range(1, 6)}
+
+
+@pytest.fixture(scope="module")
+def five() -> Iterator[dict[str, Deployment]]:
+    """Five deployments, each with a password and an address of its own, and all of them with a master of one name."""
     with ExitStack() as stack:
-        running = {}
-        for number, (variable, secret) in enumerate(secrets.items(), 1):
-            running[f"site{number}"] = stack.enter_context(
+        yield {
+            name: stack.enter_context(
                 Deployment(
                     replicas=1,
                     sentinels=1,
@@ -226,22 +230,43 @@ def test_five_deployments_in_one_inventory(workspace: Workspace, tmp_path: Path)
                     node_auth=(None, secret),
                 )
             )
-            assert variable.endswith(str(number))
-        deployments = [
-            {
-                "name": name,
-                "sentinels": deployment.sentinel_addresses,
-                "redis_password": f"{{{{ lookup('ansible.builtin.env', 'SECRET_{name[-1]}') }}}}",
-            }
-            for name, deployment in running.items()
-        ]
-        source = write_source(tmp_path, {"deployments": deployments, "host_for": "server"}, "fleet.sentinel.yml")
-        found = list_inventory(workspace, source, secrets)
-        assert found.warnings == ""
-        for name, deployment in running.items():
-            master, (replica,) = deployment.master(), deployment.replicas()
-            assert found.groups[f"redis_master_of_{name}_mymaster"] == {f"{master.host}_{master.port}"}
-            assert found.groups[f"redis_replicas_of_{name}_mymaster"] == {f"{replica.host}_{replica.port}"}
-            assert len(found.groups[f"redis_{name}"]) == 3
-            assert found.variables[f"{replica.host}_{replica.port}"]["redis_deployments"] == [name]
-        assert len(found.groups["redis_masters"]) == len(found.groups["redis_sentinels"]) == 5
+            for number, (name, secret) in enumerate(SECRETS.items(), 1)
+        }
+
+
+def test_five_deployments_in_one_inventory(five: dict[str, Deployment], workspace: Workspace, tmp_path: Path) -> None:
+    deployments = [
+        {
+            "name": name,
+            "sentinels": deployment.sentinel_addresses,
+            "redis_password": f"{{{{ lookup('ansible.builtin.env', 'SECRET_OF_{name}') }}}}",
+        }
+        for name, deployment in five.items()
+    ]
+    source = write_source(tmp_path, {"deployments": deployments, "host_for": "server"}, "fleet.sentinel.yml")
+    found = list_inventory(workspace, source, {f"SECRET_OF_{name}": secret for name, secret in SECRETS.items()})
+    assert found.warnings == ""
+    for name, deployment in five.items():
+        master, (replica,) = deployment.master(), deployment.replicas()
+        assert found.groups[f"redis_master_of_{name}_mymaster"] == {f"{master.host}_{master.port}"}
+        assert found.groups[f"redis_replicas_of_{name}_mymaster"] == {f"{replica.host}_{replica.port}"}
+        assert len(found.groups[f"redis_{name}"]) == 3
+        assert found.variables[f"{replica.host}_{replica.port}"]["redis_deployments"] == [name]
+    assert len(found.groups["redis_masters"]) == len(found.groups["redis_sentinels"]) == 5
+
+
+def test_the_play_of_the_page_moves_five_masters_at_once(
+    five: dict[str, Deployment], workspace: Workspace, tmp_path: Path
+) -> None:
+    (play,) = re.findall(r"^```yaml\n# move.yml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    (tmp_path / "move.yml").write_text(play)
+    replicas = {name: deployment.replicas()[0] for name, deployment in five.items()}
+    variables = {
+        name: {"sentinels": deployment.sentinel_addresses, "master_name": "mymaster", "redis_password": SECRETS[name]}
+        for name, deployment in five.items()
+    }
+    inventory = json.dumps({"deployments": {"hosts": variables}})
+    run = workspace.run("move.yml", {}, project=tmp_path, inventory=inventory)
+    assert run.succeeded, run.stdout
+    assert run.result("Say how it ended everywhere")["msg"] == dict.fromkeys(five, "switched")
+    assert {name: deployment.master() for name, deployment in five.items()} == replicas
