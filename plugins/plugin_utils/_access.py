@@ -40,6 +40,9 @@ def opened_fleet(values: Mapping[str, Any]) -> Iterator[Fleet]:
         AnsibleError: An option cannot be used, redis-py is missing, or what is done in the block cannot be.
     """
     _require_library()
+    unknown = sorted(values.keys() - CONNECTION.keys())
+    if unknown:
+        raise AnsibleError(f"There is no option {unknown[0]}. Those of the connection are {', '.join(CONNECTION)}.")
     given = {name: value for name, value in values.items() if value is not None}
     checked = ArgumentSpecValidator(CONNECTION, **CONNECTION_CONSTRAINTS).validate(given)
     if checked.error_messages:
