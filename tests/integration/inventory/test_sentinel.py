@@ -182,7 +182,11 @@ def test_who_cannot_be_asked_is_warned_of_and_does_not_hide_the_rest(
         ({"master_names": ["gamma"]}, {}, "None of the named Sentinels watches gamma"),
         ({"connect_timeout": 100}, {}, "connect_timeout=100"),
         ({"deployments": [{"sentinels": ["127.0.0.1:1"]}]}, {}, "needs a name of its own"),
-        ({"deployments": [{"name": "shop", "sentinel": "x"}]}, {}, "There is no option sentinel. Those of the connection are sentinels,"),
+        (
+            {"deployments": [{"name": "shop", "sentinel": "x"}]},
+            {},
+            "There is no option sentinel. Those of the connection are sentinels,",
+        ),
         ({"deployments": [{"name": "shop", "sentinels": ["127.0.0.1:1"]}]}, {}, "Deployment shop: "),
         ({"client_cert_file": "/dev/null"}, {}, "client_key_file"),
     ],
