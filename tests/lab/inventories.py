@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab.errors import LabError
+from lab.modules import PYTHON
 from lab.playbooks import Workspace
 
 PLUGIN = "redis_ha.sentinel.sentinel"
@@ -54,7 +54,7 @@ def list_inventory(
     # As AWX sets it: a source that cannot be read is a failure.
     strict = {"ANSIBLE_INVENTORY_UNPARSED_FAILED": "true", "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}
     done = subprocess.run(
-        [str(Path(sys.executable).parent / "ansible-inventory"), "-i", str(source), "--list", "--export", *words],
+        [str(Path(PYTHON).parent / "ansible-inventory"), "-i", str(source), "--list", "--export", *words],
         env={**inherited, **workspace.environment({**strict, **(environment or {})})},
         check=False,
         capture_output=True,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 import yaml
 
 from lab import Deployment, LabError
+from lab.modules import PYTHON
 from lab.playbooks import Workspace
 
 PASSWORD = "a-very-secret-word"
@@ -44,7 +44,7 @@ def look_up(workspace: Workspace, deployment: Deployment, words: str, **environm
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "REDIS_"))}
     own = {"REDIS_SENTINELS": ",".join(deployment.sentinel_addresses), "REDIS_SENTINEL_PASSWORD": PASSWORD}
     message = "{{ query('redis_ha.sentinel.master', " + words + ") | to_json }}"
-    command = [str(Path(sys.executable).parent / "ansible"), "localhost", "-m", "ansible.builtin.debug", "-a"]
+    command = [str(Path(PYTHON).parent / "ansible"), "localhost", "-m", "ansible.builtin.debug", "-a"]
     done = subprocess.run(
         [*command, f'msg="{message}"'],
         env={**inherited, **workspace.environment({**own, **environment})},
