@@ -94,6 +94,45 @@ options:
 requirements:
   - redis-py 3.5 or later
 notes:
-  - The module runs wherever the Sentinels and nodes can be reached. Most often that is the controller (C(delegate_to) localhost), or a Sentinel's own host.
+  - A module runs wherever the Sentinels and nodes can be reached. Most often that is the controller (C(delegate_to) localhost), or a Sentinel's own host.
+    Plugins of other kinds run on the controller.
   - Environment variables are those of the host that runs the module, so they reach only modules that run on the controller.
+"""
+
+    # Ansible itself reads the environment for a plugin that is not a module.
+    PLUGIN = r"""
+options:
+  sentinels:
+    env:
+      - name: REDIS_SENTINELS
+  sentinel_username:
+    env:
+      - name: REDIS_SENTINEL_USERNAME
+  sentinel_password:
+    env:
+      - name: REDIS_SENTINEL_PASSWORD
+  redis_username:
+    env:
+      - name: REDIS_USERNAME
+  redis_password:
+    env:
+      - name: REDIS_PASSWORD
+  tls:
+    env:
+      - name: REDIS_TLS
+  sentinel_tls:
+    env:
+      - name: REDIS_SENTINEL_TLS
+  validate_certs:
+    env:
+      - name: REDIS_VALIDATE_CERTS
+  ca_certs:
+    env:
+      - name: REDIS_CA_CERTS
+  client_cert_file:
+    env:
+      - name: REDIS_CLIENT_CERT_FILE
+  client_key_file:
+    env:
+      - name: REDIS_CLIENT_KEY_FILE
 """

@@ -11,6 +11,7 @@ so retries are off, the protocol is fixed to RESP2, and what may be repeated (``
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import socket
 import ssl
@@ -135,7 +136,9 @@ def _open(address: Address, access: Access, timeout_s: float) -> Any:
     return kind(**options)
 
 
+@functools.cache
 def _accepted_options(kind: Any) -> set[str]:
+    """What a kind of connection can be told. Found once: it takes longer than to connect."""
     accepted: set[str] = set()
     for ancestor in kind.__mro__[:-1]:
         accepted.update(inspect.signature(ancestor.__init__).parameters)

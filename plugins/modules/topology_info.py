@@ -376,6 +376,7 @@ remedy:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._census import take_snapshots
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._module import run_module
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import TOPOLOGY
@@ -390,13 +391,12 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import (
 def show(module: AnsibleModule, fleet: Fleet) -> dict[str, Any]:
     """Everybody's view of one master, or of all."""
     wanted = module.params["master_name"]
-    masters = {}
-    for name in [wanted] if wanted else watched_masters(fleet):
-        snapshot = take_snapshot(fleet, name)
-        if wanted:
-            require_master(snapshot)
-        masters[name] = deployment_view(snapshot)
-    return {"changed": False, "masters": masters}
+    if wanted:
+        snapshot = take_snapshot(fleet, wanted)
+        require_master(snapshot)
+        return {"changed": False, "masters": {wanted: deployment_view(snapshot)}}
+    snapshots = take_snapshots(fleet, watched_masters(fleet))
+    return {"changed": False, "masters": {name: deployment_view(snapshot) for name, snapshot in snapshots.items()}}
 
 
 def main() -> None:

@@ -18,6 +18,8 @@ from lab.errors import LabError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 COLLECTIONS = CHECKOUT / ".cache" / "collections"
+PYTHON = os.environ.get("REDIS_HA_LAB_PYTHON") or sys.executable
+"""What modules and Ansible itself run with; another Python than the tests' own in a run of the matrix."""
 MODULES = "ansible_collections.redis_ha.sentinel.plugins.modules"
 
 
@@ -28,7 +30,7 @@ class RunningModule:
         self,
         name: str,
         *,
-        python: str = sys.executable,
+        python: str = PYTHON,
         environment: Mapping[str, str] | None = None,
         check_mode: bool = False,
         diff: bool = False,

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import tempfile
 import threading
 import time
@@ -21,7 +20,7 @@ from typing import Any
 import ansible_runner  # type: ignore[import-untyped]
 
 from lab.errors import LabError
-from lab.modules import CHECKOUT, COLLECTIONS
+from lab.modules import CHECKOUT, COLLECTIONS, PYTHON
 
 AWX = CHECKOUT / "awx"
 
@@ -112,7 +111,7 @@ class Workspace:
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """The environment of a run, beside what is inherited."""
         return {
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+            "PATH": os.pathsep.join([str(Path(PYTHON).parent), os.environ.get("PATH", os.defpath)]),
             "HOME": str(self.home),
             "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
             "ANSIBLE_CONFIG": str(self.home / "ansible.cfg"),

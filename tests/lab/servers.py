@@ -230,9 +230,8 @@ def _run(command: Sequence[str], env: dict[str, str] | None = None) -> str:
 def _debian(suite: str, package: str) -> Callable[[Path], None]:
     def unpack(folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-            _download(suite, package, Path(work))
             root = Path(work) / "root"
-            for archive in sorted((Path(work) / "archives").glob("*.deb")):
+            for archive in download_packages(suite, package, Path(work)):
                 _run(["dpkg", "-x", str(archive), str(root)])
             _keep_programs(root, package.removesuffix("-tools"), folder)
 
@@ -249,8 +248,12 @@ def _keep_programs(root: Path, family: str, folder: Path) -> None:
     shutil.copy2(root / "usr/bin" / f"{family}-cli", folder / "bin" / f"{family}-cli")
 
 
-def _download(suite: str, package: str, work: Path) -> None:
-    """Downloads a package and all that it needs by an apt whose state is private and empty."""
+def download_packages(suite: str, package: str, work: Path) -> list[Path]:
+    """Downloads a package of a Debian and all that it needs, by an apt whose state is private and empty; the archives.
+
+    Raises:
+        LabError: It cannot be had.
+    """
     if not shutil.which("apt-get") or not shutil.which("dpkg"):
         raise LabError(f"{package} of Debian {suite} needs apt-get and dpkg; redis-8.2 and redis-6.2 do not")
     keyring = next((path for name in _KEYRINGS if (path := Path("/usr/share/keyrings") / name).exists()), None)
@@ -277,7 +280,7 @@ def _download(suite: str, package: str, work: Path) -> None:
         try:
             _run(["apt-get", "-q", "update"], env)
             _run(["apt-get", "-q", "-y", "--download-only", "install", package], env)
-            return
+            return sorted((work / "archives").glob("*.deb"))
         except LabError as error:
             failures.append(str(error))
     raise LabError(

@@ -1,0 +1,280 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Asks for many masters at once: each Sentinel over one connection, each node once, however many masters there are.
+
+What comes out for each master is what ``_topology.take_snapshot`` gives for it. This module is private to the collection
+redis_ha.sentinel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Callable
+
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client, Fleet
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError, ReplyError
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
+    Address,
+    parse_info,
+    parse_master_entry,
+    parse_peer_entries,
+    parse_replica_entries,
+    parse_replication,
+    parse_role,
+    parse_version,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import (
+    NodeView,
+    SentinelView,
+    Snapshot,
+    ask_node,
+)
+
+MASTERS_AT_ONCE = 50
+"""How many masters one exchange with a Sentinel is about. It does nothing else meanwhile, so the exchanges are kept short."""
+
+QUESTIONS = ("MASTER", "GET-MASTER-ADDR-BY-NAME", "REPLICAS", "SENTINELS", "CKQUORUM")
+"""What a Sentinel is asked about each master."""
+
+Failure = (LinkError, ReplyError)
+
+
+def take_snapshots(
+    fleet: Fleet, master_names: Iterable[str], ask: Callable[[Client], NodeView] = ask_node
+) -> dict[str, Snapshot]:
+    """Ask all Sentinels, those given and those they know, and all nodes that they know, once for all masters.
+
+    Args:
+        fleet: The clients.
+        master_names: The names of the masters.
+        ask: What is asked of each node.
+    """
+    views = ask_sentinels(fleet, master_names)
+    named = {name: _named_addresses(of_master) for name, of_master in views.items()}
+    _resolve(fleet, {address.host for addresses in named.values() for address in addresses})
+    seen: dict[Address, Address] = {}
+    for addresses in named.values():
+        for address in addresses:
+            seen.setdefault(fleet.endpoint(address), address)
+    nodes = _ask_nodes(fleet, seen, ask)
+    return {
+        name: _snapshot(fleet, name, of_master, [nodes[endpoint] for endpoint in _endpoints(fleet, named[name])])
+        for name, of_master in views.items()
+    }
+
+
+def ask_sentinels(fleet: Fleet, master_names: Iterable[str]) -> dict[str, tuple[SentinelView, ...]]:
+    """What every Sentinel says of each of these masters: those given, and those that one of them knows beside that master.
+
+    A Sentinel that answers at several addresses is there once, by the first of them.
+    """
+    views: dict[str, list[SentinelView]] = {name: [] for name in master_names}
+    asked: dict[str, set[Address]] = {name: set() for name in views}
+    to_ask = {address: list(views) for address in _first_of_each(fleet, fleet.options.sentinels)}
+    while views and to_ask:
+        for address, answer in _ask_side_by_side(fleet, to_ask).items():
+            for name in to_ask[address]:
+                asked[name].add(fleet.endpoint(address))
+                _add_view(views[name], _view_of(address, answer, name))
+        to_ask = {}
+        for name, of_master in views.items():
+            for address in _unasked_peers(fleet, of_master, asked[name]):
+                to_ask.setdefault(address, []).append(name)
+    return {name: tuple(of_master) for name, of_master in views.items()}
+
+
+def _ask_side_by_side(
+    fleet: Fleet, to_ask: Mapping[Address, Sequence[str]]
+) -> dict[Address, dict[str, SentinelView] | LinkError | ReplyError]:
+    return fleet.gather(to_ask, lambda address: ask_about(fleet.sentinel(address), to_ask[address]))
+
+
+def _first_of_each(fleet: Fleet, addresses: Iterable[Address]) -> list[Address]:
+    found: dict[Address, Address] = {}
+    for address in addresses:
+        found.setdefault(fleet.endpoint(address), address)
+    return list(found.values())
+
+
+def _view_of(
+    address: Address, answer: Mapping[str, SentinelView] | LinkError | ReplyError, master_name: str
+) -> SentinelView:
+    if isinstance(answer, Failure):
+        error, code = _said(answer)
+        return SentinelView(address, error=error, error_code=code)
+    return answer[master_name]
+
+
+def _add_view(views: list[SentinelView], view: SentinelView) -> None:
+    if not view.process_id or all(view.process_id != known.process_id for known in views):
+        views.append(view)
+
+
+def _unasked_peers(fleet: Fleet, views: Sequence[SentinelView], asked: set[Address]) -> list[Address]:
+    known = {view.run_id for view in views if view.run_id}
+    peers = (entry for view in views for entry in view.peers if entry.run_id not in known)
+    return _first_of_each(fleet, (entry.address for entry in peers if fleet.endpoint(entry.address) not in asked))
+
+
+def _said(error: LinkError | ReplyError) -> tuple[str, str]:
+    """An error as text and code."""
+    if isinstance(error, LinkError):
+        return error.message, error.code
+    return f"{error.prefix} {error.message}", "not_permitted" if error.prefix == "NOPERM" else "error_reply"
+
+
+def ask_about(client: Client, master_names: Sequence[str]) -> dict[str, SentinelView]:
+    """Everything that one Sentinel says about these masters.
+
+    Raises:
+        LinkError: It cannot be asked.
+        ReplyError: It does not permit the questions.
+    """
+    info_reply, my_id = client.ask_many([("INFO",), ("SENTINEL", "MYID")], keep_errors=True)
+    if isinstance(info_reply, ReplyError):
+        raise info_reply
+    info = parse_info(info_reply)
+    if "sentinel_masters" not in info:
+        raise LinkError(str(client.address), "this is a data node, not a Sentinel", sent=False)
+    own = SentinelView(
+        address=client.address,
+        version=parse_version(info.get("valkey_version") or info.get("redis_version", "")),
+        run_id="" if isinstance(my_id, ReplyError) else str(my_id),
+        process_id=info.get("run_id", ""),
+        tilt=info.get("sentinel_tilt", "0") != "0",
+        tilt_total=int(info.get("sentinel_total_tilt", -1)),
+    )
+    views = {}
+    for first in range(0, len(master_names), MASTERS_AT_ONCE):
+        names = master_names[first : first + MASTERS_AT_ONCE]
+        questions: list[tuple[object, ...]] = [("SENTINEL", question, name) for name in names for question in QUESTIONS]
+        replies = client.ask_many(questions, keep_errors=True)
+        for position, name in enumerate(names):
+            here = position * len(QUESTIONS)
+            views[name] = replace(own, **_about(replies[here : here + len(QUESTIONS)]))
+    return views
+
+
+def _about(replies: Sequence[Any]) -> dict[str, Any]:
+    """The answers to ``QUESTIONS`` about one master, read.
+
+    Raises:
+        ReplyError: One of the questions is not permitted.
+    """
+    for reply in replies:
+        expected = isinstance(reply, ReplyError) and (reply.prefix == "NOQUORUM" or "No such master" in reply.message)
+        if isinstance(reply, ReplyError) and not expected:
+            raise reply
+    master, current, replicas, peers, quorum = replies
+    known = not isinstance(master, ReplyError)
+    return {
+        "master": parse_master_entry(master) if known else None,
+        "current": Address(str(current[0]), int(current[1])) if known and current else None,
+        "replicas": () if isinstance(replicas, ReplyError) else parse_replica_entries(replicas),
+        "peers": () if isinstance(peers, ReplyError) else parse_peer_entries(peers),
+        "quorum_ok": known and not isinstance(quorum, ReplyError),
+        "quorum_detail": quorum.message if isinstance(quorum, ReplyError) else str(quorum),
+    }
+
+
+def ask_role(client: Client) -> NodeView:
+    """What an inventory needs to know of a data node: what it is, and how far it has come.
+
+    Raises:
+        LinkError: It cannot be asked.
+        ReplyError: It does not permit INFO or ROLE.
+    """
+    server, replication, role = client.ask_many([("INFO", "server"), ("INFO", "replication"), ("ROLE",)])
+    info = {**parse_info(server), **parse_info(replication)}
+    if info.get("redis_mode") == "sentinel":
+        raise LinkError(str(client.address), "this is a Sentinel, not a data node", sent=False)
+    return NodeView(
+        address=client.address,
+        product="valkey" if "valkey_version" in info else "redis",
+        version=parse_version(info.get("valkey_version") or info.get("redis_version", "")),
+        compatible_version=parse_version(info.get("redis_version", "")),
+        run_id=info.get("run_id", ""),
+        role=parse_role(role),
+        replication=parse_replication(info),
+        info=info,
+    )
+
+
+def _named_addresses(views: Iterable[SentinelView]) -> list[Address]:
+    """The nodes that the Sentinels of one master name, the master first."""
+    found: dict[Address, None] = {}
+    for view in views:
+        if view.current is not None:
+            found.setdefault(view.current)
+        for entry in view.replicas:
+            found.setdefault(entry.address)
+    return list(found)
+
+
+def _endpoints(fleet: Fleet, addresses: Iterable[Address]) -> list[Address]:
+    return list(dict.fromkeys(fleet.endpoint(address) for address in addresses))
+
+
+def _resolve(fleet: Fleet, hosts: Iterable[str]) -> None:
+    """Look up the hosts side by side; a name server may be slow. The fleet remembers what it found."""
+    fleet.gather({fleet.options.reachable(Address(host, 1)).host for host in hosts}, fleet.resolve)
+
+
+def _ask_nodes(
+    fleet: Fleet, seen: Mapping[Address, Address], ask: Callable[[Client], NodeView]
+) -> dict[Address, NodeView]:
+    """What each node says of itself, by where it is reached.
+
+    Its connection is closed at once: with a thousand nodes there would be more of them than a process may have open.
+    """
+
+    def ask_and_close(endpoint: Address) -> NodeView:
+        client = fleet.node(seen[endpoint])
+        try:
+            return ask(client)
+        finally:
+            client.close()
+
+    nodes = {}
+    for endpoint, answer in fleet.gather(seen, ask_and_close).items():
+        if isinstance(answer, Failure):
+            error, code = _said(answer)
+            nodes[endpoint] = NodeView(seen[endpoint], error=error, error_code=code)
+        else:
+            nodes[endpoint] = answer
+    return nodes
+
+
+def _snapshot(fleet: Fleet, master_name: str, views: tuple[SentinelView, ...], nodes: Iterable[NodeView]) -> Snapshot:
+    ordered = tuple(sorted(nodes, key=lambda node: node.address))
+    everything = {address for view in views for address in _addresses_of_view(view)}
+    everything |= {address for node in ordered for address in _addresses_of_node(node)}
+    return Snapshot(
+        master_name=master_name,
+        sentinels=views,
+        nodes=ordered,
+        identities={address: fleet.endpoint(address) for address in everything},
+    )
+
+
+def _addresses_of_view(view: SentinelView) -> Iterable[Address]:
+    yield view.address
+    if view.current is not None:
+        yield view.current
+    for peer in view.peers:
+        yield peer.address
+    for replica in view.replicas:
+        yield replica.address
+        if replica.master.port:
+            yield replica.master
+
+
+def _addresses_of_node(node: NodeView) -> Iterable[Address]:
+    yield node.address
+    if node.replication is not None:
+        for attached in node.replication.attached:
+            yield attached.address
+        if node.replication.master is not None:
+            yield node.replication.master

