@@ -104,7 +104,7 @@ def session(version: str, command: Sequence[str]) -> dict[str, Any]:
     """What all runs of one bench have in common."""
     return {
         "kind": "session",
-        "at": _now(),
+        "at": now(),
         "version": version,
         "command": " ".join(command),
         "cores": os.cpu_count(),
@@ -175,7 +175,7 @@ def _new_run(case: Case, number: int) -> dict[str, Any]:
         **asdict(case),
         "number": number,
         "server_version": case.server,
-        "at": _now(),
+        "at": now(),
         "machine_load": round(os.getloadavg()[0], 2),
         "outcome": NOT_MEASURED,
         "message": None,
@@ -252,5 +252,5 @@ def _tell(case: Case, run: dict[str, Any]) -> None:
     print(text.rstrip(), file=sys.stderr, flush=True)
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
