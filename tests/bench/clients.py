@@ -21,7 +21,8 @@ from typing import Any, TextIO
 import redis
 
 from bench.clients_page import page, table
-from bench.measure import DOWN_AFTER_MS, MASTER, collections_folder, now, session
+from bench.measure import collections_folder, now, session
+from bench.ways import DOWN_AFTER_MS, MASTER
 from lab import Deployment, LabError, clients
 from lab.modules import run_module
 from lab.recorder import Recorder

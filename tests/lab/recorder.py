@@ -116,7 +116,8 @@ class Recording:
     A write is lost if it was acknowledged and the new master lacks it. The longest gap is the longest stretch between
     two consecutive acknowledgements of writes that are there after, over all writers together. The recording begins
     with the first acknowledgement and ends when the end was asked for; both bound the gap too, or a master that never
-    came back would leave none. What one writer alone waited longest is `longest_gap_of_a_writer_s`. `denied_but_present` counts writes that were refused or not sent and are there all the
+    came back would leave none. What one writer alone waited longest is `longest_gap_of_a_writer_s`, and `refused_of_a_writer`
+    the most that were refused to one. `denied_but_present` counts writes that were refused or not sent and are there all the
     same: anything but 0 means that the recorder cannot be trusted.
     """
 
@@ -132,6 +133,7 @@ class Recording:
     longest_gap_began_after_s: float
     longest_gap_of_a_writer_s: float
     refused: int
+    refused_of_a_writer: int
     refused_by_code: Mapping[str, int]
     not_sent: int
     unknown: int
@@ -311,6 +313,7 @@ class Recorder:
             longest_gap_began_after_s=(gap_began_ns - began_ns) / 1e9,
             longest_gap_of_a_writer_s=max(gaps_of_writers_ns, default=ended_ns - began_ns) / 1e9,
             refused=tally.outcomes[REFUSED],
+            refused_of_a_writer=max(tally.refused_of.values(), default=0),
             refused_by_code=dict(tally.codes),
             not_sent=tally.outcomes[NOT_SENT],
             unknown=tally.outcomes[UNKNOWN],
@@ -414,6 +417,7 @@ class _Tally:
     present: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
     durable_ns_of: dict[int, array[int]] = field(default_factory=dict)
+    refused_of: Counter[int] = field(default_factory=Counter)
     first_acknowledged_ns: int | None = None
 
     def add(self, records: Sequence[list[Any]], values: Sequence[bytes | None], writer: int) -> None:
@@ -421,6 +425,7 @@ class _Tally:
         for (sequence, _began_ns, ended_ns, outcome, *code), value in zip(records, values, strict=True):
             self.outcomes[outcome] += 1
             self.codes.update(code)
+            self.refused_of[writer] += outcome == REFUSED
             if outcome == ACKNOWLEDGED:
                 self.first_acknowledged_ns = min(ended_ns, self.first_acknowledged_ns or ended_ns)
             if value is None:
