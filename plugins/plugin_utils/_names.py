@@ -198,8 +198,9 @@ def listed(value: Any) -> tuple[str, ...]:
 
 def refusal(sentences: Iterable[str]) -> str:
     """The message of a run that does not begin."""
+    reasons = "; ".join(sentences)
     return (
-        f"Nothing was asked of any server: {'; '.join(sentences)}. "
+        f"Nothing was asked of any server: {reasons}{'' if reasons.endswith('?') else '.'} "
         "A name that is somebody else's is left alone where it stands in redis_ha_other_variables."
     )
 
