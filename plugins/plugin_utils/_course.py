@@ -347,7 +347,7 @@ def closing_lines(result: Result, master_name: str, headline: str, report_files:
         ("loss", _loss(result)),
         ("writes", _writes(result)),
         ("when", _when(result)),
-        ("plan", "; ".join(_plan_lines(result))),
+        *(("plan", line) for line in _plan_lines(result)),
         *(("note", str(note)) for note in result.get("notes") or ()),
         *(("put back", str(text)) for text in result.get("repaired") or ()),
         ("way back", str(result.get("way_back") or "")),
@@ -432,6 +432,7 @@ def course(seen: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "before": stages_before(bool(seen.get("want_precheck")), baseline, plan_first),
         "after": after,
+        "confirmed": facts.confirmed,
         "plan_refused": "" if facts.plan.get("outcome") in DONE else _message_of(facts.plan, facts),
         "second_request": second_request(seen.get("request") or {}, facts.before, result_of(seen, "look_now")),
         "put_back": is_to_put_back(now, bool((seen.get("wait") or {}).get("settled"))),

@@ -351,4 +351,9 @@ def test_the_headline_comes_first_and_loss_before_all_else() -> None:
 def test_a_plan_shows_its_steps_and_the_longest_write_stop() -> None:
     plan = {"steps": ["fence", {"name": "demote", "text": "demote the old master"}], "worst_case_write_stop_ms": 1100.0}
     lines = closing_lines({**NOTHING, **PLANNED, "plan": plan}, "mymaster", "A plan.", {})
-    assert lines == ["A plan.", "plan      fence; demote the old master; writes stand still for 1100 ms at most"]
+    assert lines == [
+        "A plan.",
+        "plan      fence",
+        "plan      demote the old master",
+        "plan      writes stand still for 1100 ms at most",
+    ]

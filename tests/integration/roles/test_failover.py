@@ -106,7 +106,10 @@ def test_the_playbook_moves_the_master_within_the_time(deployment: Deployment, w
 
 @pytest.mark.parametrize(
     ("moment", "lossless", "outcome"),
-    [("$8 SENTINEL $8 FAILOVER $8 mymaster", True, "switched"), ("$6 CLIENT $4 KILL", False, "unchanged")],
+    [
+        ("$8 SENTINEL $8 FAILOVER $8 mymaster", True, "switched"),
+        ("$6 CLIENT $4 KILL $4 TYPE $6 normal", False, "unchanged"),
+    ],
     ids=["before the trigger", "after the promotion"],
 )
 def test_a_module_that_was_killed_is_run_once_more_which_finishes_and_does_not_move_it_again(
