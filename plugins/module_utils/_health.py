@@ -40,6 +40,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_before i
     check_replicas,
     check_sentinel_user,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_files import check_node_files
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_leftovers import (
     check_no_fence_after,
     check_no_fence_before,
@@ -94,6 +95,7 @@ BEFORE_CHECKS: tuple[CheckFunction, ...] = (
     check_modules,
     check_pause_budget,
     check_config_files,
+    check_node_files,
     check_no_fence_before,
     check_no_steering_before,
     check_no_pause_before,
@@ -118,6 +120,7 @@ AFTER_CHECKS: tuple[CheckFunction, ...] = (
     check_master_moved,
     check_history,
     check_old_master,
+    check_node_files,
     check_known_replicas,
     check_followers,
     check_not_chained,

@@ -9,9 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_files import role_changers
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import PROBED_COMMANDS
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import AFTER, BEFORE
 from unit.fakes import OM, R, S, master_entry, master_node, replica_entry, replica_node
-from unit.situations import Case, before, nodes, unreachable, views
+from unit.situations import Case, after, before, follower, new_master, nodes, nodes_after, unreachable, views
 
 LEADING = master_entry(flags=frozenset({"master", "failover_in_progress"}), failover_state="wait_promotion")
 OF_R, OF_S = "replica 10.0.0.2:6379", "replica 10.0.0.3:6379"
@@ -232,6 +234,20 @@ RESERVATIONS = [
 ]
 
 NODES = [
+    Case(
+        "all can save",
+        "node_config_writable",
+        before(role_saves={OM: "", R: "", S: ""}),
+        "ok",
+        ("3 nodes saved their configuration",),
+    ),
+    Case(
+        "a replica cannot save",
+        "node_config_writable",
+        before(role_saves={OM: "", R: "ERR Rewriting config file: Permission denied", S: ""}),
+        "critical",
+        ("10.0.0.2:6379 cannot save its configuration: ERR Rewriting config file: Permission denied",),
+    ),
     Case(
         "the module would move it",
         "move_possible",
@@ -615,3 +631,16 @@ def test_every_probed_command_may_be_refused_on_the_master_and_is_named() -> Non
             if not write_pause and "PAUSE" in command:
                 continue
             assert found[0].status == "critical", command
+
+
+FILE = {"loading": "0", "config_file": "/etc/redis.conf"}
+
+
+def test_whose_files_are_written() -> None:
+    steered = {"replica-priority": "1000000100", "min-replicas-to-write": "0", "min-replicas-max-lag": "10"}
+    ours = nodes(master_node(info=FILE), replica_node(R, info=FILE), replica_node(S, info=FILE, config=steered))
+    assert role_changers(before(nodes=ours), BEFORE) == [OM, R]
+    assert role_changers(before(nodes=nodes(master_node(info={"config_file": ""}))), BEFORE) == []
+    moved = after(nodes=nodes_after(follower(OM, info=FILE), follower(S, info=FILE), new_master(info=FILE)))
+    assert role_changers(moved, AFTER) == [OM, R]
+    assert role_changers(after(nodes=nodes_after(master_node(info=FILE))), AFTER) == []
