@@ -183,9 +183,10 @@ def examine(situation: Situation, phase: str) -> list[Check]:
     if phase == AFTER:
         return [check for function in AFTER_CHECKS for check in function(situation)]
     checks = [check for function in BEFORE_CHECKS for check in function(situation)]
-    checks.append(check_move(situation, checks))
-    if checks[-1].status == OK:
+    move = check_move(situation, checks)
+    if any(check.status == OK for check in move):
         checks = [_done_without(check) for check in checks]
+    checks += move
     if situation.failover_leaders:
         # The module joins it; what a failover disturbs while it goes on is no reason to refuse.
         return [_softened(check) for check in checks]

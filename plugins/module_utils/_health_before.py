@@ -80,28 +80,29 @@ def planned(s: Situation) -> Plan | Refused:
         return refused
 
 
-def check_move(s: Situation, others: Iterable[Check]) -> Check:
+def check_move(s: Situation, others: Iterable[Check]) -> list[Check]:
     """``move_possible``: the module would move this master. It decides by the same list as the move itself.
 
-    What the other checks have said already is only named.
+    Nothing where other checks have failed for the same reasons.
     """
     found = planned(s)
     if isinstance(found, Plan):
         if found.action != MOVE:
-            return Check("move_possible", OK, f"the module would {found.action} first: {'; '.join(found.notes)}")
-        return Check("move_possible", OK, f"the module would move it to {found.new_master}, {found.strategy}")
-    said = {check.detail for check in others}
-    reasons = found.seen["reasons"]
+            return [Check("move_possible", OK, f"the module would {found.action} first: {'; '.join(found.notes)}")]
+        return [Check("move_possible", OK, f"the module would move it to {found.new_master}, {found.strategy}")]
+    said = [check.detail for check in others if check.status == CRITICAL]
+    # That no other way is left is never the reason.
+    reasons = [reason for reason in found.seen["reasons"] if reason["name"] != "no_lossless_way"] or found.seen[
+        "reasons"
+    ]
     new = [reason for reason in reasons if not any(reason["detail"] in detail for detail in said)]
-    codes = listed(dict.fromkeys(reason["name"] for reason in reasons))
-    texts = "; ".join(dict.fromkeys(reason["detail"] for reason in new))
+    if not new:
+        return []
+    texts = dict.fromkeys(f"{reason['name']}: {reason['detail']}" for reason in new)
     remedies = dict.fromkeys(reason["remedy"] for reason in new if reason["remedy"])
-    return Check(
-        "move_possible",
-        CRITICAL,
-        f"the module would refuse to move it: {codes}" + (f" ({texts})" if texts else ""),
-        " ".join(remedies) or "See the checks that have failed.",
-    )
+    return [
+        Check("move_possible", CRITICAL, f"the module would refuse to move it: {'; '.join(texts)}", " ".join(remedies))
+    ]
 
 
 @dataclass(frozen=True)

@@ -572,7 +572,7 @@ def _plan_unfenced(
 
 def _instead_of_losing(snapshot: Snapshot) -> str:
     master = snapshot.node(snapshot.master_address)
-    if master is not None and master.reachable:
+    if master is not None and (master.reachable or master.error_code != "unreachable"):
         return "Mend what is named: the master is up, and SENTINEL FAILOVER alone would throw away what it acknowledges meanwhile."
     return (
         f"If the master is up, mend the way from here to it. If it is down, no Sentinel majority has said so yet: Sentinel does {snapshot.down_after_ms // 1000} s "
