@@ -422,6 +422,7 @@ def check_foreign_nodes(snapshot: Snapshot) -> list[Check]:
     for node in foreign:
         replication = node.replication
         if replication is None:
+            said.append(f"{node.address} cannot be asked ({node.error}), and follows what is not of this deployment")
             continue
         part = f"follows {replication.master}" if replication.master else "is a master of its own"
         said.append(f"{node.address} {part}, with another history of writes ({replication.replid[:8]}...)")
