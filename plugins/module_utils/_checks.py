@@ -28,6 +28,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
     Address,
     PeerEntry,
     ReplicaEntry,
+    Replication,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
 
@@ -854,14 +855,17 @@ def _own_objections(snapshot: Snapshot, node: NodeView | None, max_lag_bytes: in
         objections.append(("target_syncing", "it is in the middle of a full synchronisation"))
     elif not replication.link_up and (master is None or master.is_master):
         objections.append(("target_link_down", "its link to the master is down"))
-    lag_bytes = -1
-    if master is not None and master.replication is not None and master.replication.replid == replication.replid:
-        lag_bytes = max(0, master.replication.offset - replication.applied_offset)
-        if lag_bytes > max_lag_bytes:
-            objections.append(
-                ("target_lagging", f"it is {lag_bytes} bytes behind the master, {max_lag_bytes} are allowed")
-            )
+    lag_bytes = _lag_bytes(master, replication)
+    if lag_bytes > max_lag_bytes:
+        objections.append(("target_lagging", f"it is {lag_bytes} bytes behind the master, {max_lag_bytes} are allowed"))
     return objections, lag_bytes
+
+
+def _lag_bytes(master: NodeView | None, replication: Replication) -> int:
+    """How far a replica is behind; -1 where the two histories cannot be compared."""
+    if master is None or master.replication is None or master.replication.replid != replication.replid:
+        return -1
+    return max(0, master.replication.offset - replication.applied_offset)
 
 
 RENAMED_REMEDY = (

@@ -261,20 +261,43 @@ def decide(snapshot: Snapshot, request: Request) -> Plan:
         Refused: Something speaks against it; every reason is named.
     """
     reachable = check_sentinels_reachable(snapshot, request.min_sentinels)
-    if critical(reachable):
-        raise refuse(critical(reachable))
+    _require(reachable)
     notes = tuple(check.detail for check in reachable if check.status != "ok")
     if not snapshot.informed_sentinels:
-        raise refuse(critical(check_master_known(snapshot)))
-
+        _require(check_master_known(snapshot))
     joined = _in_progress(snapshot)
     if joined is not None:
         return joined
-    checks = [check for hard in SENTINEL_CHECKS for check in hard(snapshot)]
-    if critical(checks):
-        raise refuse(critical(checks))
-    old_master = snapshot.master_address
-    if old_master is None:
+    old_master = _agreed_master(snapshot, request)
+    repairs = find_repairs(snapshot)
+    settled = _half_finished(snapshot, old_master, repairs) or _stays(snapshot, request, old_master, repairs, notes)
+    if settled is not None:
+        return settled
+    lossy = request.strategy == PLAIN or is_down(snapshot)
+    hard = MOVE_CHECKS if lossy else (*MOVE_CHECKS, *LOSSLESS_CHECKS)
+    _require([check for demanded in hard for check in demanded(snapshot)])
+    return _plan_move(snapshot, request, old_master, repairs, notes)
+
+
+def _require(checks: Sequence[Check]) -> None:
+    """See that none of these has failed.
+
+    Raises:
+        Refused: Some have.
+    """
+    failed = critical(checks)
+    if failed:
+        raise refuse(failed)
+
+
+def _agreed_master(snapshot: Snapshot, request: Request) -> Address:
+    """The master that all Sentinels name, if they are fit to move it.
+
+    Raises:
+        Refused: They are not, or name none.
+    """
+    _require([check for demanded in SENTINEL_CHECKS for check in demanded(snapshot)])
+    if snapshot.master_address is None:
         raise refuse(
             [
                 Check(
@@ -285,11 +308,17 @@ def decide(snapshot: Snapshot, request: Request) -> Plan:
                 )
             ]
         )
-    repairs = find_repairs(snapshot)
-    finishing = _half_finished(snapshot, old_master, repairs)
-    if finishing is not None:
-        return finishing
+    return snapshot.master_address
 
+
+def _stays(
+    snapshot: Snapshot, request: Request, old_master: Address, repairs: tuple[Repair, ...], notes: tuple[str, ...]
+) -> Plan | None:
+    """What to do where the master is not to be moved; nothing where it is.
+
+    Raises:
+        Refused: It is not the one that the caller expects.
+    """
     if request.target is not None and snapshot.same(request.target, old_master):
         return Plan(NOTHING, old_master, repairs=repairs, notes=(*notes, f"{old_master} is the master already"))
     if request.expected_master is not None and not snapshot.same(request.expected_master, old_master):
@@ -304,16 +333,8 @@ def decide(snapshot: Snapshot, request: Request) -> Plan:
             ]
         )
     if request.avoid and not snapshot.on_host(old_master, request.avoid):
-        return Plan(
-            NOTHING,
-            old_master,
-            repairs=repairs,
-            notes=(*notes, f"the master {old_master} is on none of the hosts to leave"),
-        )
-    lossy = request.strategy == PLAIN or is_down(snapshot)
-    strange = [check for hard in (*MOVE_CHECKS, *(() if lossy else LOSSLESS_CHECKS)) for check in hard(snapshot)]
-    if critical(strange):
-        raise refuse(critical(strange))
+        note = f"the master {old_master} is on none of the hosts to leave"
+        return Plan(NOTHING, old_master, repairs=repairs, notes=(*notes, note))
     fenced_master = any(snapshot.same(repair.address, old_master) and _is_fence(repair) for repair in repairs)
     unasked = request.target is None and not request.avoid and request.expected_master is None
     if repairs and unasked and not fenced_master:
@@ -322,7 +343,7 @@ def decide(snapshot: Snapshot, request: Request) -> Plan:
             "moved it already. Run again to move it, or say expected_master."
         )
         return Plan(REPAIR, old_master, repairs=repairs, notes=(*notes, note))
-    return _plan_move(snapshot, request, old_master, repairs, notes)
+    return None
 
 
 def is_down(snapshot: Snapshot) -> bool:
