@@ -35,6 +35,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     fenced_nodes,
     hidden_check,
     steered_nodes,
+    too_few_after,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import (
@@ -660,7 +661,8 @@ def _choose(snapshot: Snapshot, request: Request, fitness: list[Fitness]) -> tup
                 for it in allowed
             ]
         )
-    return _suited_by_version(snapshot, fit)
+    takes_writes = [it for it in fit if not too_few_after(snapshot, it.address)]
+    return _suited_by_version(snapshot, takes_writes or fit)
 
 
 def _suited_by_version(snapshot: Snapshot, fit: list[Fitness]) -> tuple[Fitness, tuple[str, ...]]:

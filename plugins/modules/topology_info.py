@@ -227,7 +227,7 @@ masters:
         foreign:
           description:
             - Whether it belongs to another deployment, though the Sentinels list it. It has another history of writes, and a master that is not of this one.
-            - It is asked what it is, and nothing more.
+            - It is asked what it is, and nothing more. Null where it cannot be asked.
           type: bool
         hidden:
           description: Whether it is attached to the master and no Sentinel lists it. It is new, or says C(replica-announced no).
