@@ -91,6 +91,12 @@ def planned(s: Situation) -> Plan | Refused:
         return refused
 
 
+def _says(detail: str, reason: str) -> bool:
+    """Whether a check says what a reason does: in the same words, or of the same server that it cannot be asked, and why."""
+    server, _colon, error = reason.removeprefix("node ").partition(": ")
+    return reason in detail or (reason.startswith("node ") and server in detail and error in detail)
+
+
 def check_move(s: Situation, others: Iterable[Check]) -> list[Check]:
     """``move_possible``: the module would move this master. It decides by the same list as the move itself.
 
@@ -110,7 +116,7 @@ def check_move(s: Situation, others: Iterable[Check]) -> list[Check]:
     new = [
         reason
         for reason in reasons
-        if SAID_BY.get(reason["name"]) not in failed and not any(reason["detail"] in detail for detail in said)
+        if SAID_BY.get(reason["name"]) not in failed and not any(_says(detail, reason["detail"]) for detail in said)
     ]
     if not new:
         return []

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health import examine
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_files import role_changers
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import PROBED_COMMANDS
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import AFTER, BEFORE
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import AFTER, BEFORE, Situation
 from unit.fakes import OM, R, S, master_entry, master_node, replica_entry, replica_node
 from unit.situations import Case, after, before, follower, new_master, nodes, nodes_after, unreachable, views
 
@@ -637,5 +637,13 @@ def test_whose_files_are_written() -> None:
 
 
 def test_what_another_check_has_said_is_not_said_again() -> None:
-    case = before(views(quorum_ok=False, quorum_detail="NOQUORUM"))
-    assert [check.name for check in examine(case, BEFORE) if check.status == "critical"] == ["quorum"]
+    def failed(case: Situation) -> list[str]:
+        return [check.name for check in examine(case, BEFORE) if check.status == "critical"]
+
+    assert failed(before(views(quorum_ok=False, quorum_detail="NOQUORUM"))) == ["quorum"]
+    assert failed(before(nodes=nodes(unreachable(S)), thresholds={"min_fit_replicas": 2})) == ["fit_replicas"]
+    assert failed(before(nodes=nodes(unreachable(S)))) == ["move_possible"]
+    assert failed(before(nodes=nodes(unreachable(OM), unreachable(R), unreachable(S)))) == [
+        "master_role",
+        "fit_replicas",
+    ]
