@@ -234,6 +234,8 @@ RESERVATIONS = [
     ),
 ]
 
+TOOK_OVER = master_node(link={"replid": "b" * 40, "replid2": "a" * 40, "second_offset": 901})
+
 NODES = [
     Case(
         "all can save",
@@ -279,6 +281,38 @@ NODES = [
         "critical",
         ("the Sentinels name 10.0.0.1:6379, but 10.0.0.3:6379 says it is a master, too; it holds no data",),
         "It was started without its role, and holds no data. Sentinel makes it a replica within about 20 s: wait, and look again with topology_info.",
+    ),
+    Case(
+        "the old master came back, and wrote nothing",
+        "master_role",
+        before(nodes=nodes(TOOK_OVER, master_node(S, link={"offset": 900}))),
+        "critical",
+        (
+            "the Sentinels name 10.0.0.1:6379, but 10.0.0.3:6379 says it is a master, too; it is of the same history, and has written nothing since "
+            "10.0.0.1:6379 took over",
+        ),
+        "It came back as what it was. Sentinel makes it a replica within about 20 s, and nothing is lost: wait, and look again with topology_info.",
+    ),
+    Case(
+        "the old master was cut off, and wrote",
+        "master_role",
+        before(nodes=nodes(TOOK_OVER, master_node(S, link={"offset": 950}))),
+        "critical",
+        (
+            "the Sentinels name 10.0.0.1:6379, but 10.0.0.3:6379 says it is a master, too; it is of the same history, and 50 bytes were written to it since "
+            "10.0.0.1:6379 took over",
+        ),
+        "It came back, or was cut off. Sentinel makes it a replica within about 20 s, and what only it has is thrown away then: if it may matter, stop it now "
+        "and save its data, before anything else.",
+    ),
+    Case(
+        "a second master of the same history, with data",
+        "master_role",
+        before(nodes=nodes(master_node(S, info={"loading": "0", "db0": "keys=1"}))),
+        "critical",
+        (
+            "the Sentinels name 10.0.0.1:6379, but 10.0.0.3:6379 says it is a master, too; whether it holds what the other does not cannot be told",
+        ),
     ),
     Case(
         "it would stay writable",
