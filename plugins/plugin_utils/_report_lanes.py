@@ -223,6 +223,7 @@ class _Walk:
         self._program = _Track("program", "")
         # The program looks every few milliseconds, Sentinel once a second: where both tell, the program is right.
         self._seen_promoted = bool(run.said(PROMOTED))
+        self._seen_triggered = bool(run.said(TRIGGERED))
         self._stops: list[WriteStop] = []
         self._marks: dict[str, float] = {}
         self._fenced_ms: float | None = None
@@ -355,7 +356,7 @@ class _Walk:
 
     def _hear(self, it: Entry) -> None:
         node = self._nodes.get(it.subject)
-        if it.kind == "+try-failover" and self._triggered_ms is None:
+        if it.kind == "+try-failover" and not self._seen_triggered and self._triggered_ms is None:
             self._triggered_ms = it.at_ms
             self._mark(it.at_ms, spoken(TRIGGER))
         elif it.kind in ("+promoted-slave", "+switch-master"):

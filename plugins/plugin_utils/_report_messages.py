@@ -312,7 +312,8 @@ def _promoted(said: _Said) -> Iterator[Message]:
 
 def _announced(said: _Said) -> Iterator[Message]:
     yield from said.call(said.subject, "PUBLISH hello: the new master")
-    yield from said.reply(said.subject, CLIENTS, "names the new master")
+    if said.subject == LEADER:  # the others: when all of them do
+        yield from said.reply(LEADER, CLIENTS, "names the new master")
 
 
 def _announce_failed(said: _Said) -> Iterator[Message]:
@@ -361,7 +362,7 @@ SPOKEN: dict[str, Callable[[_Said], Iterator[Message]]] = {
     AGREED: _agreed,
     FOLLOWING: _calling("REPLICAOF the new master"),
     DISCONNECTED: _disconnected,
-    SETTLED: _noting("every replica follows"),
+    SETTLED: _noting("everybody follows it"),
     NOT_SETTLED: _noting("something is left"),
     MOVED_ON: _noting("Sentinel has made it the master"),
     EVENTS_LOST: _noting("sends no events any more"),

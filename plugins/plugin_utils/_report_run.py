@@ -335,6 +335,9 @@ def _option(value: object) -> str:
     """What was asked for, as it stands in a playbook; empty, where nothing was."""
     if isinstance(value, bool):
         return "true" if value else ""
+    number = _number(value)
+    if number is not None:
+        return str(int(number) if number.is_integer() else number)
     return ", ".join(_lines(value)) or clean(value)
 
 

@@ -82,7 +82,5 @@ def shape_pages(shape: str) -> Pages:
     asked = shape not in ("not_run", "module_broke", "planned", "refused")
     before = checks("quorum") if shape == "not_run" else checks(warned=("quorum",))
     name = HOSTILE if shape == "hostile" else "orders"
-    run = read_run(
-        SHAPES[shape], before, checks() if asked else None, name, operator="mara", job="4711 Move a master"
-    )
+    run = read_run(SHAPES[shape], before, checks() if asked else None, name, operator="mara", job="4711 Move a master")
     return render(run, made_at="2026-11-27 01:02:20 UTC")
