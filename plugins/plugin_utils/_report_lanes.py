@@ -488,10 +488,7 @@ def _node_tracks(run: Run) -> dict[str, _Track]:
 
 
 def _sentinel_tracks(run: Run) -> dict[str, _Track]:
-    heard = {it.sentinel for it in run.timeline if it.sentinel}
-    known = sorted(heard | set(run.plan.leaders) | ({run.leader} if run.leader else set()))
-    known.sort(key=lambda address: address != run.leader)
     return {
         address: _Track("sentinel", "Sentinel, leads" if address == run.leader else "Sentinel", [(0.0, NAMES_OLD)])
-        for address in known
+        for address in run.sentinels
     }

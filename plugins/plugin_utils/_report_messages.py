@@ -182,11 +182,10 @@ class _People:
         replicas = {*run.plan.siblings, *run.plan.lagging, *(replica.address for replica in run.replicas)}
         replicas.update(it.subject for it in run.timeline if it.kind.startswith(("+slave-reconf", "+convert-to")))
         self._add("replica", "replicas", replicas)
-        sentinels = {it.sentinel for it in run.timeline if it.sentinel} | set(run.plan.leaders)
         if run.leader:
             self._keys.setdefault(run.leader, LEADER)
             self.participants.append(Participant(LEADER, "Sentinel, leads", run.leader))
-        self._add("Sentinel", "Sentinels", sentinels)
+        self._add("Sentinel", "Sentinels", set(run.sentinels))
         self._names = short_names(self._keys)
 
     def _add(self, role: str, together: str, addresses: set[str]) -> None:
