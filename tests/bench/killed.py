@@ -125,7 +125,7 @@ def _kill_and_heal(trial: Trial, deployment: Deployment, recorder: Recorder, col
     died_s = time.monotonic()
     line: dict[str, Any] = {"messages": messages, "old_master": old_master}
     if code != -signal.SIGKILL:
-        line["outcome"] = json.loads(output)["outcome"] if output.startswith("{") else f"ended with {code}"
+        line["outcome"] = json.loads(output)["outcome"] if output.strip() else f"ended with {code}"
     else:
         line["outcome"] = "killed"
         if trial.then == "again":
