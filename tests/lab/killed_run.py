@@ -23,7 +23,26 @@ from typing import Any
 from redis import connection
 
 QUESTIONS = frozenset(
-    "AUTH COMMAND DBSIZE ECHO EXEC HELLO INFO MULTI PING PSUBSCRIBE PUBSUB PUNSUBSCRIBE ROLE SELECT SUBSCRIBE TIME UNSUBSCRIBE WAIT".split()
+    [
+        "AUTH",
+        "COMMAND",
+        "DBSIZE",
+        "ECHO",
+        "EXEC",
+        "HELLO",
+        "INFO",
+        "MULTI",
+        "PING",
+        "PSUBSCRIBE",
+        "PUBSUB",
+        "PUNSUBSCRIBE",
+        "ROLE",
+        "SELECT",
+        "SUBSCRIBE",
+        "TIME",
+        "UNSUBSCRIBE",
+        "WAIT",
+    ]
 )
 """Commands that change nothing that anybody else sees."""
 CHANGES = {
