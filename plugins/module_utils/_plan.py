@@ -84,6 +84,8 @@ SENTINEL_WRITE_STOP_MS = 1_400
 """Sentinel looks at the replica that it promotes once a second; it may take that long and some ticks to notice."""
 NO_GOOD_REPLICA_YET_MS = 1_200
 """Before 6.2 a replica connects to its new master within a second; until then a master with ``min-replicas-to-write`` refuses writes."""
+DEAD_AFTER_MS = 3_000
+"""A master that no Sentinel has heard for so long, three of its pings, and that cannot be reached from here either, is dead."""
 SENTINEL_HEALS_MS = 30_000
 """Beyond down-after: 20 s until Sentinel calls a master that turned replica down, 10 s until its INFO shows it (``sentinel.c``)."""
 
@@ -349,6 +351,7 @@ def _stays(
                 )
             ]
         )
+    _require_known_hosts(snapshot, request)
     if request.avoid and not snapshot.on_host(old_master, request.avoid):
         note = f"the master {old_master} is on none of the hosts to leave"
         return Plan(NOTHING, old_master, repairs=repairs, notes=(*notes, note))
@@ -361,6 +364,29 @@ def _stays(
         )
         return Plan(REPAIR, old_master, repairs=repairs, notes=(*notes, note))
     return None
+
+
+def _require_known_hosts(snapshot: Snapshot, request: Request) -> None:
+    """At least one of the hosts to leave carries a server of this deployment; all addresses of one host may be given.
+
+    Raises:
+        Refused: None does. To go on would mean to take down a host that nothing has left.
+    """
+    known = [view.address for view in snapshot.sentinels] + [node.address for node in snapshot.nodes]
+    known += [entry.address for view in snapshot.informed_sentinels for entry in view.replicas]
+    if not request.avoid or any(snapshot.on_host(address, request.avoid) for address in known):
+        return
+    hosts = ", ".join(sorted({address.host for address in known}))
+    raise refuse(
+        [
+            Check(
+                "avoid_unknown",
+                "critical",
+                f"no server of {request.master_name} is on {', '.join(request.avoid)}; its servers are on {hosts}",
+                "Name the host as Sentinel shows it. All addresses of a host may be given (ansible_all_ipv4_addresses): one of them must be among these.",
+            )
+        ]
+    )
 
 
 def is_down(snapshot: Snapshot) -> bool:
@@ -667,6 +693,7 @@ def _plan_unfenced(
             **common,
         )
     if request.strategy == PLAIN or down:
+        _require_acceptance(snapshot, request)
         loss = (
             "the master is down: what it had not replicated is lost"
             if down
@@ -693,6 +720,41 @@ def _plan_unfenced(
             ),
         ]
     )
+
+
+def _require_acceptance(snapshot: Snapshot, request: Request) -> None:
+    """``plain`` throws away what a master that lives acknowledges: it wants a word, or a master that is dead beyond doubt.
+
+    Raises:
+        Refused: There is neither.
+    """
+    if request.accept_loss or is_down(snapshot):
+        return
+    node, address = snapshot.node(snapshot.master_address), snapshot.master_address
+    heard_ms = min((v.master.last_ok_ping_ms for v in snapshot.informed_sentinels if v.master), default=0)
+    if node is not None and (node.reachable or node.error_code != "unreachable"):
+        raise refuse(
+            [
+                Check(
+                    "loss_not_accepted",
+                    "critical",
+                    f"the master {address} is up: with strategy plain, what it acknowledges in the next eleven seconds would be lost",
+                    "Use strategy=fenced, which loses nothing. Only if these writes do not matter, set accept_loss to true.",
+                )
+            ]
+        )
+    if heard_ms < DEAD_AFTER_MS or request.expected_master is None:
+        raise refuse(
+            [
+                Check(
+                    "master_not_down",
+                    "critical",
+                    f"the master {address} cannot be asked from here, and no Sentinel majority calls it down; a Sentinel last heard it {heard_ms} ms ago",
+                    _instead_of_losing(snapshot)
+                    + f" To move it sooner, give expected_master; that is accepted once no Sentinel has heard it for {DEAD_AFTER_MS // 1000} s.",
+                )
+            ]
+        )
 
 
 def _last_asked_first(snapshot: Snapshot, leaders: list[SentinelView]) -> tuple[Address, ...]:
