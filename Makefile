@@ -53,6 +53,10 @@ $(SUITES): setup
 bench: setup  ## Measure the figures that the documentation gives; BENCH_ARGS goes to it
 	@python -m bench $(BENCH_ARGS)
 
+.PHONY: screenshots
+screenshots: setup  ## Pictures of the report on every kind of run, in .cache/screenshots, to be looked at
+	@python -m lab.screenshots .cache/screenshots $(ARGS)
+
 .PHONY: setup
 setup:  ## Make the private Python environment, or bring it up to date
 	@tests/tools/setup.sh dev
