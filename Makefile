@@ -62,6 +62,9 @@ killed: setup  ## Kill the program before and after each message that changes so
 .PHONY: clients
 clients: setup  ## Measure what client libraries see of a move, and write docs/clients.md; CLIENTS_ARGS goes to it
 	@python -m bench.clients --page docs/clients.md $(CLIENTS_ARGS)
+.PHONY: screenshots
+screenshots: setup  ## Pictures of the report on every kind of run, in .cache/screenshots, to be looked at
+	@python -m lab.screenshots .cache/screenshots $(ARGS)
 
 .PHONY: setup
 setup:  ## Make the private Python environment, or bring it up to date

@@ -512,6 +512,8 @@ TIME_WIDTH = 84.0
 HEAD_HEIGHT = 44.0
 ROW = 30.0
 GAP_ROW = 24.0
+PRINTED = 1.1
+"""On paper text is larger."""
 LONG_SILENCE_MS = 400.0
 
 
@@ -551,7 +553,7 @@ class Silence:
     @property
     def width(self) -> float:
         """Of the label, with what stands around it."""
-        return (len(self.label) + 4) * CHARACTER_PX
+        return (len(self.label) + 4) * CHARACTER_PX * PRINTED
 
 
 @dataclass(frozen=True)
@@ -605,4 +607,4 @@ def _arrow(conversation: Conversation, columns: dict[str, Column], message: Mess
     middle = (x + end_x) / 2
     text_x = min(max(middle, TIME_WIDTH + width / 2), WIDTH - width / 2 - 2)
     sentence = f"{conversation.between(message)}: {message.full_text}"
-    return Arrow(y, x, end_x, message.kind, conversation.when(message), text, text_x, width, sentence)
+    return Arrow(y, x, end_x, message.kind, conversation.when(message), text, text_x, width * PRINTED, sentence)

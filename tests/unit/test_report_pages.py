@@ -222,3 +222,10 @@ def test_a_full_resynchronisation_after_a_loss_is_discarded_history(made: str) -
 def test_a_plan_has_no_section_without_content() -> None:
     page = pages(PLANNED).html
     assert re.findall(r"<h2>(.*?)</h2>", page) == ["Plan", "Checks before", "Checks after", "About this run"]
+
+
+def test_markdown_tells_the_milliseconds_of_each_step() -> None:
+    assert (
+        "fence 0, catch up +0.8 ms, demote +1.7 ms, trigger +2.9 ms, promote +3.8 ms, announce +7.0 ms, agree +12 ms"
+        in Elements(MARKDOWN.render(pages(SWITCHED).markdown)).text
+    )

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +20,7 @@ from playwright.sync_api import Browser, Page
 from unit.report_runs import SWITCHED
 from unit.report_shapes import SHAPES, shape_pages
 
-from lab.screenshots import PAPER, PHONE, SCREEN, VIEWS, Scheme, main
+from lab.screenshots import PAPER, PHONE, SCREEN, VIEWS, Scheme
 
 
 @dataclass
@@ -228,13 +230,13 @@ def test_no_card_is_empty(browser: Browser, site: Site) -> None:
             assert seen.page.evaluate(bare) == [], shape
 
 
-def test_pictures_of_a_report_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_of_a_report_are_taken(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
-    monkeypatch.setattr("sys.argv", ["screenshots", str(folder), "refused"])
-    main()
-    taken = sorted(path.name for path in folder.iterdir())
-    assert taken == sorted([f"refused-{width}-{scheme}.png" for width, scheme in VIEWS] + ["refused-paper.png"])
-    assert all(path.stat().st_size > 10_000 for path in folder.iterdir())
+    done = subprocess.run([sys.executable, "-m", "lab.screenshots", folder, "refused"], capture_output=True, check=True)
+    assert done.stdout.decode() == f"5 pictures in {folder}\n"
+    taken = {path.name: path.stat().st_size for path in folder.iterdir()}
+    assert set(taken) == {"refused-paper.png", *(f"refused-{width}-{scheme}.png" for width, scheme in VIEWS)}
+    assert min(taken.values()) > 10_000
 
 
 def test_the_picture_fits_the_page(browser: Browser, site: Site) -> None:
