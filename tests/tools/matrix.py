@@ -38,7 +38,16 @@ SUITES = {"3.11": "bookworm", "3.13": "trixie", "3.14": "forky"}
 """Which Debian has which Python."""
 
 # What the tests themselves need; the versions of ansible-core and redis-py come from the case.
-TEST_TOOLS = ("pytest>=9,<10", "pytest-timeout", "pytest-xdist", "PyYAML", "cryptography", "ansible-runner", "jinja2")
+TEST_TOOLS = (
+    "pytest>=9,<10",
+    "pytest-timeout",
+    "pytest-xdist",
+    "PyYAML",
+    "cryptography",
+    "ansible-runner",
+    "jinja2",
+    "markdown-it-py",
+)
 # Enough of the integration tests to see that modules and plugins work with real servers.
 CORE = (
     "tests/integration/modules/test_topology_info.py",
@@ -197,9 +206,10 @@ def environment_of(case: Case, log: Path) -> tuple[Path, Path]:
         (tests, (case.core_requirement, f"redis{NEWEST}", *TEST_TOOLS)),
         (modules, (case.core_requirement, case.redis_requirement)),
     ):
-        if not (folder / "ready").exists():
+        made_from, wanted = folder / "made-from", "\n".join(requirements)
+        if not made_from.exists() or made_from.read_text() != wanted:
             install(requirements, folder, log, python)
-            (folder / "ready").touch()
+            made_from.write_text(wanted)
     return tests, modules
 
 
@@ -220,7 +230,7 @@ def judge(case: Case) -> Outcome:
         "REDIS_HA_LAB_PYTHON": str(modules / "bin" / "python"),
     }
     failed = run(
-        [tests / "bin" / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit", *CORE],
+        [tests / "bin" / "python", "-m", "pytest", "-q", "tests/unit", *CORE],
         log,
         environment,
     )
