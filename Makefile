@@ -53,6 +53,10 @@ $(SUITES): setup
 bench: setup  ## Measure the figures that the documentation gives; BENCH_ARGS goes to it
 	@python -m bench $(BENCH_ARGS)
 
+.PHONY: matrix
+matrix: setup  ## Test with every supported ansible-core, Python and redis-py; ARGS="--only 2.16" for some
+	@python tests/tools/matrix.py $(ARGS)
+
 .PHONY: setup
 setup:  ## Make the private Python environment, or bring it up to date
 	@tests/tools/setup.sh dev

@@ -3,12 +3,12 @@
 
 """Tests the collection with every ansible-core, Python and redis-py that it supports, and writes down how that ended.
 
-    python tests/tools/matrix.py              all of them
-    python tests/tools/matrix.py --only 2.16  those whose label holds this text
-    python tests/tools/matrix.py --list       what there is
+    make matrix                       all of them
+    make matrix ARGS="--only 2.16"    those whose label holds this text
+    make matrix ARGS=--list           what there is
 
 Interpreters are Debian's, unpacked below .cache/matrix: no root, nothing of the machine's own. Debian has no Python 3.12; one on PATH
-is used, and without it those lines are left out. Needs the environment of `make setup`.
+is used, and without it those lines are left out.
 """
 
 from __future__ import annotations
@@ -24,12 +24,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.errors import LabError
+from lab.servers import download_packages
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
-
-from lab.errors import LabError  # noqa: E402 - after the path to it
-from lab.servers import download_packages  # noqa: E402
-
 CACHE = ROOT / ".cache" / "matrix"
 PAGE = ROOT / "docs" / "versions.md"
 MARK = "<!-- written by tests/tools/matrix.py -->"
