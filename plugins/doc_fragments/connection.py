@@ -84,6 +84,13 @@ options:
       - Leads from C(host:port) or C(host), as Sentinel announces it, to C(host:port) or C(host).
     type: dict
     default: {}
+  renamed_commands:
+    description:
+      - What the data nodes call commands that C(rename-command) renamed there, for example C(CONFIG) leading to C(ADMINCONFIG). One word leads to
+        one word; what follows a command, as in C(CONFIG SET), stays.
+      - Sentinel has to be told of the new names, too (C(sentinel rename-command)).
+    type: dict
+    default: {}
 requirements:
   - redis-py 3.5 or later
 notes:

@@ -43,6 +43,16 @@ options:
       - What went wrong around the failover, for example the message of a task of your own that spoke against it.
     type: str
     default: ""
+  operator:
+    description:
+      - Who ran it, as it shall be shown.
+    type: str
+    default: ""
+  job:
+    description:
+      - The job of an automation controller in which it ran, as it shall be shown.
+    type: str
+    default: ""
   title:
     description:
       - Title of the report. If empty, it is made of the master's name.
@@ -95,13 +105,15 @@ def report(
     failure: str = "",
     title: str = "",
     made_at: str = "",
+    operator: str = "",
+    job: str = "",
 ) -> dict[str, str]:
     """Make the report on one failover."""
     if not isinstance(result, dict):
         raise AnsibleFilterError(
             f"redis_ha.sentinel.report: what redis_ha.sentinel.failover returned is a dictionary, not {type(result).__name__}"
         )
-    run = read_run(result, before, after, master_name, failure)
+    run = read_run(result, before, after, master_name, failure, operator, job)
     pages = render(run, clean(title, 200), clean(made_at, 60))
     return {
         "master_name": run.master_name,

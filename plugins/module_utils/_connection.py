@@ -74,6 +74,7 @@ class ConnectionOptions:
     """Everything that is needed to reach a deployment.
 
     ``address_map`` leads from ``host:port`` or ``host``, as Sentinel announces it, to what can be reached from here.
+    ``renamed_commands`` leads from a command, in capitals, to what the nodes call it (``rename-command``).
     """
 
     sentinels: tuple[Address, ...]
@@ -81,6 +82,7 @@ class ConnectionOptions:
     node_access: Access = Access()
     connect_timeout_s: float = 3.0
     address_map: Mapping[str, str] = field(default_factory=dict)
+    renamed_commands: Mapping[str, str] = field(default_factory=dict)
 
     def reachable(self, address: Address) -> Address:
         """Where ``address`` is reached from here."""
@@ -188,15 +190,22 @@ class Client:
         open_connection: Makes a redis-py connection, not yet connected.
         timeout_s: How long a command may take, in seconds, if the call does not say otherwise.
         access: How the connection gets in, for what is said when it does not.
+        renamed: What the server calls a command, by its usual name in capitals.
     """
 
     def __init__(
-        self, address: Address, open_connection: Callable[[], Any], timeout_s: float, access: Access | None = None
+        self,
+        address: Address,
+        open_connection: Callable[[], Any],
+        timeout_s: float,
+        access: Access | None = None,
+        renamed: Mapping[str, str] | None = None,
     ) -> None:
         self.address = address
         self._open_connection = open_connection
         self._timeout_s = timeout_s
         self._access = access or Access()
+        self._renamed = renamed or {}
         self._user = self._access.username or "default"
         self._connection: Any = None
         self._answered = False
@@ -234,10 +243,13 @@ class Client:
             LinkError: ``sent`` tells whether the server may have received it.
             ReplyError: The server refused it.
         """
-        reply = self._exchange([command], timeout_s)[0]
-        if isinstance(reply, ReplyError):
-            raise reply
-        return reply
+        return self.order_many([command], timeout_s)[0]
+
+    def order_many(self, commands: list[tuple[object, ...]], timeout_s: float | None = None) -> list[Reply]:
+        """``order`` for several commands at once, for example an order and the question what has come of it."""
+        replies = self._exchange(commands, timeout_s)
+        self._raise_first_error(replies)
+        return replies
 
     def transact(self, *commands: tuple[object, ...], timeout_s: float | None = None) -> list[Reply]:
         """Run commands in one MULTI/EXEC, once; the replies of the commands.
@@ -318,7 +330,7 @@ class Client:
         try:
             connection.connect()
             if self._name is not None:
-                connection.send_command("CLIENT", "SETNAME", self._name)
+                connection.send_command(*self._as_called(("CLIENT", "SETNAME", self._name)))
                 connection.read_response()
         except (redis_errors.RedisError, OSError) as error:
             connection.disconnect()
@@ -332,7 +344,8 @@ class Client:
         connection = self._connect(timeout_s)
         deadline_s = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
         try:
-            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            called = [self._as_called(command) for command in commands]
+            connection.send_packed_command(connection.pack_commands(called), check_health=False)
             replies = []
             for command in commands:
                 if not connection.can_read(max(0.0, deadline_s - time.monotonic())):
@@ -345,6 +358,10 @@ class Client:
                 self._take_back()
             self.close()
             raise self._link_error(error, sent=True) from error
+
+    def _as_called(self, command: tuple[object, ...]) -> tuple[object, ...]:
+        """A command by the name that this server has for it."""
+        return (self._renamed.get(str(command[0]).upper(), command[0]), *command[1:])
 
     def _read(self, connection: Any) -> Reply:
         try:
@@ -363,6 +380,8 @@ class Client:
     def _link_error(self, error: BaseException, sent: bool) -> LinkError:
         name = str(self.address)
         causes = list(_causes(error))
+        if any("max number of clients" in str(cause) for cause in causes):
+            return _FullError(name, "it has as many connections as its maxclients allows", sent=False)
         for cause in causes:
             if isinstance(cause, (redis_errors.AuthenticationError, redis_errors.ResponseError)):
                 return AuthError(name, f"it refuses the login: {str(cause).rstrip('.')}", sent=False)
@@ -389,6 +408,12 @@ class Client:
 
 class _ClosedError(LinkError):
     """The server closed a connection that was open."""
+
+
+class _FullError(LinkError):
+    """The server takes no more connections; it closes one more without looking at what was sent."""
+
+    code = "clients"
 
 
 class Listener:
@@ -471,8 +496,9 @@ class Fleet:
         if (kind, address) not in self._clients:
             endpoint = self.options.reachable(address)
             timeout_s = self.options.connect_timeout_s
+            renamed = {} if kind == "sentinel" else self.options.renamed_commands
             self._clients[kind, address] = Client(
-                address, lambda: _open(endpoint, access, timeout_s), timeout_s, access
+                address, lambda: _open(endpoint, access, timeout_s), timeout_s, access, renamed
             )
         return self._clients[kind, address]
 
@@ -487,6 +513,29 @@ class Fleet:
         listener = Listener(address, connection, on_event)
         listener.start()
         self._listeners.append(listener)
+
+    def hear(self, address: Address, channel: str, seconds: float, is_enough: Callable[[str], bool]) -> None:
+        """Hand what is published on a channel of a node to ``is_enough``, until it says so or the time is up.
+
+        Raises:
+            LinkError: The node cannot be reached, or does not permit it.
+        """
+        options = self.options
+        connection = _open(options.reachable(address), options.node_access, options.connect_timeout_s)
+        deadline_s = time.monotonic() + seconds
+        try:
+            connection.connect()
+            connection.send_command(options.renamed_commands.get("SUBSCRIBE", "SUBSCRIBE"), channel)
+            connection.read_response()
+            while (left_s := deadline_s - time.monotonic()) > 0:
+                if connection.can_read(left_s):
+                    message = connection.read_response()
+                    if message[0] == "message" and is_enough(str(message[2])):
+                        return
+        except (redis_errors.RedisError, OSError) as error:
+            raise LinkError(str(address), f"it cannot be listened to: {error}") from error
+        finally:
+            connection.disconnect()
 
     def endpoint(self, address: Address) -> Address:
         """Where a server is reached from here, by IP address: equal for two names of one server."""

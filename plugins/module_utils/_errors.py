@@ -8,6 +8,7 @@ This module is private to the collection redis_ha.sentinel.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -63,6 +64,118 @@ class Unknown(FailoverError):
     """It could not be established how it ended; it may still finish by itself."""
 
     outcome = "unknown"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an error of a run means, and what to do about it.
+
+    Attributes:
+        error: The class of the error, which says what became of the deployment.
+        remedy: What to do now; names in braces are filled in by who raises it.
+    """
+
+    error: type[FailoverError]
+    remedy: str
+
+
+_LOOK = "Look at this server, and at the deployment with topology_info, and run again."
+_WAIT_OR_RUN = "Run again: that finishes it. Sentinel heals it by itself otherwise."
+
+ERRORS: dict[str, Kind] = {
+    "contact_lost": Kind(Refused, _LOOK),
+    "contact_lost_halfway": Kind(Unknown, _LOOK),
+    "node_unreachable": Kind(Refused, "Look at this node and run again."),
+    "another_run": Kind(
+        Refused,
+        "Wait until it has ended, and look with topology_info before you run again. If the host that it comes from is lost for good, the master ends"
+        " the connection itself (tcp-keepalive, 300 s unless set); CLIENT KILL ID {connection} on the master does at once.",
+    ),
+    "repair_failed": Kind(Refused, "Set it by hand, or run again when the node can be asked."),
+    "repair_left": Kind(Incomplete, "Set it by hand, or run again when the node can be asked."),
+    "steering_failed": Kind(Refused, "Look at this node and run again."),
+    "steering_not_shown": Kind(Refused, "Look at the network between the Sentinels and the replicas, and run again."),
+    "target_lagging": Kind(
+        Refused, "Wait until it has caught up, or raise catch_up_timeout: writes would stand still as long."
+    ),
+    "interrupted": Kind(Refused, "Nothing was moved. Run again when it suits."),
+    "too_late": Kind(Refused, "Nothing was moved. Run again in the next window, or with a later not_after."),
+    "master_changed": Kind(Refused, "Look with topology_info and run again."),
+    "failover_started": Kind(Refused, "Run again: it will be joined."),
+    "tilt": Kind(Refused, "Wait 30 s and run again."),
+    "sentinels_missing": Kind(Refused, "Start it, or mend the way to it, and run again."),
+    "sentinel_not_permitted": Kind(Refused, "Permit +sentinel|set (docs/permissions.md)."),
+    "news_closed": Kind(
+        Refused,
+        "Mend what is named, or leave promotion at auto: then Sentinel promotes, and writes stand still for about 1.2 s.",
+    ),
+    "fence_failed": Kind(Aborted, "Nothing was moved. Look at this node and run again."),
+    "fence_lost": Kind(Aborted, "Nothing was moved, and a pause ends by itself. Look at this node and run again."),
+    "fence_left": Kind(
+        Unknown, "Run again as soon as it can be asked: that lifts the fence. By hand: CONFIG SET {settings}"
+    ),
+    "catch_up_timeout": Kind(
+        Aborted,
+        "Nothing was moved; writes stood still for {stood_ms} ms. Look at what slows this replica, or raise catch_up_timeout.",
+    ),
+    "late_writes": Kind(
+        Aborted,
+        "Nothing was lost. The fence did not hold: look for long pauses of this host, raise down-after-milliseconds, or run again at a quieter time.",
+    ),
+    "demotion_refused": Kind(Aborted, "Nothing was moved; writes go on. Look at this node."),
+    "demotion_not_sent": Kind(Aborted, "Nothing was moved; writes go on when the pause ends."),
+    "demotion_lost": Kind(Aborted, "Nothing was moved; writes go on. Run again."),
+    "demotion_in_doubt": Kind(
+        Unknown,
+        "If it is still a master, writes go on. If it is not, Sentinel promotes a replica by itself within {heals_s} s, or run again: that finishes it."
+        " No write is lost either way.",
+    ),
+    "roll_back_failed": Kind(Unknown, _WAIT_OR_RUN),
+    "rival_failover": Kind(
+        Aborted, "Nothing was moved by this run. Look with topology_info where that failover led, and run again."
+    ),
+    "trigger_refused": Kind(
+        Aborted,
+        "Nothing was moved. A Sentinel that had begun a failover starts none by itself for twice failover-timeout.",
+    ),
+    "promotion_timeout": Kind(
+        Unknown, "It may still happen. Look with topology_info; run again to join it or to finish it."
+    ),
+    "promotion_in_doubt": Kind(Unknown, "Run again: it is joined or finished then."),
+    "sentinels_split": Kind(
+        Unknown,
+        "Sentinels of one epoch never agree by themselves. Find out, with topology_info, which of these nodes is the master: {master} should be. On each"
+        " Sentinel that names another one, SENTINEL REMOVE {name} and SENTINEL MONITOR {name} with the right one, and its settings again.",
+    ),
+    "left_to_do": Kind(
+        Incomplete, "Mend what is named; a replica that is only slow needs nothing but time. Look with topology_info."
+    ),
+    "moved_on": Kind(
+        Incomplete,
+        "Find out in the logs of the Sentinels why they took {master} for down: a host that is overloaded, or a network. Run again if the master shall be"
+        " elsewhere.",
+    ),
+    "joined_failover_unfinished": Kind(Unknown, "It may still end. Look with topology_info and run again."),
+    "joined_failover_failed": Kind(Aborted, "Nothing was moved. Run again to move it."),
+}
+"""Code -> what it means for the deployment, and what to do. The step in which it happened is the run's to say."""
+
+
+def failure(code: str, message: str, seen: dict[str, Any] | None = None, **values: object) -> FailoverError:
+    """An error of a run.
+
+    Args:
+        code: One of ``ERRORS``. What is cut off at ``_halfway`` or ``_left`` is another outcome of the same code.
+        message: One sentence: what is wrong, and where.
+        seen: What was seen last, as plain data for the result.
+        values: What the remedy names in braces.
+    """
+    kind = ERRORS[code]
+    return kind.error(ONE_CODE.get(code, code), message, kind.remedy.format(**values), seen=seen)
+
+
+ONE_CODE = {"contact_lost_halfway": "contact_lost", "repair_left": "repair_failed"}
+"""Where one code stands for two outcomes: the entry of ``ERRORS`` -> the code that the user sees."""
 
 
 class LinkError(Exception):

@@ -1,104 +1,74 @@
 # SPDX-FileCopyrightText: The redis_ha.sentinel authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What stops writes on the old master.
+"""What stops writes on the old master: a pause with a lease, or settings where there is no such pause.
 
 This module is private to the collection redis_ha.sentinel.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import FENCE_MAX_LAG, FENCE_MIN_REPLICAS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError, ReplyError, Unknown
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError, ReplyError, failure
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import PAUSE_FENCE, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
     Position,
+    Replication,
     parse_info,
     parse_replication,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock
 
+FENCE_SETTINGS = ("min-replicas-to-write", "min-replicas-max-lag")
 
-class Fence:
-    """What stops writes on the old master: a pause with a lease, or min-replicas-to-write where there is no such pause."""
+
+class Fence(ABC):
+    """A fence on one node.
+
+    Attributes:
+        address: The node.
+        position: The position at the instant at which writes stopped.
+        raised_at_s: That instant, in monotonic seconds.
+        demoted: Whether the node was told, by this fence, to be a replica.
+    """
 
     def __init__(self, client: Client, plan: Plan, clock: Clock) -> None:
         self._client = client
         self._plan = plan
         self._clock = clock
         self._up = False
-        self._renewed_at_s = 0.0
-        self._settings: tuple[tuple[str, int], ...] = ()
         self.address = client.address
         self.position = Position("", -1)
         self.demoted = False
         self.raised_at_s = 0.0
-        self.took_s = 0.0
 
     def raise_up(self) -> None:
-        """Stop writes, and read the offset at that instant.
+        """Stop writes, and read the position at that instant.
 
         Raises:
             LinkError, ReplyError: It could not be done; a lease that was taken ends by itself.
         """
         self._up = True
-        began_s = self._clock.now_s()
-        if self._plan.fence == PAUSE_FENCE:
-            _ok, info = self._client.transact(self._pause(self._plan.lease_ms), ("INFO", "replication"))
-        else:
-            self._raise_settings()
-            info = self._client.ask("INFO", "replication")
-        self.raised_at_s = self._renewed_at_s = self._clock.now_s()
-        self.took_s = self.raised_at_s - began_s
-        self.position = self._master_position(info)
-
-    def _pause(self, milliseconds: int) -> tuple[object, ...]:
-        return ("CLIENT", "PAUSE", milliseconds, "WRITE")
-
-    def _raise_settings(self) -> None:
-        names = ("min-replicas-to-write", "min-replicas-max-lag")
-        count, lag = (int(self._client.ask("CONFIG", "GET", name)[1]) for name in names)
-        self._settings = tuple(zip(names, (count, lag)))
-        self._client.transact(
-            ("CONFIG", "SET", "min-replicas-max-lag", FENCE_MAX_LAG + lag),
-            ("CONFIG", "SET", "min-replicas-to-write", FENCE_MIN_REPLICAS + count),
-        )
-
-    def _master_position(self, info: str) -> Position:
-        replication = parse_replication(parse_info(info))
-        if not replication.is_master:
-            raise ReplyError(str(self.address), "READONLY", "it stopped being a master before the fence was up")
-        return replication.position
-
-    def renew_if_due(self) -> None:
-        """Prolong the lease when a third of it has gone. A pause is only ever prolonged, never cut, by a second one."""
-        if self._plan.fence != PAUSE_FENCE:
-            return
-        now_s = self._clock.now_s()
-        left_s = self.raised_at_s + self._plan.fence_budget_ms / 1000 - now_s
-        # A pause holds up Sentinel's own connection, too: for longer than down-after, and it would call this node down.
-        lease_ms = min(self._plan.lease_ms, int((self.raised_at_s - now_s) * 1000) + self._plan.down_after_ms // 2)
-        if now_s - self._renewed_at_s > self._plan.lease_ms / 3000 and left_s > 0 and lease_ms > 0:
-            self._client.order(*self._pause(lease_ms), timeout_s=self._plan.lease_ms / 2000)
-            self._renewed_at_s = now_s
+        info = self._stop_writes()
+        self.raised_at_s = self._clock.now_s()
+        self.position = _master_position(self.address, info)
 
     def demote(self, new_master: Address) -> Position:
         """Make this node a replica of ``new_master`` and lift the fence, in one transaction.
 
         Returns:
             The last position that this node reached as a master.
+
+        Raises:
+            LinkError, ReplyError: It could not be done, or is in doubt.
         """
-        follow = ("REPLICAOF", new_master.host, new_master.port)
-        if self._plan.fence == PAUSE_FENCE:
-            info, _ok, _unpaused = self._client.transact(("INFO", "replication"), follow, ("CLIENT", "UNPAUSE"))
-            self._up, self.demoted = False, True
-            return self._master_position(info)
-        # On 6.0 an INFO inside MULTI enters the replication stream: the replica would miss it, and this node resynchronise in full.
-        self._client.transact(follow, *(("CONFIG", "SET", name, value) for name, value in self._settings))
-        self._up, self.demoted = False, True
-        return parse_replication(parse_info(self._client.ask("INFO", "replication"))).position
+        position = self._demote(("REPLICAOF", new_master.host, new_master.port))
+        self._up = False
+        return position
 
     def lift(self) -> None:
         """Let writes go on.
@@ -106,31 +76,132 @@ class Fence:
         Raises:
             LinkError, ReplyError: It could not be done.
         """
-        if self._plan.fence == PAUSE_FENCE:
-            self._client.order("CLIENT", "UNPAUSE")
-        elif self._settings:
-            self._client.transact(*(("CONFIG", "SET", name, value) for name, value in self._settings))
+        self._let_writes_go()
         self._up = False
 
     def lift_if_up(self) -> None:
-        """Let writes go on, if they were stopped and have not been let go.
+        """Let writes go on, if they were stopped and have not been let go. A pause ends with its lease if this fails.
 
-        A pause ends with its lease if this fails; settings stay, and the next run puts them back: the error says so.
+        Raises:
+            Unknown: Settings stay; the next run puts them back.
         """
         if not self._up:
             return
         try:
             self.lift()
         except (LinkError, ReplyError) as error:
-            if self._plan.fence != PAUSE_FENCE:
-                raise Unknown(
-                    "fence_left",
-                    f"writes on {self.address} are still refused: {error}",
-                    "Run again as soon as it can be asked: that lifts the fence. By hand: CONFIG SET "
-                    + ", ".join(f"{name} {value}" for name, value in self._settings),
-                    "fence",
-                ) from error
+            self._not_lifted(error)
 
     def forget(self) -> None:
         """It went down together with the node's role."""
         self._up = False
+
+    @abstractmethod
+    def renew_if_due(self) -> None:
+        """Prolong it, where it ends by itself."""
+
+    @abstractmethod
+    def _stop_writes(self) -> str: ...
+
+    @abstractmethod
+    def _demote(self, follow: tuple[object, ...]) -> Position: ...
+
+    @abstractmethod
+    def _let_writes_go(self) -> None: ...
+
+    @abstractmethod
+    def _not_lifted(self, error: LinkError | ReplyError) -> None: ...
+
+
+class PauseFence(Fence):
+    """``CLIENT PAUSE ms WRITE``: writes wait. Its lease is renewed, and never lasts beyond half of down-after in all."""
+
+    def __init__(self, client: Client, plan: Plan, clock: Clock) -> None:
+        super().__init__(client, plan, clock)
+        self._renewed_at_s = 0.0
+
+    def renew_if_due(self) -> None:
+        """Prolong the lease when a third of it has gone. A pause is only ever prolonged, never cut, by a second one."""
+        now_s = self._clock.now_s()
+        left_s = self.raised_at_s + self._plan.fence_budget_ms / 1000 - now_s
+        # A pause holds up Sentinel's own connection, too: for longer than down-after, and it would call this node down.
+        lease_ms = min(self._plan.lease_ms, int((self.raised_at_s - now_s) * 1000) + self._plan.down_after_ms // 2)
+        if now_s - self._renewed_at_s > self._plan.lease_ms / 3000 and left_s > 0 and lease_ms > 0:
+            self._client.order(*_pause(lease_ms), timeout_s=self._plan.lease_ms / 2000)
+            self._renewed_at_s = now_s
+
+    def _stop_writes(self) -> str:
+        _ok, info = self._client.transact(_pause(self._plan.lease_ms), ("INFO", "replication"))
+        self._renewed_at_s = self._clock.now_s()
+        return str(info)
+
+    def _demote(self, follow: tuple[object, ...]) -> Position:
+        info, _ok, _unpaused = self._client.transact(("INFO", "replication"), follow, ("CLIENT", "UNPAUSE"))
+        self._up, self.demoted = False, True
+        return _master_position(self.address, info)
+
+    def _let_writes_go(self) -> None:
+        self._client.order("CLIENT", "UNPAUSE")
+
+    def _not_lifted(self, error: LinkError | ReplyError) -> None:
+        """The lease ends."""
+
+
+class SettingsFence(Fence):
+    """``min-replicas-to-write`` that nobody can meet: writes are refused. The old values can be read off the new ones."""
+
+    def __init__(self, client: Client, plan: Plan, clock: Clock) -> None:
+        super().__init__(client, plan, clock)
+        self._settings: tuple[tuple[str, int], ...] = ()
+
+    def renew_if_due(self) -> None:
+        """It stands until it is lifted."""
+
+    def _stop_writes(self) -> str:
+        count, lag = (int(self._client.ask("CONFIG", "GET", name)[1]) for name in FENCE_SETTINGS)
+        self._settings = tuple(zip(FENCE_SETTINGS, (count, lag)))
+        self._client.transact(
+            ("CONFIG", "SET", "min-replicas-max-lag", FENCE_MAX_LAG + lag),
+            ("CONFIG", "SET", "min-replicas-to-write", FENCE_MIN_REPLICAS + count),
+        )
+        return str(self._client.ask("INFO", "replication"))
+
+    def _demote(self, follow: tuple[object, ...]) -> Position:
+        # On 6.0 an INFO inside MULTI enters the replication stream: the replica would miss it, and this node resynchronise in full.
+        self._client.transact(follow, *_restored(self._settings))
+        self._up, self.demoted = False, True
+        return _replication(self._client.ask("INFO", "replication")).position
+
+    def _let_writes_go(self) -> None:
+        if self._settings:
+            self._client.transact(*_restored(self._settings))
+
+    def _not_lifted(self, error: LinkError | ReplyError) -> None:
+        settings = ", ".join(f"{name} {value}" for name, value in self._settings)
+        raise failure(
+            "fence_left", f"writes on {self.address} are still refused: {error}", settings=settings
+        ) from error
+
+
+def fence_of(client: Client, plan: Plan, clock: Clock) -> Fence:
+    """The fence that a plan wants, not yet raised."""
+    return (PauseFence if plan.fence == PAUSE_FENCE else SettingsFence)(client, plan, clock)
+
+
+def _pause(milliseconds: int) -> tuple[object, ...]:
+    return ("CLIENT", "PAUSE", milliseconds, "WRITE")
+
+
+def _restored(settings: tuple[tuple[str, int], ...]) -> list[tuple[object, ...]]:
+    return [("CONFIG", "SET", name, value) for name, value in settings]
+
+
+def _replication(info: str) -> Replication:
+    return parse_replication(parse_info(info))
+
+
+def _master_position(address: Address, info: str) -> Position:
+    replication = _replication(info)
+    if not replication.is_master:
+        raise ReplyError(str(address), "READONLY", "it stopped being a master before the fence was up")
+    return replication.position

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import CRITICAL, OK, WARNING, Check
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_after import (
+    check_baseline,
     check_followers,
     check_history,
     check_master_moved,
@@ -28,10 +29,12 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_after im
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_before import (
     check_config_files,
+    check_hidden,
     check_logins,
     check_master_role,
     check_min_replicas_before,
     check_modules,
+    check_move,
     check_node_permissions,
     check_pause_budget,
     check_replicas,
@@ -48,13 +51,17 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_leftover
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_sentinels import (
     check_agree,
     check_config_saved,
+    check_foreign,
+    check_ids,
     check_known_replicas,
     check_known_sentinels,
-    check_master_seen,
+    check_names,
     check_no_failover_after,
     check_no_failover_before,
     check_no_tilt,
+    check_one_address,
     check_reachable,
+    check_seen,
     check_sentinel_permissions,
     check_settings,
     check_votes,
@@ -64,7 +71,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation impor
 BEFORE_CHECKS: tuple[CheckFunction, ...] = (
     check_reachable,
     check_agree,
-    check_master_seen,
+    check_seen,
     check_settings,
     check_votes,
     check_known_sentinels,
@@ -72,9 +79,14 @@ BEFORE_CHECKS: tuple[CheckFunction, ...] = (
     check_no_failover_before,
     check_config_saved,
     check_sentinel_permissions,
+    check_ids,
+    check_names,
+    check_foreign,
+    check_one_address,
     check_master_role,
     check_known_replicas,
     check_replicas,
+    check_hidden,
     check_logins,
     check_min_replicas_before,
     check_node_permissions,
@@ -90,14 +102,19 @@ BEFORE_CHECKS: tuple[CheckFunction, ...] = (
 AFTER_CHECKS: tuple[CheckFunction, ...] = (
     check_reachable,
     check_agree,
-    check_master_seen,
+    check_seen,
     check_votes,
     check_known_sentinels,
     check_no_tilt,
     check_no_failover_after,
     check_config_saved,
+    check_ids,
+    check_names,
+    check_foreign,
+    check_one_address,
     check_nodes_reachable,
     check_one_master,
+    check_baseline,
     check_master_moved,
     check_history,
     check_old_master,
@@ -113,9 +130,25 @@ AFTER_CHECKS: tuple[CheckFunction, ...] = (
 )
 
 DISTURBED = frozenset(
-    {"sentinels_agree", "master_seen", "master_role", "fit_replicas", "min_replicas", "known_sentinels", "quorum"}
+    {
+        "sentinels_agree",
+        "master_seen",
+        "master_role",
+        "fit_replicas",
+        "hidden_replicas",
+        "min_replicas",
+        "known_sentinels",
+        "quorum",
+        "sentinel_ids",
+        "other_names",
+        "foreign_nodes",
+        "one_address",
+    }
 )
 """What a failover disturbs while it goes on."""
+
+DONE_WITHOUT = frozenset({"master_role", "node_permissions"})
+"""What only a fence needs: a Valkey 9 that hands over by itself (``coordinated``) does without."""
 
 PASSING = frozenset(
     {
@@ -124,9 +157,11 @@ PASSING = frozenset(
         "quorum",
         "known_sentinels",
         "no_failover",
+        "move_possible",
         "master_role",
         "known_replicas",
         "fit_replicas",
+        "hidden_replicas",
         "replica",
         "min_replicas",
         "no_pause",
@@ -145,6 +180,9 @@ def examine(situation: Situation, phase: str) -> list[Check]:
     if phase == AFTER:
         return [check for function in AFTER_CHECKS for check in function(situation)]
     checks = [check for function in BEFORE_CHECKS for check in function(situation)]
+    checks.append(check_move(situation, checks))
+    if checks[-1].status == OK:
+        checks = [_done_without(check) for check in checks]
     if situation.failover_leaders:
         # The module joins it; what a failover disturbs while it goes on is no reason to refuse.
         return [_softened(check) for check in checks]
@@ -159,6 +197,12 @@ def is_healthy(checks: Iterable[Check]) -> bool:
 def may_pass(checks: Iterable[Check]) -> bool:
     """Whether something is wrong that may right itself within seconds: a Sentinel connects anew after a failover, a replica is about to follow."""
     return any(check.status != OK and check.name in PASSING for check in checks)
+
+
+def _done_without(check: Check) -> Check:
+    if check.status == CRITICAL and check.name in DONE_WITHOUT:
+        return replace(check, status=WARNING, detail=f"{check.detail} (the move does without it)")
+    return check
 
 
 def _softened(check: Check) -> Check:

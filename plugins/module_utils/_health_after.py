@@ -17,10 +17,8 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     WARNING,
     Check,
     access_check,
-    plain_priority,
-)
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_before import (
     good_replicas,
+    plain_priority,
     refuses_writes,
     wanted_replicas,
 )
@@ -31,7 +29,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation impor
     counted,
     listed,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import lag_bytes
 
 
@@ -89,6 +87,8 @@ def check_master_moved(s: Situation) -> list[Check]:
         return []
     epoch = max((view.master.config_epoch for view in s.snapshot.informed_sentinels if view.master), default=0)
     now, before = s.snapshot.master_address, s.baseline.master
+    if before is None:
+        return [Check("master_moved", OK, f"{UNKNOWN}the baseline does not tell which node was the master")]
     if s.old_master is None:
         return [
             Check(
@@ -112,6 +112,22 @@ def check_master_moved(s: Situation) -> list[Check]:
             CRITICAL,
             f"from {before} to {now}, but the configuration epoch is {epoch} as before ({s.baseline.config_epoch}): Sentinel did not move it",
             "Somebody configured the Sentinels anew by hand, or one was restored from an old file. Look at all of them with topology_info.",
+        )
+    ]
+
+
+def check_baseline(s: Situation) -> list[Check]:
+    """``baseline_read``: everything in the baseline can be read; only if there is one."""
+    if s.baseline is None:
+        return []
+    if not s.baseline.unread:
+        return [Check("baseline_read", OK, "the baseline can be read")]
+    return [
+        Check(
+            "baseline_read",
+            WARNING,
+            f"Ansible has masked what it holds a password for, in the baseline, too, and {listed(s.baseline.unread)} cannot be told any more",
+            "What depends on it is not compared. A password that is a part of a host's name does this: choose a longer one.",
         )
     ]
 
@@ -224,9 +240,7 @@ def check_followers(s: Situation) -> list[Check]:
     return checks
 
 
-_SENTINEL_WILL = (
-    "Sentinel leads it to the master within failover-timeout. By hand: REPLICAOF the master, then CONFIG REWRITE on it."
-)
+_SENTINEL_WILL = "Sentinel leads it to the master within failover-timeout. By hand, if nothing is wanted that only it has: REPLICAOF the master, then CONFIG REWRITE on it."
 
 
 def _not_following(s: Situation, node: NodeView, master: NodeView | None) -> tuple[str, str]:

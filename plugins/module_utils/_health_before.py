@@ -9,28 +9,38 @@ Pure. This module is private to the collection redis_ha.sentinel.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     CRITICAL,
-    FENCE_MAX_LAG,
-    FENCE_MIN_REPLICAS,
     OK,
+    RENAMED_REMEDY,
     REPLICA_REMEDIES,
     WARNING,
     Check,
     Fitness,
     access_check,
     assess_replicas,
+    check_hidden_replicas,
     check_master_node,
     check_replicas_exist,
     failed_logins,
+    followers_after,
+    good_replicas,
+    refuses_writes,
+    wanted_replicas,
+    would_refuse_writes,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_sentinels import replica_entries
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import (
+    MOVE,
     OLD_MASTER_COMMANDS,
     PAUSE_COMMANDS,
     SETTING_COMMANDS,
+    Plan,
+    Request,
+    decide,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import NEVER_MS, Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import (
@@ -40,7 +50,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation impor
     listed,
     named,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView
 
 LEAST_DOWN_AFTER_MS = 2_000
 """Writes may stand still for half of down-after: below this, that is less than the second which ``catch_up_timeout`` allows by default."""
@@ -57,6 +67,41 @@ HARMLESS_MODULES = frozenset(
 def check_master_role(s: Situation) -> list[Check]:
     """``master_role``: the master itself says that it is one, alone, and is fit to be demoted."""
     return named("master_role", check_master_node(s.snapshot))
+
+
+def planned(s: Situation) -> Plan | Refused:
+    """What the module would do if it were asked for no more than to move this master."""
+    request = Request(
+        s.snapshot.master_name, min_sentinels=s.thresholds.min_sentinels, max_lag_bytes=s.thresholds.max_lag_bytes
+    )
+    try:
+        return decide(s.snapshot, request)
+    except Refused as refused:
+        return refused
+
+
+def check_move(s: Situation, others: Iterable[Check]) -> Check:
+    """``move_possible``: the module would move this master. It decides by the same list as the move itself.
+
+    What the other checks have said already is only named.
+    """
+    found = planned(s)
+    if isinstance(found, Plan):
+        if found.action != MOVE:
+            return Check("move_possible", OK, f"the module would {found.action} first: {'; '.join(found.notes)}")
+        return Check("move_possible", OK, f"the module would move it to {found.new_master}, {found.strategy}")
+    said = {check.detail for check in others}
+    reasons = found.seen["reasons"]
+    new = [reason for reason in reasons if not any(reason["detail"] in detail for detail in said)]
+    codes = listed(dict.fromkeys(reason["name"] for reason in reasons))
+    texts = "; ".join(dict.fromkeys(reason["detail"] for reason in new))
+    remedies = dict.fromkeys(reason["remedy"] for reason in new if reason["remedy"])
+    return Check(
+        "move_possible",
+        CRITICAL,
+        f"the module would refuse to move it: {codes}" + (f" ({texts})" if texts else ""),
+        " ".join(remedies) or "See the checks that have failed.",
+    )
 
 
 @dataclass(frozen=True)
@@ -264,6 +309,11 @@ def check_replicas(s: Situation) -> list[Check]:
     return [enough, *(replica.as_check() for replica in replicas)]
 
 
+def check_hidden(s: Situation) -> list[Check]:
+    """``hidden_replicas``: no replica that Sentinel could promote and does not show is behind."""
+    return named("hidden_replicas", check_hidden_replicas(s.snapshot, s.thresholds.max_lag_bytes))
+
+
 def check_logins(s: Situation) -> list[Check]:
     """``replication_login``: the old master, and every other replica, can log in to each replica that may be promoted."""
     logins = s.evidence.logins
@@ -291,45 +341,13 @@ def check_min_replicas_before(s: Situation) -> list[Check]:
         if node is None or not node.reachable:
             continue
         wanted = wanted_replicas(node)
-        followers = [
-            other
-            for other in s.nodes
-            if other is not node and (other.is_master or (other.replication is not None and other.replication.link_up))
-        ]
+        followers = followers_after(s.snapshot, node)
         if len(followers) < wanted:
             short.append(f"{node.address} demands {wanted} and would have {len(followers)}")
     if short:
-        checks.append(
-            Check(
-                "min_replicas",
-                CRITICAL if len(short) == len(candidates) else WARNING,
-                f"once promoted it would refuse writes, its min-replicas-to-write cannot be met: {'; '.join(short)}",
-                "Mend or attach replicas, or CONFIG SET min-replicas-to-write to what can be met on every node, and CONFIG REWRITE.",
-            )
-        )
+        unmet = would_refuse_writes(short)
+        checks.append(unmet if len(short) == len(candidates) else replace(unmet, status=WARNING))
     return checks or [Check("min_replicas", OK, "min-replicas-to-write is met, and can be met after a move")]
-
-
-def wanted_replicas(node: NodeView) -> int:
-    """``min-replicas-to-write`` without our fence; 0 where it is switched off."""
-    count, lag = node.number("min-replicas-to-write") or 0, node.number("min-replicas-max-lag") or 0
-    if count >= FENCE_MIN_REPLICAS:
-        count, lag = count - FENCE_MIN_REPLICAS, lag - FENCE_MAX_LAG if lag >= FENCE_MAX_LAG else lag
-    return count if lag > 0 else 0
-
-
-def good_replicas(node: NodeView) -> int | None:
-    value = node.info.get("min_slaves_good_slaves", "")
-    return int(value) if value.isdigit() else None
-
-
-def refuses_writes(master: NodeView, good: int, wanted: int) -> Check:
-    return Check(
-        "min_replicas",
-        CRITICAL,
-        f"the master {master.address} refuses writes: {good} of the {wanted} replicas that min-replicas-to-write demands are in step",
-        "Mend or attach replicas, or CONFIG SET min-replicas-to-write to what can be met.",
-    )
 
 
 # ---- permissions, modules, settings ----------------------------------------------------------------------------------
@@ -351,9 +369,7 @@ def check_node_permissions(s: Situation) -> list[Check]:
                     "node_permissions",
                     CRITICAL if is_master else WARNING,
                     f"{'the master' if is_master else 'replica'} {node.address} refuses {listed(refused)} ({why})",
-                    "Give our user these permissions (docs/permissions.md)."
-                    if denied
-                    else "These commands are renamed or disabled on it (rename-command): Sentinel needs them, too; bring them back.",
+                    "Give our user these permissions (docs/permissions.md)." if denied else RENAMED_REMEDY,
                 )
             )
     return checks or [Check("node_permissions", OK, "our user may do what a failover needs on every node that answers")]

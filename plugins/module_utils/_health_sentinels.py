@@ -15,13 +15,19 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     OK,
     WARNING,
     Check,
+    check_foreign_nodes,
     check_master_known,
+    check_master_seen,
+    check_other_names,
     check_quorum,
+    check_sentinel_ids,
     check_sentinels_agree,
+    check_sentinels_meet,
     check_sentinels_reachable,
     check_tilt,
+    check_twins,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, PeerEntry, ReplicaEntry
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, ReplicaEntry
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import (
     UNKNOWN,
     Situation,
@@ -29,15 +35,10 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation impor
     listed,
     named,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import SentinelView, Snapshot
-
-HELLO_MAX_AGE_MS = 10_000
-"""Sentinels greet each other every 2 s through the nodes."""
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
 
 FIRST_WITH_SAVE_ERRORS = (7, 0, 0)
 """Older Sentinels say that they saved their configuration whether they did or not."""
-
-_DOWN = frozenset({"s_down", "o_down", "disconnected"})
 
 RESET = "SENTINEL RESET on one Sentinel after the other, at least 30 s apart, never during a failover"
 
@@ -58,25 +59,14 @@ def check_agree(s: Situation) -> list[Check]:
     )
 
 
-def check_master_seen(s: Situation) -> list[Check]:
+def check_seen(s: Situation) -> list[Check]:
     """``master_seen``: every Sentinel reaches the master."""
-    views = s.snapshot.informed_sentinels
-    blind = [view for view in views if view.master and view.master.flags & _DOWN]
-    if not blind:
-        return [Check("master_seen", OK, "every Sentinel reaches the master")]
-    said = "; ".join(
-        f"Sentinel {view.address} sees the master {view.master.address} as {listed(sorted(view.master.flags & _DOWN))}"
-        for view in blind
-        if view.master
-    )
-    if len(blind) == len(views):
-        remedy = (
-            "The master is down, or no Sentinel reaches it any more: start it or mend the network. A master that stays down is moved by Sentinel itself, "
-            "or by strategy=plain."
-        )
-    else:
-        remedy = "The others reach it, so this Sentinel is cut off: mend its network, or its auth-user and auth-pass (SENTINEL SET)."
-    return [Check("master_seen", CRITICAL, said, remedy)]
+    return check_master_seen(s.snapshot)
+
+
+def check_ids(s: Situation) -> list[Check]:
+    """``sentinel_ids``: no two Sentinels have one run id."""
+    return check_sentinel_ids(s.snapshot)
 
 
 def check_settings(s: Situation) -> list[Check]:
@@ -110,58 +100,10 @@ def check_votes(s: Situation) -> list[Check]:
 
 def check_known_sentinels(s: Situation) -> list[Check]:
     """``known_sentinels``: each Sentinel knows, hears and reaches every other, and none that is gone."""
-    checks = []
-    for view in s.snapshot.informed_sentinels:
-        for other in s.snapshot.reachable_sentinels:
-            if other is view or other.master is None:
-                continue
-            entry = _entry_of(s.snapshot, view, other)
-            if entry is None:
-                if _is_announced(s.snapshot, other):
-                    checks.append(
-                        _peer_check(
-                            f"Sentinel {view.address} does not know Sentinel {other.address}",
-                            "They meet through the nodes within seconds. If they do not: mend the network between this Sentinel and the nodes, "
-                            "and look whether its user may PUBLISH and SUBSCRIBE there.",
-                        )
-                    )
-            elif entry.down:
-                checks.append(
-                    _peer_check(
-                        f"Sentinel {view.address} does not reach Sentinel {other.address} ({listed(sorted(entry.flags & _DOWN))}), which answers here",
-                        "Mend the network between the two, or their passwords (sentinel-user, sentinel-pass).",
-                    )
-                )
-            elif entry.last_hello_ms > HELLO_MAX_AGE_MS:
-                checks.append(
-                    _peer_check(
-                        f"Sentinel {view.address} has not been greeted by Sentinel {other.address} for {entry.last_hello_ms} ms",
-                        f"Sentinel {other.address} can send neither to the nodes nor to the other Sentinels: mend its network, or what it logs in with "
-                        "(auth-user, auth-pass, sentinel-user, sentinel-pass).",
-                    )
-                )
-    checks += _dead_peers(s.snapshot)
+    apart = [check for check in check_sentinels_meet(s.snapshot) if check.status != OK]
+    checks = [*named("known_sentinels", apart), *_dead_peers(s.snapshot)]
     known = len(s.snapshot.reachable_sentinels)
     return checks or [Check("known_sentinels", OK, f"{counted(known, 'Sentinel')}, each knows and reaches the others")]
-
-
-def _peer_check(detail: str, remedy: str) -> Check:
-    return Check("known_sentinels", CRITICAL, detail, remedy)
-
-
-def _entry_of(snapshot: Snapshot, view: SentinelView, other: SentinelView) -> PeerEntry | None:
-    """The row that ``view`` has of ``other``, by run id, which Redis 6.0 does not tell, or by address."""
-    for entry in view.peers:
-        if entry.run_id and entry.run_id == other.run_id:
-            return entry
-    return next((entry for entry in view.peers if snapshot.same(entry.address, other.address)), None)
-
-
-def _is_announced(snapshot: Snapshot, other: SentinelView) -> bool:
-    """Whether the others can be expected to know a Sentinel under this address: it tells its run id, or some other names the address."""
-    return bool(other.run_id) or any(
-        snapshot.same(entry.address, other.address) for view in snapshot.informed_sentinels for entry in view.peers
-    )
 
 
 def _dead_peers(snapshot: Snapshot) -> list[Check]:
@@ -287,7 +229,22 @@ def check_sentinel_permissions(s: Situation) -> list[Check]:
     ]
 
 
+def check_names(s: Situation) -> list[Check]:
+    """``other_names``: no Sentinel watches a server of this deployment under another name, or unknown to the others."""
+    return named("other_names", check_other_names(s.snapshot))
+
+
 # ---- what Sentinels know of the nodes --------------------------------------------------------------------------------
+
+
+def check_foreign(s: Situation) -> list[Check]:
+    """``foreign_nodes``: every node in the tables of the Sentinels belongs to this deployment."""
+    return named("foreign_nodes", check_foreign_nodes(s.snapshot))
+
+
+def check_one_address(s: Situation) -> list[Check]:
+    """``one_address``: no Sentinel takes one server for two."""
+    return named("one_address", check_twins(s.snapshot))
 
 
 def check_known_replicas(s: Situation) -> list[Check]:
@@ -319,7 +276,6 @@ def check_known_replicas(s: Situation) -> list[Check]:
                     f"Start it. If it is gone for good, let the Sentinels forget it: {RESET}.",
                 )
             )
-    checks += _twins(entries)
     checks += _unlisted(s, entries)
     count = sum(not snapshot.same(identity, snapshot.master_address) for identity in entries)
     return checks or [Check("known_replicas", OK, f"every Sentinel lists the same {counted(count, 'replica')}")]
@@ -332,26 +288,6 @@ def replica_entries(snapshot: Snapshot) -> dict[Address, dict[Address, ReplicaEn
         for entry in view.replicas:
             entries.setdefault(snapshot.identity(entry.address), {})[view.address] = entry
     return entries
-
-
-def _twins(entries: Mapping[Address, Mapping[Address, ReplicaEntry]]) -> list[Check]:
-    names: dict[str, set[Address]] = {}
-    for identity, rows in entries.items():
-        for entry in rows.values():
-            if entry.run_id:
-                names.setdefault(entry.run_id, set()).add(identity)
-    return [
-        Check(
-            "known_replicas",
-            WARNING,
-            f"one server is known as two replicas: {listed(sorted(addresses))}",
-            "Let it announce one address (replica-announce-ip, replica-announce-port), then let the Sentinels forget the other: "
-            + RESET
-            + ".",
-        )
-        for addresses in names.values()
-        if len(addresses) > 1
-    ]
 
 
 def _unlisted(s: Situation, entries: Mapping[Address, object]) -> list[Check]:

@@ -8,12 +8,14 @@ Each group has its twin in ``plugins/doc_fragments``. This module is private to 
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.module_utils.basic import env_fallback
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Access, ConnectionOptions, Tls
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM, SENTINEL
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import AUTO, COORDINATED, FENCED, PLAIN, Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     DEFAULT_SENTINEL_PORT,
@@ -41,6 +43,7 @@ CONNECTION: dict[str, dict[str, Any]] = {
     "client_key_file": _from_environment("REDIS_CLIENT_KEY_FILE", type="path"),
     "connect_timeout": {"type": "float", "default": 3.0},
     "address_map": {"type": "dict", "default": {}},
+    "renamed_commands": {"type": "dict", "default": {}},
 }
 """The group of doc_fragments/connection.py."""
 
@@ -53,7 +56,9 @@ FAILOVER: dict[str, dict[str, Any]] = {
     "min_sentinels": {"type": "int"},
     "expected_master": {"type": "str"},
     "strategy": {"type": "str", "choices": [AUTO, FENCED, COORDINATED, PLAIN], "default": AUTO},
-    "align": {"type": "bool", "default": True},
+    "promotion": {"type": "str", "choices": [AUTO, PROGRAM, SENTINEL], "default": AUTO},
+    "accept_loss": {"type": "bool", "default": False},
+    "not_after": {"type": "str"},
     "max_lag_bytes": {"type": "int", "default": 10 * 1024 * 1024},
     "catch_up_timeout": {"type": "float", "default": 1.0},
     "timeout": {"type": "float", "default": 120.0},
@@ -176,7 +181,23 @@ def connection_options(params: Mapping[str, Any]) -> ConnectionOptions:
         ),
         connect_timeout_s=params["connect_timeout"],
         address_map={str(announced): str(reached) for announced, reached in params["address_map"].items()},
+        renamed_commands=_renamed_commands(params["renamed_commands"]),
     )
+
+
+def _renamed_commands(names: Mapping[str, Any]) -> dict[str, str]:
+    """The option ``renamed_commands``, by names in capitals.
+
+    Raises:
+        Refused: A command, or its new name, is not one word.
+    """
+    for name, called in names.items():
+        for word in (name, called):
+            if len(str(word).split()) != 1:
+                raise invalid(
+                    f"renamed_commands: {name!r}: {called!r}: a command and its new name are one word each, as in CONFIG: ADMINCONFIG"
+                )
+    return {str(name).strip().upper(): str(called).strip() for name, called in names.items()}
 
 
 def check_tls_files(options: ConnectionOptions) -> None:
@@ -212,8 +233,29 @@ def addresses(option: str, texts: Iterable[str]) -> tuple[Address, ...]:
     return tuple(_address(option, text) for text in texts if text)
 
 
-def failover_request(params: Mapping[str, Any]) -> Request:
+def _moment_s(option: str, text: str | None, now_s: float) -> float | None:
+    """A moment by the wall clock, in seconds since 1970: a time in UTC, or a number of seconds from now."""
+    if not text:
+        return None
+    if text.strip().isdigit():
+        return now_s + int(text)
+    try:
+        moment = datetime.datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    except ValueError as error:
+        raise invalid(
+            f"{option}={text!r} is neither a time in UTC such as 2026-01-31T02:00:00Z nor a number of seconds"
+        ) from error
+    if moment.tzinfo is None:
+        raise invalid(f"{option}={text!r} has no time zone: write it in UTC, with Z at its end")
+    return moment.timestamp()
+
+
+def failover_request(params: Mapping[str, Any], now_s: float = 0.0) -> Request:
     """The group FAILOVER, read.
+
+    Args:
+        params: The parameters of the module.
+        now_s: The wall clock, in seconds since 1970.
 
     Raises:
         Refused: A value cannot be used.
@@ -226,7 +268,10 @@ def failover_request(params: Mapping[str, Any]) -> Request:
         min_sentinels=params["min_sentinels"],
         expected_master=_optional_address("expected_master", params["expected_master"]),
         strategy=params["strategy"],
-        align=params["align"],
+        promotion=params["promotion"],
+        accept_loss=params["accept_loss"],
+        not_after=params["not_after"] or "",
+        not_after_s=_moment_s("not_after", params["not_after"], now_s),
         max_lag_bytes=params["max_lag_bytes"],
         catch_up_timeout_s=params["catch_up_timeout"],
         timeout_s=params["timeout"],

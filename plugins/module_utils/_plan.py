@@ -8,12 +8,16 @@ Pure. This module is private to the collection redis_ha.sentinel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
+    LOSSLESS_CHECKS,
     MINIMUM_SERVER,
+    MOVE_CHECKS,
+    RENAMED_REMEDY,
     REPLICA_REMEDIES,
     SENTINEL_CHECKS,
     STEERING,
@@ -21,17 +25,32 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     Fitness,
     access_check,
     assess_replicas,
+    check_connections,
     check_failover_permitted,
+    check_hidden_replicas,
     check_master_known,
     check_master_node,
     check_sentinels_reachable,
+    check_writes_after,
     critical,
     fenced_nodes,
+    hidden_check,
     steered_nodes,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused, failure
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import (
+    foreign_nodes,
+    is_foreign,
+    unlisted_replicas,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import (
+    PROGRAM,
+    SENTINEL,
+    Promoter,
+    choose_promoter,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
 
 MOVE = "move"
 FINISH = "finish"
@@ -47,14 +66,23 @@ AUTO = "auto"
 PAUSE_FENCE = "pause"
 MIN_REPLICAS_FENCE = "min_replicas"
 
-OUT_OF_OUR_REACH = ("node_unreachable", "node_auth", "node_tls", "node_not_permitted", "command_unavailable")
+OUT_OF_OUR_REACH = (
+    "node_unreachable",
+    "node_auth",
+    "node_tls",
+    "node_not_permitted",
+    "node_clients",
+    "command_unavailable",
+)
 """Codes of what keeps this program from fencing, and not the servers from handing over."""
 
 LONGEST_LEASE_MS = 2_000
-ALIGNED_WRITE_STOP_MS = 320
-"""Median of the gap between durable writes, aligned (docs/benchmark.md)."""
-UNALIGNED_WRITE_STOP_MS = 1_400
-"""Sentinel looks at the replica that it promotes once a second; not aligned, it may take that long and some ticks to notice."""
+PROGRAM_WRITE_STOP_MS = 20
+"""The gap between durable writes where the program promotes and carries the news (docs/benchmark.md)."""
+SENTINEL_WRITE_STOP_MS = 1_400
+"""Sentinel looks at the replica that it promotes once a second; it may take that long and some ticks to notice."""
+NO_GOOD_REPLICA_YET_MS = 1_200
+"""Before 6.2 a replica connects to its new master within a second; until then a master with ``min-replicas-to-write`` refuses writes."""
 SENTINEL_HEALS_MS = 30_000
 """Beyond down-after: 20 s until Sentinel calls a master that turned replica down, 10 s until its INFO shows it (``sentinel.c``)."""
 
@@ -100,7 +128,10 @@ class Request:
     min_sentinels: int | None = None
     expected_master: Address | None = None
     strategy: str = AUTO
-    align: bool = True
+    promotion: str = AUTO
+    accept_loss: bool = False
+    not_after: str = ""
+    not_after_s: float | None = None
     max_lag_bytes: int = 10 * 1024 * 1024
     catch_up_timeout_s: float = 1.0
     timeout_s: float = 120.0
@@ -143,8 +174,12 @@ class Plan:
         others: All other replicas that should follow the new master afterwards.
         lagging: Siblings that Sentinel could choose and that are too far behind to be waited for.
         steering: Siblings whose priority is raised.
-        leaders: Sentinels that could lead; the one that clients ask first stands last.
-        first_asked: The first Sentinel that was given.
+        priorities: The ``replica-priority`` of the candidates.
+        any_candidate: Whether Sentinel may choose any of the candidates: each has everything.
+        leaders: Sentinels that could lead, the best first.
+        promotion: Who promotes: ``program`` or ``sentinel``; empty where nobody is promoted.
+        promotion_reason: Why.
+        epoch: The epoch at which some Sentinel names the new master of an interrupted run already.
         fence: ``pause`` or ``min_replicas``; empty without a fence.
         lease_ms: How long a pause lasts if it is not renewed.
         fence_budget_ms: How long the fence may stand before it is given up.
@@ -160,13 +195,17 @@ class Plan:
     others: tuple[Address, ...] = ()
     lagging: tuple[Address, ...] = ()
     steering: tuple[Steering, ...] = ()
+    priorities: tuple[tuple[Address, int], ...] = ()
+    any_candidate: bool = False
     leaders: tuple[Address, ...] = ()
-    first_asked: Address | None = None
+    promotion: str = ""
+    promotion_reason: str = ""
+    epoch: int | None = None
     fence: str = ""
     lease_ms: int = 0
     fence_budget_ms: int = 0
     down_after_ms: int = 0
-    align: bool = False
+    write_stop_ms: int = 0
     repairs: tuple[Repair, ...] = ()
     notes: tuple[str, ...] = ()
     master_reachable: bool = True
@@ -183,18 +222,6 @@ class Plan:
             raise ValueError(f"a plan to {self.action} promotes nobody")
         return self.new_master
 
-    @property
-    def preferred_leaders(self) -> tuple[Address, ...]:
-        """Sentinels that could lead without making clients wait: not the first one, where there is another."""
-        return tuple(leader for leader in self.leaders if leader != self.first_asked) or self.leaders
-
-    @property
-    def write_stop_ms(self) -> int:
-        """How long writes are expected to stand still."""
-        if self.strategy == FENCED:
-            return ALIGNED_WRITE_STOP_MS if self.align else UNALIGNED_WRITE_STOP_MS
-        return 2_000 if self.strategy == COORDINATED else 11_000
-
     def as_result(self) -> dict[str, Any]:
         """The plan as the result carries it."""
         result: dict[str, Any] = {
@@ -204,7 +231,9 @@ class Plan:
             "new_master": self.new_master.as_result() if self.new_master else None,
             "siblings": [str(address) for address in self.siblings],
             "lagging": [str(address) for address in self.lagging],
-            "leaders": [str(address) for address in self.preferred_leaders],
+            "leaders": [str(address) for address in self.leaders],
+            "promotion": self.promotion or None,
+            "promotion_reason": self.promotion_reason or None,
             "steering": {str(steer.address): {"from": steer.priority, "to": steer.raised} for steer in self.steering},
             "repairs": [str(repair) for repair in self.repairs],
             "notes": list(self.notes),
@@ -215,7 +244,7 @@ class Plan:
                 fence=self.fence,
                 lease_ms=self.lease_ms,
                 expected_write_stop_ms=self.write_stop_ms,
-                worst_case_write_stop_ms=self.fence_budget_ms + UNALIGNED_WRITE_STOP_MS
+                worst_case_write_stop_ms=self.fence_budget_ms + SENTINEL_WRITE_STOP_MS
                 if self.strategy == FENCED
                 else None,
                 write_stop_if_killed_ms=self.down_after_ms + SENTINEL_HEALS_MS if self.strategy == FENCED else None,
@@ -235,8 +264,13 @@ def refuse(checks: Sequence[Check]) -> Refused:
     )
 
 
-def decide(snapshot: Snapshot, request: Request) -> Plan:
+def decide(snapshot: Snapshot, request: Request, deaf: Collection[Address] = ()) -> Plan:
     """What to do.
+
+    Args:
+        snapshot: What everybody says.
+        request: What the caller asks for.
+        deaf: Sentinels that send us no events.
 
     Raises:
         Refused: Something speaks against it; every reason is named.
@@ -248,7 +282,7 @@ def decide(snapshot: Snapshot, request: Request) -> Plan:
     if not snapshot.informed_sentinels:
         raise refuse(critical(check_master_known(snapshot)))
 
-    joined = _in_progress(snapshot)
+    joined = _in_progress(snapshot) or _half_told(snapshot)
     if joined is not None:
         return joined
     checks = [check for hard in SENTINEL_CHECKS for check in hard(snapshot)]
@@ -267,7 +301,7 @@ def decide(snapshot: Snapshot, request: Request) -> Plan:
             ]
         )
     repairs = find_repairs(snapshot)
-    finishing = _half_finished(snapshot, old_master, repairs)
+    finishing = _half_finished(snapshot, request, old_master, repairs, deaf)
     if finishing is not None:
         return finishing
 
@@ -291,6 +325,10 @@ def decide(snapshot: Snapshot, request: Request) -> Plan:
             repairs=repairs,
             notes=(*notes, f"the master {old_master} is on none of the hosts to leave"),
         )
+    lossy = request.strategy == PLAIN or is_down(snapshot)
+    strange = [check for hard in (*MOVE_CHECKS, *(() if lossy else LOSSLESS_CHECKS)) for check in hard(snapshot)]
+    if critical(strange):
+        raise refuse(critical(strange))
     fenced_master = any(snapshot.same(repair.address, old_master) and _is_fence(repair) for repair in repairs)
     unasked = request.target is None and not request.avoid and request.expected_master is None
     if repairs and unasked and not fenced_master:
@@ -299,7 +337,12 @@ def decide(snapshot: Snapshot, request: Request) -> Plan:
             "moved it already. Run again to move it, or say expected_master."
         )
         return Plan(REPAIR, old_master, repairs=repairs, notes=(*notes, note))
-    return _plan_move(snapshot, request, old_master, repairs, notes)
+    return _plan_move(snapshot, request, old_master, repairs, notes, deaf)
+
+
+def is_down(snapshot: Snapshot) -> bool:
+    """Whether every Sentinel knows the master down by quorum."""
+    return all(view.master is not None and view.master.objectively_down for view in snapshot.informed_sentinels)
 
 
 def find_repairs(snapshot: Snapshot) -> tuple[Repair, ...]:
@@ -337,31 +380,78 @@ def _known_replicas(snapshot: Snapshot, without: Sequence[Address]) -> tuple[Add
     for view in snapshot.informed_sentinels:
         for entry in view.replicas:
             known.setdefault(snapshot.identity(entry.address), entry.address)
-    left_out = {snapshot.identity(address) for address in without}
+    for node in unlisted_replicas(snapshot):
+        if node.reachable:
+            known.setdefault(snapshot.identity(node.address), node.address)
+    left_out = {
+        snapshot.identity(address) for address in (*without, *(node.address for node in foreign_nodes(snapshot)))
+    }
     return tuple(sorted(address for identity, address in known.items() if identity not in left_out))
 
 
-def _half_finished(snapshot: Snapshot, old_master: Address, repairs: tuple[Repair, ...]) -> Plan | None:
+def _half_told(snapshot: Snapshot) -> Plan | None:
+    """An interrupted run had promoted a replica and told some Sentinels, not all; they spread it themselves within two seconds."""
+    views = [view for view in snapshot.informed_sentinels if view.master and view.current]
+    epochs = {view.master.config_epoch for view in views if view.master}
+    if len(epochs) < 2:
+        return None
+    aware = [view for view in views if view.master and view.master.config_epoch == max(epochs)]
+    unaware = [view for view in views if view not in aware]
+    promoted, old = aware[0].current, unaware[0].current if unaware else None
+    if promoted is None or old is None or snapshot.same(promoted, old):
+        return None
+    if not all(snapshot.same(v.current, promoted) for v in aware) or not all(
+        snapshot.same(v.current, old) for v in unaware
+    ):
+        return None
+    new, former = snapshot.node(promoted), snapshot.node(old)
+    if new is None or not new.is_master or former is None or former.role is None:
+        return None
+    if former.is_master or not snapshot.same(former.role.master, promoted):
+        return None
+    return Plan(
+        FINISH,
+        old,
+        strategy=FENCED,
+        new_master=promoted,
+        others=_known_replicas(snapshot, (old, promoted)),
+        leaders=tuple(view.address for view in aware),
+        promotion=PROGRAM,
+        promotion_reason="an interrupted run had begun to tell the Sentinels",
+        epoch=max(epochs),
+        down_after_ms=snapshot.down_after_ms,
+        repairs=find_repairs(snapshot),
+        notes=(
+            f"an interrupted run had promoted {promoted} and told some Sentinels; the others are told, and it is not moved again",
+        ),
+    )
+
+
+def _half_finished(
+    snapshot: Snapshot, request: Request, old_master: Address, repairs: tuple[Repair, ...], deaf: Collection[Address]
+) -> Plan | None:
     """An interrupted run had demoted the master and had not yet triggered the failover: no master is left."""
     node = snapshot.node(old_master)
     if node is None or not node.reachable or node.role is None or node.is_master or node.role.master is None:
         return None
     promoted = node.role.master
     heir = snapshot.node(promoted)
-    if heir is None or not heir.reachable:
+    if heir is None or not heir.reachable or is_foreign(snapshot, promoted):
         return None
     followed = heir.role.master if heir.role is not None and not heir.is_master else None
     if followed is not None and not snapshot.same(followed, old_master):
         return None
     shown = next((address for address in _known_replicas(snapshot, ()) if snapshot.same(address, promoted)), promoted)
+    promoter = _promoter(snapshot, request, shown, _leaders(snapshot, shown), deaf)
     return Plan(
         FINISH,
         old_master,
         strategy=FENCED,
         new_master=shown,
         others=_known_replicas(snapshot, (old_master, promoted)),
-        leaders=tuple(view.address for view in _leaders(snapshot, shown)),
-        first_asked=snapshot.sentinels[0].address,
+        leaders=promoter.leaders,
+        promotion=promoter.by,
+        promotion_reason=promoter.reason,
         down_after_ms=snapshot.down_after_ms,
         repairs=repairs,
         notes=(
@@ -371,11 +461,7 @@ def _half_finished(snapshot: Snapshot, old_master: Address, repairs: tuple[Repai
 
 
 def _leaders(snapshot: Snapshot, target: Address) -> list[SentinelView]:
-    """Sentinels fit to lead.
-
-    The first Sentinel that was given comes last: redis-py asks it first for ``SENTINEL MASTERS``, where a leader shows
-    the old address until every replica is reconfigured, about a second longer than the others.
-    """
+    """Sentinels fit to lead, in the order in which they were given: clients ask them in that order, and the one that leads knows first."""
     fit = []
     for view in snapshot.informed_sentinels:
         entry = view.replica(snapshot.aliases(target))
@@ -393,12 +479,31 @@ def _leaders(snapshot: Snapshot, target: Address) -> list[SentinelView]:
             for view in snapshot.informed_sentinels
             if view.replica(snapshot.aliases(target)) is not None and not view.tilt
         ]
-    first = snapshot.sentinels[0].address
-    return [view for view in fit if view.address != first] + [view for view in fit if view.address == first]
+    return fit
+
+
+def _promoter(
+    snapshot: Snapshot, request: Request, candidate: Address, leaders: list[SentinelView], deaf: Collection[Address]
+) -> Promoter:
+    """Who promotes.
+
+    Raises:
+        Refused: The caller wants the program to, and it cannot.
+    """
+    addresses = [view.address for view in leaders]
+    promoter = choose_promoter(snapshot, candidate, addresses, request.promotion, deaf)
+    if request.promotion == PROGRAM and promoter.by != PROGRAM:
+        raise failure("news_closed", f"the program cannot carry the news: {promoter.reason}")
+    return promoter
 
 
 def _plan_move(
-    snapshot: Snapshot, request: Request, old_master: Address, repairs: tuple[Repair, ...], notes: tuple[str, ...]
+    snapshot: Snapshot,
+    request: Request,
+    old_master: Address,
+    repairs: tuple[Repair, ...],
+    notes: tuple[str, ...],
+    deaf: Collection[Address] = (),
 ) -> Plan:
     fitness = assess_replicas(snapshot, request.max_lag_bytes)
     target, preference = _choose(snapshot, request, fitness)
@@ -409,40 +514,58 @@ def _plan_move(
     node = snapshot.node(old_master)
     others = _known_replicas(snapshot, (old_master, target.address))
     electable = [it for it in fitness if it.electable and it.address != target.address]
-    steering = tuple(Steering(it.address, it.priority) for it in electable if it.priority <= target.priority)
-    lagging = tuple(it.address for it in electable if not it.fit)
+    rivals = [it for it in electable if it.priority <= target.priority]
+    steering = tuple(Steering(it.address, it.priority) for it in rivals if not it.hidden)
+    # One that cannot be asked cannot be waited for.
+    waited = [it for it in electable if it.in_step and _is_asked(snapshot, it.address)]
+    lagging = tuple(it.address for it in electable if it not in waited)
     if permitted:
         raise refuse(permitted)
-
     fence_budget_ms = min(int(request.catch_up_timeout_s * 1000), snapshot.down_after_ms // 2)
     common: dict[str, Any] = {
         "old_master": old_master,
         "new_master": target.address,
         "others": others,
         "lagging": lagging,
-        "first_asked": snapshot.sentinels[0].address,
         "down_after_ms": snapshot.down_after_ms,
         "repairs": repairs,
         "master_reachable": node is not None and node.reachable,
     }
-    blockers = _fenced_blockers(snapshot, target, steering)
+    chosen_by_us = request.target is not None or bool(request.avoid)
+    promoter = _promoter(snapshot, request, target.address, leaders, deaf)
+    unwanted = _unwanted_hidden(snapshot, request, rivals)
+    if unwanted and promoter.by == SENTINEL:
+        text = f"might be promoted by Sentinel, which does not show it, instead of {target.address}"
+        raise refuse([hidden_check(unwanted, text)])
+    # Where the program promotes, and where nobody cares which replica Sentinel chooses, any will do that has everything.
+    any_candidate = promoter.by == PROGRAM or not (chosen_by_us or preference)
+    needed = tuple(steer for steer in steering if steer.address in lagging or not any_candidate)
+    blockers = _fenced_blockers(snapshot, target, needed)
+    blockers += critical(check_hidden_replicas(snapshot, request.max_lag_bytes))
+    if common["master_reachable"]:
+        # Without a master every link is down, and says nothing of what will be.
+        blockers += check_writes_after(snapshot, target.address)
     if request.strategy in (AUTO, FENCED) and not blockers and node is not None:
         return Plan(
             MOVE,
             strategy=FENCED,
-            siblings=tuple(it.address for it in electable if it.fit),
-            steering=steering,
-            leaders=tuple(view.address for view in leaders),
+            siblings=tuple(it.address for it in waited),
+            steering=needed,
+            priorities=((target.address, target.priority), *((it.address, it.priority) for it in electable)),
+            any_candidate=any_candidate,
+            leaders=promoter.leaders,
+            promotion=promoter.by,
+            promotion_reason=promoter.reason,
             fence=PAUSE_FENCE if node.write_pause else MIN_REPLICAS_FENCE,
             lease_ms=min(LONGEST_LEASE_MS, snapshot.down_after_ms // 4),
             fence_budget_ms=fence_budget_ms,
-            align=request.align,
+            write_stop_ms=_write_stop_ms(snapshot, target.address, promoter.by),
             notes=(
                 *notes,
                 *(
                     f"{it.address} could be chosen by Sentinel and is not waited for: {it.why_not}"
                     for it in electable
-                    if not it.fit
+                    if not it.in_step
                 ),
             ),
             **common,
@@ -452,7 +575,6 @@ def _plan_move(
     if request.strategy != PLAIN and any(check.name not in OUT_OF_OUR_REACH for check in blockers):
         # Whoever demotes this master would run into it; no other strategy helps.
         raise refuse(blockers)
-    chosen_by_us = request.target is not None or bool(request.avoid)
     unsteerable = [s.address for s in steering if not _may(snapshot.node(s.address), SETTING_COMMANDS)]
     if unsteerable and chosen_by_us:
         raise refuse(
@@ -471,6 +593,23 @@ def _plan_move(
     return _plan_unfenced(snapshot, request, leaders, blockers, notes, common)
 
 
+def _write_stop_ms(snapshot: Snapshot, candidate: Address, promotion: str) -> int:
+    """How long writes are expected to stand still."""
+    if promotion == SENTINEL:
+        return SENTINEL_WRITE_STOP_MS
+    node = snapshot.node(candidate)
+    demands = node is not None and (node.number("min-replicas-to-write") or 0) > 0
+    old = node is not None and node.compatible_version < (6, 2, 0)
+    return NO_GOOD_REPLICA_YET_MS if demands and old else PROGRAM_WRITE_STOP_MS
+
+
+def _unwanted_hidden(snapshot: Snapshot, request: Request, rivals: Sequence[Fitness]) -> list[Fitness]:
+    """Replicas that Sentinel may promote instead of the one that the caller wants, and that cannot be seen to be steered away from."""
+    return [
+        it for it in rivals if it.hidden and (request.target is not None or snapshot.on_host(it.address, request.avoid))
+    ]
+
+
 def _plan_unfenced(
     snapshot: Snapshot,
     request: Request,
@@ -479,7 +618,7 @@ def _plan_unfenced(
     notes: tuple[str, ...],
     common: dict[str, Any],
 ) -> Plan:
-    down = all(view.master is not None and view.master.objectively_down for view in snapshot.informed_sentinels)
+    down = is_down(snapshot)
     capable = [view for view in leaders if view.coordinated]
     why = tuple(f"not fenced: {check.detail}" for check in blockers)
     if request.strategy == COORDINATED or (request.strategy == AUTO and capable and not down):
@@ -495,7 +634,14 @@ def _plan_unfenced(
                 ]
             )
         return Plan(
-            MOVE, strategy=COORDINATED, leaders=tuple(view.address for view in capable), notes=(*notes, *why), **common
+            MOVE,
+            strategy=COORDINATED,
+            leaders=_last_asked_first(snapshot, capable),
+            promotion=SENTINEL,
+            promotion_reason="COORDINATED is Sentinel's own",
+            write_stop_ms=2_000,
+            notes=(*notes, *why),
+            **common,
         )
     if request.strategy == PLAIN or down:
         loss = (
@@ -504,7 +650,14 @@ def _plan_unfenced(
             else "writes that the old master acknowledges meanwhile are lost"
         )
         return Plan(
-            MOVE, strategy=PLAIN, leaders=tuple(view.address for view in leaders), notes=(*notes, *why, loss), **common
+            MOVE,
+            strategy=PLAIN,
+            leaders=_last_asked_first(snapshot, leaders),
+            promotion=SENTINEL,
+            promotion_reason="SENTINEL FAILOVER alone",
+            write_stop_ms=11_000,
+            notes=(*notes, *why, loss),
+            **common,
         )
     raise refuse(
         [
@@ -513,9 +666,26 @@ def _plan_unfenced(
                 "no_lossless_way",
                 "critical",
                 "no strategy is left that loses nothing, and the master is not down",
-                "Mend what is named, or ask for strategy=plain and accept that writes are lost.",
+                _instead_of_losing(snapshot),
             ),
         ]
+    )
+
+
+def _last_asked_first(snapshot: Snapshot, leaders: list[SentinelView]) -> tuple[Address, ...]:
+    """Where Sentinel promotes, the first one that clients ask leads last (see :func:`choose_promoter`)."""
+    addresses = [view.address for view in leaders]
+    first = snapshot.sentinels[0].address
+    return tuple(sorted(addresses, key=lambda address: address == first))
+
+
+def _instead_of_losing(snapshot: Snapshot) -> str:
+    master = snapshot.node(snapshot.master_address)
+    if master is not None and master.reachable:
+        return "Mend what is named: the master is up, and SENTINEL FAILOVER alone would throw away what it acknowledges meanwhile."
+    return (
+        f"If the master is up, mend the way from here to it. If it is down, no Sentinel majority has said so yet: Sentinel does {snapshot.down_after_ms // 1000} s "
+        "after the last answer, and then moves it by itself within some seconds. Wait, and look with topology_info."
     )
 
 
@@ -553,7 +723,7 @@ def _choose(snapshot: Snapshot, request: Request, fitness: list[Fitness]) -> tup
                 ]
             )
         return named, ()
-    allowed = [it for it in fitness if not snapshot.on_host(it.address, request.avoid)]
+    allowed = [it for it in fitness if not it.hidden and not snapshot.on_host(it.address, request.avoid)]
     if request.avoid and not allowed:
         raise refuse(
             [
@@ -607,6 +777,11 @@ def _suited_by_version(snapshot: Snapshot, fit: list[Fitness]) -> tuple[Fitness,
     )
 
 
+def _is_asked(snapshot: Snapshot, address: Address) -> bool:
+    node = snapshot.node(address)
+    return node is not None and node.reachable
+
+
 def _may(node: NodeView | None, commands: Sequence[str]) -> bool:
     return node is not None and node.reachable and not _refusals(node, commands)
 
@@ -624,6 +799,7 @@ def _fenced_blockers(snapshot: Snapshot, target: Fitness, steering: tuple[Steeri
     if master is not None and master.reachable and master.is_master:
         fence_commands = PAUSE_COMMANDS if master.write_pause else SETTING_COMMANDS
         blockers += _command_checks(master, (*OLD_MASTER_COMMANDS, *fence_commands), "the old master")
+        blockers += check_connections(master, "the old master")
     if heir is None or not heir.reachable:
         blockers.append(
             access_check(
@@ -632,13 +808,14 @@ def _fenced_blockers(snapshot: Snapshot, target: Fitness, steering: tuple[Steeri
         )
     elif master is not None and master.reachable:
         blockers += _follow_checks(master, heir)
+        blockers += check_connections(heir, "the replica to promote")
         if heir.compatible_version < MINIMUM_SERVER:
             blockers.append(
                 Check(
                     "server_too_old",
                     "critical",
                     f"{heir.address} runs a version before 6.0",
-                    "Upgrade it, or ask for strategy=plain.",
+                    "Upgrade it.",
                 )
             )
     for steer in steering:
@@ -665,9 +842,7 @@ def _command_checks(node: NodeView, commands: Sequence[str], part: str) -> list[
             "node_not_permitted" if permission else "command_unavailable",
             "critical",
             f"{node.address} ({part}) refuses {', '.join(refusals)} ({said})",
-            "Give our user these permissions (docs/permissions.md)."
-            if permission
-            else "These commands are renamed or disabled on it (rename-command): Sentinel needs them, too; bring them back.",
+            "Give our user these permissions (docs/permissions.md)." if permission else RENAMED_REMEDY,
         )
     ]
 
@@ -701,10 +876,6 @@ def _steps(plan: Plan) -> list[str]:
     ]
     if plan.strategy == FENCED and plan.action == MOVE:
         steps.append(f"see {plan.new_master} reach the master's offset while writes go on")
-        if plan.align:
-            steps.append(
-                "wait for the moment at which Sentinel notices a promotion soonest (at most about ten seconds, costs clients nothing)"
-            )
         if plan.fence == PAUSE_FENCE:
             steps.append(f"pause writes on {plan.old_master}, {plan.lease_ms} ms at a time")
         else:
@@ -715,7 +886,9 @@ def _steps(plan: Plan) -> list[str]:
     if plan.strategy == COORDINATED:
         steps.append("lower failover-timeout on the leading Sentinel for the time of the failover")
     word = " COORDINATED" if plan.strategy == COORDINATED else ""
-    steps.append(f"send SENTINEL FAILOVER{word} to one of {', '.join(map(str, plan.preferred_leaders))}")
+    steps.append(f"send SENTINEL FAILOVER{word} to one of {', '.join(map(str, plan.leaders))}")
+    if plan.promotion == PROGRAM:
+        steps.append(f"make {plan.new_master} the master, and tell the Sentinels")
     steps.append(f"see {plan.new_master} become the master, and every Sentinel name it")
     if plan.strategy == FENCED:
         steps.append(f"rewrite the configuration of {plan.old_master} and close its clients' connections")
@@ -723,3 +896,34 @@ def _steps(plan: Plan) -> list[str]:
     if plan.steering:
         steps.append("put the priorities back")
     return steps
+
+
+def understood(request: Request) -> str:
+    """One line: what the program has understood of what it is asked for."""
+    words = [
+        f"master {request.master_name}",
+        f"target {request.target or 'any'}",
+        f"leave {', '.join(request.avoid) or 'none'}",
+        f"expected {request.expected_master or 'any'}",
+        f"strategy {request.strategy}",
+        f"promotion {request.promotion}",
+    ]
+    if request.min_sentinels is not None:
+        words.append(f"at least {request.min_sentinels} Sentinels")
+    if request.not_after:
+        words.append(f"not after {request.not_after}")
+    if request.accept_loss:
+        words.append("loss accepted")
+    return "; ".join(words)
+
+
+def way_back(request: Request, sentinels: Sequence[Address], old_master: Address, new_master: Address) -> str:
+    """The ready command that moves the master back."""
+    words = {
+        "sentinels": ",".join(map(str, sentinels)),
+        "master_name": request.master_name,
+        "target": old_master,
+        "expected_master": new_master,
+    }
+    options = " ".join(f"{name}={value}" for name, value in words.items())
+    return f"ansible localhost -m redis_ha.sentinel.failover -a {shlex.quote(options)}"

@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Access, Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import AuthError, LinkError, ReplyError
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import own_nodes
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
     ClientRow,
@@ -23,8 +24,8 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
     parse_info,
     parse_replication,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, Snapshot
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, Snapshot
 
 MISSING_KEY = "redis_ha.sentinel:no-such-key"
 """A key that nobody has: counting its elements is held by a pause of writes, and does nothing."""
@@ -95,7 +96,7 @@ def gather_evidence(fleet: Fleet, snapshot: Snapshot, clock: Clock, moving_soon:
         clock: Time.
         moving_soon: Also look at what matters before the master is moved: logins, and the permissions of Sentinel's user.
     """
-    reachable = [node for node in snapshot.nodes if node.reachable]
+    reachable = [node for node in own_nodes(snapshot) if node.reachable]
     rows = fleet.gather((node.address for node in reachable), lambda address: _client_rows(fleet, address))
     known_rows = {address: None if isinstance(answer, Exception) else answer for address, answer in rows.items()}
     held = fleet.gather(
@@ -221,7 +222,7 @@ def _is_unknown_command(error: ReplyError) -> bool:
 
 def possible_links(snapshot: Snapshot) -> tuple[list[Address], list[Address]]:
     """Every node that may have to follow another, and every node that may become its master."""
-    reachable = [node for node in snapshot.nodes if node.reachable]
+    reachable = [node for node in own_nodes(snapshot) if node.reachable]
     leaders = [
         node.address
         for node in reachable
@@ -319,7 +320,7 @@ def look_again(fleet: Fleet, snapshot: Snapshot, clock: Clock) -> tuple[dict[Add
 
 def _looks(fleet: Fleet, snapshot: Snapshot) -> dict[Address, Replication]:
     answers = fleet.gather(
-        (node.address for node in snapshot.nodes if node.reachable),
+        (node.address for node in own_nodes(snapshot) if node.reachable),
         lambda address: parse_replication(parse_info(fleet.node(address).ask("INFO", "replication"))),
     )
     return {address: answer for address, answer in answers.items() if not isinstance(answer, (LinkError, ReplyError))}

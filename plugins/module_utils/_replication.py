@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import CRITICAL, Check
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import own_nodes
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Replication
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
 
 IN_SYNC = "in_sync"
 CATCHING_UP = "catching_up"
@@ -41,10 +42,11 @@ _WAITS_FOR_SNAPSHOT = {"wait_bgsave"}
 
 _REMEDIES = {
     UNREACHABLE: "Start it, or mend the way to it; it then follows by itself. If it is gone for good, let Sentinel forget it "
-    "(SENTINEL RESET on one Sentinel after the other, at least 30 s apart).",
-    IS_MASTER: "Sentinel makes it a replica within half a minute. If it does not: REPLICAOF {master} and CONFIG REWRITE on this node.",
-    FOLLOWS_ANOTHER: "Sentinel reconfigures it when it has been up for failover-timeout. If it does not: REPLICAOF {master} and CONFIG REWRITE "
-    "on this node.",
+    "(SENTINEL RESET on one Sentinel after the other, at least 30 s apart, never during a failover).",
+    IS_MASTER: "Sentinel makes it a replica within half a minute, and what only it has is thrown away then: save it first if it may matter. If Sentinel does not: "
+    "REPLICAOF {master} and CONFIG REWRITE on this node.",
+    FOLLOWS_ANOTHER: "Sentinel reconfigures it when it has been up for failover-timeout. If it does not, and nothing is wanted that only it has: REPLICAOF {master} "
+    "and CONFIG REWRITE on this node.",
     LINK_DOWN: "Read its log and the master's: most often masterauth or masteruser is wrong, or the way to {master} is blocked.",
     CONNECTING: "Read its log and the master's: most often masterauth or masteruser is wrong, or the way to {master} is blocked.",
     WAITING_FOR_SNAPSHOT: "It needs nothing but time. If the master's save fails again and again, its log says why (memory, disk).",
@@ -146,7 +148,7 @@ def replication_progress(snapshot: Snapshot, max_lag_bytes: int, excused: Iterab
     followers: list[Follower] = []
     if address is not None:
         pardoned = {snapshot.identity(one) for one in excused}
-        for node in snapshot.nodes:
+        for node in own_nodes(snapshot):
             if not snapshot.same(node.address, address):
                 is_excused = snapshot.identity(node.address) in pardoned
                 followers.append(_follower(snapshot, address, master, node, max_lag_bytes, is_excused))

@@ -10,6 +10,7 @@ redis_ha.sentinel.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,10 @@ from typing import Any
 DEFAULT_SENTINEL_PORT = 26379
 NEVER_MS = 2**53
 """An age in milliseconds that means: never."""
+
+HELLO_CHANNEL = "__sentinel__:hello"
+HELLO_PROBE = ("PUBLISH", HELLO_CHANNEL, "x")
+"""Answered 1 and thrown away, since it has not eight fields: it shows whether we may publish there, and does nothing (seen on Redis 6.0, 7.0, Valkey 9.1)."""
 
 
 @dataclass(frozen=True, order=True)
@@ -95,6 +100,8 @@ class MasterEntry:
     failover_state: str
     info_age_ms: int
     role_reported: str
+    client_reconfig_script: bool = False
+    """Whether this Sentinel calls a script when it changes the master."""
 
     @property
     def failover_in_progress(self) -> bool:
@@ -123,6 +130,7 @@ def parse_master_entry(reply: Sequence[Any]) -> MasterEntry:
         failover_state=fields.get("failover-state", ""),
         info_age_ms=_age_ms(fields, "info-refresh"),
         role_reported=fields.get("role-reported", ""),
+        client_reconfig_script=bool(fields.get("client-reconfig-script")),
     )
 
 
@@ -372,6 +380,34 @@ def parse_client_list(text: str) -> tuple[ClientRow, ...]:
             )
         )
     return tuple(rows)
+
+
+SENTINEL_SUBSCRIBER = re.compile(r"sentinel-([0-9a-f]{8})-pubsub")
+"""How Sentinel names the connection on which it hears the others (``sentinelSetClientName``): by the beginning of its run id."""
+
+
+def parse_watchers(text: str) -> dict[str, int]:
+    """Count, in a reply of ``CLIENT LIST``, the subscriptions of each Sentinel, by the first eight digits of its run id."""
+    found = (SENTINEL_SUBSCRIBER.fullmatch(row.name) for row in parse_client_list(text))
+    return dict(Counter(match[1] for match in found if match))
+
+
+@dataclass(frozen=True, order=True)
+class Hello:
+    """What a Sentinel says of itself and of one of its masters on ``__sentinel__:hello``."""
+
+    sentinel: Address
+    run_id: str
+    master_name: str
+    master: Address
+
+
+def parse_hello(text: str) -> Hello | None:
+    """Read a hello: ``ip,port,runid,current_epoch,name,master_ip,master_port,master_config_epoch``; ``None`` where it is none."""
+    words = text.split(",")
+    if len(words) != 8 or not (words[1].isdigit() and words[6].isdigit()):
+        return None
+    return Hello(Address(words[0], int(words[1])), words[2], words[4], Address(words[5], int(words[6])))
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Callable
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import OK, Check
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import own_nodes
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._probes import Evidence
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, parse_address
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
 
 BEFORE = "before"
 AFTER = "after"
@@ -35,9 +36,18 @@ class Thresholds:
     max_link_silence_s: float = 30.0
 
 
+MASKS = ("********", "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER")
+"""What Ansible puts in the place of a password, wherever its letters stand in a result: in the name of a host, too (``remove_values``)."""
+
+
+def is_masked(value: object) -> bool:
+    """Whether Ansible has taken something out of a value."""
+    return isinstance(value, str) and any(mask in value for mask in MASKS)
+
+
 @dataclass(frozen=True)
 class NodeBefore:
-    """What the baseline says of one node."""
+    """What the baseline says of one node. The ``address`` may be masked; what else is, is not known."""
 
     address: Address
     reachable: bool
@@ -47,16 +57,21 @@ class NodeBefore:
     offset: int | None
     full_resyncs: int | None
     partial_resyncs: int | None
+    was_master: bool = False
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """An earlier snapshot, as ``health_info`` returned it, for what only comparing tells."""
+    """An earlier snapshot, as ``health_info`` returned it, for what only comparing tells.
+
+    ``unread`` says what Ansible has masked and nothing else tells.
+    """
 
     master: Address | None
     config_epoch: int
     nodes: tuple[NodeBefore, ...]
     tilt_totals: Mapping[Address, int]
+    unread: tuple[str, ...] = ()
 
 
 def parse_baseline(data: Mapping[str, Any]) -> Baseline:
@@ -68,34 +83,66 @@ def parse_baseline(data: Mapping[str, Any]) -> Baseline:
     try:
         nodes = tuple(_parse_node(node) for node in data["nodes"])
         sentinels = list(data["sentinels"])
-        epochs = [int(view["config_epoch"]) for view in sentinels if view["config_epoch"] is not None]
+        epochs = [epoch for view in sentinels if (epoch := _optional_int(view["config_epoch"])) is not None]
         totals = {
-            parse_address(view["address"]): int(view["tilt_total"])
+            parse_address(view["address"]): total
             for view in sentinels
-            if view["tilt_total"] is not None
+            if (total := _optional_int(view["tilt_total"])) is not None and not is_masked(view["address"])
         }
-        master = parse_address(data["master"]) if data["master"] else None
+        master = _address(data["master"]) if data["master"] else None
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it is not a snapshot that health_info returned ({type(error).__name__}: {error})") from error
     return Baseline(master, max(epochs, default=0), nodes, totals)
 
 
+def _address(text: str) -> Address:
+    """An address that may be masked, whole or in part."""
+    if not is_masked(text):
+        return parse_address(text)
+    port = text.rpartition(":")[2]
+    return Address(MASKS[0], int(port) if port.isdigit() else 0)
+
+
+def unmasked(baseline: Baseline, snapshot: Snapshot) -> Baseline:
+    """The same, with the addresses that Ansible has masked read off the run ids, by which a server is known until it is restarted."""
+    nodes, unread = [], []
+    for node in baseline.nodes:
+        if not is_masked(node.address.host):
+            nodes.append(node)
+            continue
+        now = next((it for it in snapshot.nodes if node.run_id and it.run_id == node.run_id), None)
+        if now is None:
+            unread.append(f"a node with port {node.address.port}")
+        else:
+            nodes.append(replace(node, address=now.address))
+    master = baseline.master
+    if master is not None and is_masked(master.host):
+        master = next((node.address for node in nodes if node.was_master), None)
+        unread += [] if master else ["its master"]
+    return replace(baseline, nodes=tuple(nodes), master=master, unread=tuple(unread))
+
+
 def _parse_node(data: Mapping[str, Any]) -> NodeBefore:
     replication = data["replication"] or {}
     return NodeBefore(
-        address=parse_address(data["address"]),
+        address=_address(data["address"]),
         reachable=not data["error"],
-        run_id=data["run_id"] or "",
+        run_id=_text(data["run_id"]),
         priority=_optional_int(replication.get("priority")),
-        replid=replication.get("replid") or "",
+        replid=_text(replication.get("replid")),
         offset=_optional_int(replication.get("offset")),
         full_resyncs=_optional_int(data["full_resyncs"]),
         partial_resyncs=_optional_int(data["partial_resyncs"]),
+        was_master=data.get("role") == "master",
     )
 
 
+def _text(value: Any) -> str:
+    return "" if value is None or is_masked(value) else str(value)
+
+
 def _optional_int(value: Any) -> int | None:
-    return None if value is None else int(value)
+    return None if value is None or is_masked(value) else int(value)
 
 
 @dataclass(frozen=True)
@@ -114,8 +161,8 @@ class Situation:
 
     @property
     def nodes(self) -> tuple[NodeView, ...]:
-        """The nodes that can be asked."""
-        return tuple(node for node in self.snapshot.nodes if node.reachable)
+        """The nodes of this deployment that can be asked."""
+        return tuple(node for node in own_nodes(self.snapshot) if node.reachable)
 
     @property
     def failover_leaders(self) -> list[SentinelView]:

@@ -3,27 +3,32 @@
 
 """Asks every Sentinel and every node, and returns one snapshot: what each of them says.
 
-The dataclasses are pure; :func:`take_snapshot` and :func:`master_names` talk to servers. This module is private to the
-collection redis_ha.sentinel.
+A node of another deployment that stands in the tables of our Sentinels is asked what it is, and nothing more. This module is private to
+the collection redis_ha.sentinel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, Callable
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client, Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError, ReplyError
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import (
+    ID_DIGITS,
+    foreign_nodes,
+    one_server_once,
+    unexplained_watchers,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
+    HELLO_CHANNEL,
+    HELLO_PROBE,
     Address,
     ClientRow,
-    MasterEntry,
-    PeerEntry,
-    ReplicaEntry,
-    Replication,
-    Role,
+    Hello,
     parse_client_list,
+    parse_hello,
     parse_info,
     parse_master_entry,
     parse_peer_entries,
@@ -31,7 +36,20 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
     parse_replication,
     parse_role,
     parse_version,
+    parse_watchers,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
+
+__all__ = [
+    "NodeView",
+    "SentinelView",
+    "Snapshot",
+    "ask_node",
+    "ask_sentinel",
+    "master_names",
+    "named_connections",
+    "take_snapshot",
+]
 
 CONFIG_READ = (
     "min-replicas-to-write",
@@ -46,147 +64,8 @@ CONFIG_READ = (
 NO_SUCH_MASTER = "redis_ha.sentinel:no-such-master"
 """A name that no deployment has: asking to fail it over shows what a Sentinel permits and knows, and does nothing."""
 
-
-@dataclass(frozen=True)
-class SentinelView:
-    """What one Sentinel says about one master; ``error`` where it could not be asked.
-
-    ``run_id`` is its lasting id, which Redis 6.0 does not tell; ``process_id`` is another one after each start, and every version tells it.
-    """
-
-    address: Address
-    error: str = ""
-    error_code: str = ""
-    version: tuple[int, int, int] = (0, 0, 0)
-    run_id: str = ""
-    process_id: str = ""
-    tilt: bool = False
-    tilt_total: int = -1
-    master: MasterEntry | None = None
-    current: Address | None = None
-    replicas: tuple[ReplicaEntry, ...] = ()
-    peers: tuple[PeerEntry, ...] = ()
-    quorum_ok: bool = False
-    quorum_detail: str = ""
-    failover_refused: str = ""
-    coordinated: bool = False
-
-    @property
-    def reachable(self) -> bool:
-        return not self.error
-
-    def replica(self, same: Iterable[Address]) -> ReplicaEntry | None:
-        """The row of the replica that has one of these addresses."""
-        wanted = set(same)
-        return next((entry for entry in self.replicas if entry.address in wanted), None)
-
-
-@dataclass(frozen=True)
-class NodeView:
-    """What one data node says of itself; ``error`` where it could not be asked."""
-
-    address: Address
-    error: str = ""
-    error_code: str = ""
-    product: str = ""
-    version: tuple[int, int, int] = (0, 0, 0)
-    compatible_version: tuple[int, int, int] = (0, 0, 0)
-    run_id: str = ""
-    role: Role | None = None
-    replication: Replication | None = None
-    info: Mapping[str, str] = field(default_factory=dict)
-    config: Mapping[str, str] = field(default_factory=dict)
-    master_auth_set: bool | None = None
-    password_set: bool | None = None
-    modules: tuple[str, ...] | None = None
-    refused: Mapping[str, str] = field(default_factory=dict)
-    write_pause: bool = False
-
-    @property
-    def reachable(self) -> bool:
-        return not self.error
-
-    @property
-    def is_master(self) -> bool:
-        return self.role is not None and self.role.is_master
-
-    @property
-    def sync_counters(self) -> tuple[int, int]:
-        """Full and partial resynchronisations that this node has served since it started."""
-        return int(self.info.get("sync_full", 0)), int(self.info.get("sync_partial_ok", 0))
-
-    @property
-    def dotted_version(self) -> str:
-        return ".".join(map(str, self.version))
-
-    def same_series(self, other: NodeView) -> bool:
-        """Whether both run the same version but for the patch level, which changes nothing that nodes send each other."""
-        return self._series(other) == other._series(self)
-
-    def older_than(self, other: NodeView) -> bool:
-        """Whether what it understands ends before what ``other`` may send."""
-        return self._series(other) < other._series(self)
-
-    def _series(self, other: NodeView) -> tuple[int, ...]:
-        return (self.version if self.product == other.product else self.compatible_version)[:2]
-
-    def number(self, name: str) -> int | None:
-        """A setting, as a number; ``None`` where we may not read it."""
-        value = self.config.get(name, "")
-        return int(value) if value.lstrip("-").isdigit() else None
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What everybody says about one master, at about one moment.
-
-    ``identities`` leads from every address and name that was seen to the one (resolved) address of that server.
-    """
-
-    master_name: str
-    sentinels: tuple[SentinelView, ...]
-    nodes: tuple[NodeView, ...]
-    identities: Mapping[Address, Address] = field(default_factory=dict)
-    hosts: Mapping[str, str] = field(default_factory=dict)
-
-    def identity(self, address: Address) -> Address:
-        return self.identities.get(address, address)
-
-    def same(self, one: Address | None, other: Address | None) -> bool:
-        return one is not None and other is not None and self.identity(one) == self.identity(other)
-
-    def aliases(self, address: Address) -> set[Address]:
-        """Every spelling of an address that was seen."""
-        identity = self.identity(address)
-        return {address, identity} | {name for name, known in self.identities.items() if known == identity}
-
-    def on_host(self, address: Address, hosts: Iterable[str]) -> bool:
-        """Whether a server is on one of these hosts, each given by name or by IP address."""
-        own = {address.host.lower(), self.identity(address).host}
-        return any(host.lower() in own or self.hosts.get(host, host) in own for host in hosts)
-
-    @property
-    def reachable_sentinels(self) -> tuple[SentinelView, ...]:
-        return tuple(view for view in self.sentinels if view.reachable)
-
-    @property
-    def informed_sentinels(self) -> tuple[SentinelView, ...]:
-        """Those that can be asked and know this master."""
-        return tuple(view for view in self.sentinels if view.master is not None)
-
-    @property
-    def master_address(self) -> Address | None:
-        """The address that every Sentinel names, spelled as the first of them spells it; ``None`` if they disagree."""
-        named = [view.current for view in self.informed_sentinels if view.current is not None]
-        return named[0] if named and all(self.same(named[0], other) for other in named[1:]) else None
-
-    def node(self, address: Address | None) -> NodeView | None:
-        return next((node for node in self.nodes if self.same(node.address, address)), None)
-
-    @property
-    def down_after_ms(self) -> int:
-        """The smallest ``down-after-milliseconds`` of all Sentinels: what a write stop must stay well below."""
-        return min(view.master.down_after_ms for view in self.informed_sentinels if view.master)
+HELLO_WAIT_S = 2.5
+"""Every Sentinel speaks on each node every 2 s, for each name (``sentinel_publish_period``, and its ticks)."""
 
 
 def _said(error: LinkError | ReplyError) -> tuple[str, str]:
@@ -240,7 +119,11 @@ def ask_sentinel(client: Client, master_name: str, probe: bool = False) -> Senti
         ("SENTINEL", "MYID"),
     ]
     if probe:
-        questions += [("SENTINEL", "FAILOVER", NO_SUCH_MASTER), ("SENTINEL", "FAILOVER", NO_SUCH_MASTER, "COORDINATED")]
+        questions += [
+            ("SENTINEL", "FAILOVER", NO_SUCH_MASTER),
+            ("SENTINEL", "FAILOVER", NO_SUCH_MASTER, "COORDINATED"),
+            HELLO_PROBE,
+        ]
     info_reply, master, current, replicas, peers, quorum, my_id, *probes = client.ask_many(questions, keep_errors=True)
     if isinstance(info_reply, ReplyError):
         raise info_reply
@@ -252,6 +135,9 @@ def ask_sentinel(client: Client, master_name: str, probe: bool = False) -> Senti
         if isinstance(reply, ReplyError) and not expected:
             raise reply
     known = not isinstance(master, ReplyError)
+    # Which other masters it watches is asked only where it says that there are any.
+    several = info["sentinel_masters"] not in ("0", "1")
+    masters = client.ask_many([("SENTINEL", "MASTERS")], keep_errors=True)[0] if several else []
     return SentinelView(
         address=client.address,
         version=parse_version(info.get("valkey_version") or info.get("redis_version", "")),
@@ -266,7 +152,9 @@ def ask_sentinel(client: Client, master_name: str, probe: bool = False) -> Senti
         quorum_ok=known and not isinstance(quorum, ReplyError),
         quorum_detail=quorum.message if isinstance(quorum, ReplyError) else str(quorum),
         failover_refused=_probe_refusal(probes[0]) if probes else "",
+        hello_refused=_probe_refusal(probes[2]) if probes else "",
         coordinated=bool(probes) and isinstance(probes[1], ReplyError) and "No such master" in probes[1].message,
+        masters=() if isinstance(masters, ReplyError) else tuple(parse_master_entry(row) for row in masters),
     )
 
 
@@ -276,12 +164,8 @@ def _probe_refusal(answer: Any) -> str:
     return ""
 
 
-def ask_node(client: Client, probe: Mapping[str, tuple[object, ...]] | None = None) -> NodeView:
-    """Everything that one data node says of itself.
-
-    Args:
-        client: The node's client.
-        probe: Commands to try in MULTI without running them, by the name under which a refusal is reported.
+def ask_node(client: Client) -> NodeView:
+    """What one data node is: its role, its history, who follows it.
 
     Raises:
         LinkError: It cannot be asked.
@@ -294,28 +178,43 @@ def ask_node(client: Client, probe: Mapping[str, tuple[object, ...]] | None = No
     info = parse_info(info_reply)
     if "sentinel_masters" in info:
         raise LinkError(str(client.address), "this is a Sentinel, not a data node", sent=False)
-    compatible = parse_version(info.get("redis_version", ""))
-    view = NodeView(
+    return NodeView(
         address=client.address,
         product="valkey" if "valkey_version" in info else "redis",
         version=parse_version(info.get("valkey_version") or info.get("redis_version", "")),
-        compatible_version=compatible,
+        compatible_version=parse_version(info.get("redis_version", "")),
         run_id=info.get("run_id", ""),
         role=parse_role(role),
         replication=parse_replication(info),
         info=info,
     )
-    if info.get("loading", "0") != "0":
+
+
+def ask_settings(client: Client, view: NodeView, probe: Mapping[str, tuple[object, ...]] | None = None) -> NodeView:
+    """What one data node of this deployment is besides: its settings, who watches it, what it permits.
+
+    Args:
+        client: The node's client.
+        view: What it said it is.
+        probe: Commands to try in MULTI without running them, by the name under which a refusal is reported.
+
+    Raises:
+        LinkError: It cannot be asked.
+    """
+    if view.info.get("loading", "0") != "0":
         # It refuses most other commands, and redis-py closes the connection at such a refusal.
         return view
     questions: list[tuple[object, ...]] = [
         ("CLIENT", "HELP"),
         ("MODULE", "LIST"),
+        ("CLIENT", "LIST", "TYPE", "PUBSUB"),
         ("CONFIG", "GET", "masterauth"),
         ("CONFIG", "GET", "requirepass"),
     ]
     questions += [("CONFIG", "GET", name) for name in CONFIG_READ]
-    client_help, modules, master_auth, own_password, *settings = client.ask_many(questions, keep_errors=True)
+    client_help, modules, subscribers, master_auth, own_password, *settings = client.ask_many(
+        questions, keep_errors=True
+    )
     return replace(
         view,
         config={
@@ -327,7 +226,8 @@ def ask_node(client: Client, probe: Mapping[str, tuple[object, ...]] | None = No
         password_set=_is_set(own_password),
         modules=None if isinstance(modules, ReplyError) else tuple(_module_name(module) for module in modules),
         refused=_refused(client, probe) if probe else {},
-        write_pause=_has_write_pause(client_help, compatible),
+        write_pause=_has_write_pause(client_help, view.compatible_version),
+        watchers=None if isinstance(subscribers, ReplyError) else parse_watchers(subscribers),
     )
 
 
@@ -370,8 +270,9 @@ def take_snapshot(
     probe: Mapping[str, tuple[object, ...]] | None = None,
     also: Iterable[Address] = (),
     hosts: Iterable[str] = (),
+    listen: bool | None = None,
 ) -> Snapshot:
-    """Ask all Sentinels, those given and those they know, and all nodes that they know.
+    """Ask all Sentinels, those given and those they know, and all nodes that they know or that are attached to the master.
 
     Args:
         fleet: The clients.
@@ -379,39 +280,103 @@ def take_snapshot(
         probe: Commands to try on each node without running them, by name; also probes the Sentinels.
         also: Further addresses to resolve (what the user named).
         hosts: Host names to resolve.
+        listen: Whether to listen on a node for up to 2.5 s where it shows a Sentinel that nobody explains; as ``probe``, if it is ``None``.
     """
     sentinels = _ask_all_sentinels(fleet, master_name, probe is not None)
-    seen: dict[Address, Address] = {}
-    for view in sentinels:
-        if view.current is not None:
-            seen.setdefault(fleet.endpoint(view.current), view.current)
-        for entry in view.replicas:
-            seen.setdefault(fleet.endpoint(entry.address), entry.address)
-    answers = fleet.gather(seen.values(), lambda address: ask_node(fleet.node(address), probe))
-    nodes = [
-        _unasked_node(address, answer) if isinstance(answer, (LinkError, ReplyError)) else answer
-        for address, answer in answers.items()
-    ]
-    everything = set(also) | {node.address for node in nodes}
-    for view in sentinels:
-        everything |= {
-            view.address,
-            *(entry.address for entry in view.replicas),
-            *(entry.address for entry in view.peers),
-        }
-        everything |= {entry.master for entry in view.replicas if entry.master.port}
-        everything |= {view.current} if view.current else set()
-    for node in nodes:
-        if node.replication is not None:
-            everything |= {attached.address for attached in node.replication.attached}
-            everything |= {node.replication.master} if node.replication.master else set()
-    return Snapshot(
+    answered = _ask_all_nodes(fleet, sentinels)
+    nodes, twins = one_server_once(answered)
+    identities = {address: fleet.endpoint(address) for address in {*also, *_addresses(sentinels, answered)}}
+    merged = {fleet.endpoint(second): fleet.endpoint(first) for second, first in twins.items()}
+    snapshot = Snapshot(
         master_name=master_name,
         sentinels=sentinels,
         nodes=tuple(sorted(nodes, key=lambda node: node.address)),
-        identities={address: fleet.endpoint(address) for address in everything},
+        identities={address: merged.get(endpoint, endpoint) for address, endpoint in identities.items()},
         hosts={host: fleet.resolve(fleet.options.address_map.get(host, host)) for host in hosts},
     )
+    snapshot = _with_settings(fleet, snapshot, probe)
+    return _with_hellos(fleet, snapshot) if listen or (listen is None and probe is not None) else snapshot
+
+
+def _ask_all_nodes(fleet: Fleet, sentinels: Iterable[SentinelView]) -> list[NodeView]:
+    """Those that the Sentinels know, and those that are attached to the master, which Sentinel may know and not show."""
+    seen: dict[Address, Address] = {}
+    for view in sentinels:
+        for address in (view.current, *(entry.address for entry in view.replicas)):
+            if address is not None:
+                seen.setdefault(fleet.endpoint(address), address)
+    nodes = _ask_each(fleet, seen.values(), lambda address: ask_node(fleet.node(address)))
+    named = {fleet.endpoint(view.current) for view in sentinels if view.current is not None}
+    attached = {
+        fleet.endpoint(replica.address): replica.address
+        for node in nodes
+        if node.replication is not None and node.replication.is_master and fleet.endpoint(node.address) in named
+        for replica in node.replication.attached
+        # A program that only reads the stream of changes attaches with port 0.
+        if replica.address.port
+    }
+    unlisted = [address for endpoint, address in attached.items() if endpoint not in seen]
+    return nodes + _ask_each(fleet, unlisted, lambda address: ask_node(fleet.node(address)))
+
+
+def _ask_each(fleet: Fleet, addresses: Iterable[Address], ask: Callable[[Address], NodeView]) -> list[NodeView]:
+    answers = fleet.gather(addresses, ask)
+    return [
+        _unasked_node(address, answer) if isinstance(answer, (LinkError, ReplyError)) else answer
+        for address, answer in answers.items()
+    ]
+
+
+def _addresses(sentinels: Iterable[SentinelView], nodes: Iterable[NodeView]) -> set[Address]:
+    """Every address that anybody mentions."""
+    found = {node.address for node in nodes}
+    for view in sentinels:
+        found |= {view.address, *(entry.address for entry in view.replicas), *(entry.address for entry in view.peers)}
+        found |= {entry.master for entry in view.replicas if entry.master.port}
+        found |= {entry.address for entry in view.masters}
+        found |= {view.current} if view.current else set()
+    for node in nodes:
+        if node.replication is not None:
+            found |= {attached.address for attached in node.replication.attached}
+            found |= {node.replication.master} if node.replication.master else set()
+    return found
+
+
+def _with_settings(fleet: Fleet, snapshot: Snapshot, probe: Mapping[str, tuple[object, ...]] | None) -> Snapshot:
+    """The same, with what only nodes of this deployment are asked."""
+    foreign = {node.address for node in foreign_nodes(snapshot)}
+    views = {node.address: node for node in snapshot.nodes if node.reachable and node.address not in foreign}
+    asked = _ask_each(fleet, views, lambda address: ask_settings(fleet.node(address), views[address], probe))
+    known = {node.address: node for node in asked}
+    return replace(snapshot, nodes=tuple(known.get(node.address, node) for node in snapshot.nodes))
+
+
+def _with_hellos(fleet: Fleet, snapshot: Snapshot) -> Snapshot:
+    """The same, with what Sentinels say on nodes that show one which nobody explains. It takes seconds, and is seldom needed."""
+    strange = unexplained_watchers(snapshot)
+    if not strange:
+        return snapshot
+    heard = fleet.gather(strange, lambda address: _hear(fleet, snapshot, address, set(strange[address])))
+    hellos = {address: answer for address, answer in heard.items() if not isinstance(answer, (LinkError, ReplyError))}
+    everything = {address for said in hellos.values() for hello in said for address in (hello.sentinel, hello.master)}
+    identities = {**{address: fleet.endpoint(address) for address in everything}, **snapshot.identities}
+    return replace(snapshot, hellos=hellos, identities=identities)
+
+
+def _hear(fleet: Fleet, snapshot: Snapshot, address: Address, strangers: set[str]) -> tuple[Hello, ...]:
+    """What is said on a node until every stranger there has named another master, or time is up."""
+    hellos: set[Hello] = set()
+
+    def is_explained(text: str) -> bool:
+        hello = parse_hello(text)
+        if hello is not None:
+            hellos.add(hello)
+            if hello.master_name != snapshot.master_name:
+                strangers.discard(hello.run_id[:ID_DIGITS])
+        return not strangers
+
+    fleet.hear(address, HELLO_CHANNEL, HELLO_WAIT_S, is_explained)
+    return tuple(sorted(hellos))
 
 
 def _unasked_node(address: Address, failure: LinkError | ReplyError) -> NodeView:

@@ -30,12 +30,8 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
     Replication,
     parse_address,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import (
-    NodeView,
-    SentinelView,
-    Snapshot,
-    master_names,
-)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import master_names
 
 
 def require_master(snapshot: Snapshot) -> None:

@@ -13,7 +13,7 @@ short_description: Move a Redis or Valkey master under Sentinel without losing a
 version_added: 0.1.0
 description:
   - Moves the master of a deployment under Redis or Valkey Sentinel to a replica, verifies the end state, and reports truthfully what happened.
-  - With the strategy V(fenced), no write that the old master acknowledged is lost, and writes stand still for about a third of a second.
+  - With the strategy V(fenced), no write that the old master acknowledged is lost, and writes stand still for some ten to twenty milliseconds.
     The old master stops being a master before the new one becomes one.
   - It checks first. Whatever speaks against the move is named, all of it at once, and nothing is touched.
   - A run that was interrupted is finished or undone by the next one.
@@ -62,7 +62,7 @@ options:
     type: str
   strategy:
     description:
-      - V(fenced) stops writes on the old master, sees the replica catch up, demotes the old master, and then lets Sentinel promote the replica.
+      - V(fenced) stops writes on the old master, sees the replica catch up, demotes the old master, and then promotes the replica.
         Needs to reach the data nodes.
       - V(coordinated) is Valkey 9's own C(SENTINEL FAILOVER ... COORDINATED), for callers who may talk to Sentinels only.
       - V(plain) is C(SENTINEL FAILOVER) alone. Right when the master is down. On a healthy master it loses what is written in about eleven seconds.
@@ -71,12 +71,26 @@ options:
     type: str
     choices: [auto, fenced, coordinated, plain]
     default: auto
-  align:
+  promotion:
     description:
-      - Whether to wait for the moment at which Sentinel notices the promotion soonest. It costs clients nothing and takes about ten seconds at most.
-      - Without it, writes stand still for up to about a second more.
+      - Who promotes the replica when the strategy is V(fenced). Either way a Sentinel leads the failover and gives it its epoch.
+      - V(program) promotes it and tells every Sentinel at once. Writes stand still for some ten to twenty milliseconds.
+      - V(sentinel) leaves both to Sentinel, in its own time. Writes stand still for about 1.2 seconds.
+      - V(auto) is V(program) where the Sentinels can be told, and where none of them has a C(client-reconfig-script). Such a script is called as
+        C(leader) only if Sentinel promotes.
+    type: str
+    choices: [auto, program, sentinel]
+    default: auto
+  accept_loss:
+    description:
+      - Whether acknowledged writes may be lost. The strategy V(plain) on a master that answers is refused without it.
     type: bool
-    default: true
+    default: false
+  not_after:
+    description:
+      - The latest moment at which writes may be stopped. A time in UTC such as C(2026-01-31T02:00:00Z), or a number of seconds from the start of the run.
+      - When it has passed, nothing is moved and the task fails.
+    type: str
   max_lag_bytes:
     description:
       - How far behind the master the replica to promote may be when the run begins, in bytes. At least 0.
@@ -162,11 +176,31 @@ seen:
   returned: when the task fails
   type: dict
   sample: {}
+understood:
+  description: What the program has understood of what it was asked for, in one line.
+  returned: always
+  type: str
+  sample: master mymaster; target any; leave none; expected any; strategy auto; promotion auto
+request:
+  description: The options that were given, by name.
+  returned: always
+  type: dict
+  sample: {master_name: mymaster}
 strategy:
   description: The strategy that was used. Null if none was.
   returned: always
   type: str
   sample: fenced
+promotion:
+  description: Who promoted the new master, V(program) or V(sentinel), or who would. Null if nobody does.
+  returned: always
+  type: str
+  sample: program
+promotion_reason:
+  description: Why O(ignore:promotion) is what it is. Null if nobody promotes.
+  returned: always
+  type: str
+  sample: Sentinel 192.0.2.11:26379 and the others can be told
 old_master:
   description: The master before. Null if it could not be established.
   returned: always
@@ -207,6 +241,7 @@ plan:
 lossless:
   description:
     - Whether no acknowledged write was lost. True only where the new master is shown to have applied the offset at which the old one stopped being a master.
+    - Null if nothing was moved.
   returned: always
   type: bool
   sample: true
@@ -216,20 +251,32 @@ lossless_reason:
   type: str
   sample: 192.0.2.22:6379 had applied offset 4711, the last that 192.0.2.21:6379 reached when it stopped being a master
 write_gap_ms:
-  description: Milliseconds from the moment when the old master stopped acknowledging writes until the new one was a master. Null without a fence.
+  description:
+    - What clients feel. Milliseconds from the moment when the old master stopped acknowledging writes until the new one takes writes and every Sentinel
+      names it. Null without a fence, and where that did not come about.
   returned: always
   type: float
-  sample: 190.2
-agree_ms:
-  description: Milliseconds from then until every Sentinel named the new master. Null if that did not come about.
+  sample: 11.4
+started_at:
+  description: When the run began, by the clock of the host that ran it, in UTC.
   returned: always
-  type: float
-  sample: 95.1
+  type: str
+  sample: '2026-01-31T01:00:00.000Z'
+fenced_at:
+  description: When writes stopped, in UTC. Null without a fence.
+  returned: always
+  type: str
+  sample: '2026-01-31T01:00:00.120Z'
+ended_at:
+  description: When the run ended, in UTC.
+  returned: always
+  type: str
+  sample: '2026-01-31T01:00:00.410Z'
 phases_ms:
-  description: Milliseconds spent in each phase, by name.
+  description: Milliseconds spent in each step, by name.
   returned: always
   type: dict
-  sample: {discover: 31.0, align: 4103.5, fence: 0.9}
+  sample: {discover: 31.0, fence: 0.9}
 timeline:
   description: What happened, in the order of time.
   returned: always
@@ -240,10 +287,16 @@ timeline:
       description: Milliseconds since the run began.
       type: float
     who:
-      description: V(program), or the Sentinel that published the event.
+      description: V(program), or C(sentinel host:port).
       type: str
-    what:
-      description: A phase or step of the program, or the event.
+    kind:
+      description: What kind of entry it is. Of a Sentinel, the channel of its event.
+      type: str
+    step:
+      description: The step of the run in which it was put down.
+      type: str
+    subject:
+      description: The server that it is about, as C(host:port). Empty if it is about none.
       type: str
     detail:
       description: The rest, for a person.
@@ -280,6 +333,16 @@ repaired:
   type: list
   elements: str
   sample: []
+server_versions:
+  description: What each node runs, by its address.
+  returned: always
+  type: dict
+  sample: {'192.0.2.21:6379': redis 7.0.15}
+way_back:
+  description: The command that moves the master back. Null if it was not moved.
+  returned: always
+  type: str
+  sample: ansible localhost -m redis_ha.sentinel.failover -a 'sentinels=192.0.2.11:26379 master_name=mymaster target=192.0.2.21:6379'
 notes:
   description: What the caller should know.
   returned: always
@@ -290,17 +353,21 @@ notes:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import Failover, nothing_done
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import fail_over
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._module import run_module, stop_on_signals
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import FAILOVER, failover_request
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import Record, nothing_done
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Timeline
 
 
 def move(module: AnsibleModule, fleet: Fleet) -> dict[str, object]:
     """Move one master."""
     clock = Clock()
-    run = Failover(fleet, failover_request(module.params), clock, Timeline(clock), stop_on_signals())
-    return run.run(check_mode=module.check_mode)
+    request = failover_request(module.params, clock.wall_s())
+    asked = {name: module.params[name] for name in FAILOVER}
+    run = Run(fleet, request, clock, Timeline(clock), stop_on_signals(), record=Record(asked=asked))
+    return fail_over(run, check_mode=module.check_mode)
 
 
 def main() -> None:

@@ -210,10 +210,13 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation impor
     Baseline,
     Situation,
     Thresholds,
+    is_masked,
     parse_baseline,
+    unmasked,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import Snapshot, take_snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import take_snapshot
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import deployment_view, require_master
 
 LOOK_AGAIN_S = 0.25
@@ -228,8 +231,8 @@ def _baseline(data: Mapping[str, Any] | None) -> Baseline | None:
 
 def _look(fleet: Fleet, params: Mapping[str, Any], baseline: Baseline | None, clock: Clock) -> Situation:
     before = params["phase"] == BEFORE
-    also = [node.address for node in baseline.nodes] if baseline else []
-    snapshot = take_snapshot(fleet, master_name(params), PROBED_COMMANDS if before else None, also)
+    also = [node.address for node in baseline.nodes if not is_masked(node.address.host)] if baseline else []
+    snapshot = take_snapshot(fleet, master_name(params), PROBED_COMMANDS if before else None, also, listen=True)
     require_master(snapshot)
     thresholds = Thresholds(
         min_sentinels=params["min_sentinels"],
@@ -238,7 +241,8 @@ def _look(fleet: Fleet, params: Mapping[str, Any], baseline: Baseline | None, cl
         max_info_age_s=params["max_info_age"],
         max_link_silence_s=params["max_link_silence"],
     )
-    return Situation(snapshot, gather_evidence(fleet, snapshot, clock, before), thresholds, baseline)
+    known = unmasked(baseline, snapshot) if baseline else None
+    return Situation(snapshot, gather_evidence(fleet, snapshot, clock, before), thresholds, known)
 
 
 def _save_configs(fleet: Fleet, phase: str, situation: Situation) -> Evidence:

@@ -10,7 +10,37 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Callable
 
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
+    AGREED,
+    ANNOUNCE_FAILED,
+    ANNOUNCED,
+    DEMOTE,
+    DEMOTED,
+    DEMOTION_IN_DOUBT,
+    DISCONNECTED,
+    EVENTS_LOST,
+    FENCE_LIFTED,
+    FENCE_RAISED,
+    FOLLOWING,
+    LATE_WRITES,
+    MOVED_ON,
+    NOT_SETTLED,
+    PRIORITY_RAISED,
+    PRIORITY_RESTORED,
+    PROMOTED,
+    REPAIRED,
+    RIVAL_SEEN,
+    ROLLED_BACK,
+    SETTLED,
+    STEP_BEGINS,
+    STRAY_DEMOTED,
+    TRIGGER_IN_DOUBT,
+    TRIGGER_NOT_REACHED,
+    TRIGGER_REFUSED,
+    TRIGGERED,
+)
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_lanes import Trace
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_picture import (
     CHARACTER_PX,
@@ -23,7 +53,7 @@ from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run impo
     INCOMPLETE,
     REFUSED,
     UNKNOWN,
-    Happening,
+    Entry,
     Run,
 )
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_words import duration
@@ -55,7 +85,20 @@ _SEEN_BY_SENTINEL = {
     "-sdown": "reaches again",
     "+odown": "and others do not reach",
     "-odown": "and others reach again",
+    "+selected-slave": "selects",
 }
+_SENT_BY_SENTINEL = {
+    "+failover-state-wait-promotion": "SLAVEOF NO ONE",
+    "+slave-reconf-sent": "SLAVEOF the new master",
+    "+slave-reconf-sent-be": "SLAVEOF the new master",
+    "+convert-to-slave": "SLAVEOF the new master",
+    "+fix-slave-config": "SLAVEOF the new master",
+}
+_ANSWERED_TO_SENTINEL = {
+    "+promoted-slave": "INFO: role master",
+    "+slave-reconf-done": "follows, link up",
+}
+_GIVES_UP = "-failover-abort-"
 
 
 @dataclass(frozen=True)
@@ -137,7 +180,7 @@ class _People:
             Participant(NEW, "master after" if run.moved else "replica", heir),
         ]
         replicas = {*run.plan.siblings, *run.plan.lagging, *(replica.address for replica in run.replicas)}
-        replicas.update(it.subject for it in run.timeline if it.what.startswith(("+slave-reconf", "+convert-to")))
+        replicas.update(it.subject for it in run.timeline if it.kind.startswith(("+slave-reconf", "+convert-to")))
         self._add("replica", "replicas", replicas)
         sentinels = {it.sentinel for it in run.timeline if it.sentinel} | set(run.plan.leaders)
         if run.leader:
@@ -181,109 +224,177 @@ def _merged(messages: Iterator[Message]) -> Iterator[Message]:
 
 def _speak(run: Run, people: _People) -> Iterator[Message]:
     missed: set[tuple[str, str]] = set()
+    told = {it.subject for it in run.said(ANNOUNCED, ANNOUNCE_FAILED)}
     for it in run.timeline:
-        if it.what == "+sdown":
+        if it.kind == "+sdown":
             missed.add((it.sentinel, it.subject))
-        elif it.what == "-sdown" and (it.sentinel, it.subject) not in missed:
+        elif it.kind == "-sdown" and (it.sentinel, it.subject) not in missed:
             continue  # Valkey 9 marks the master as down, without a word, when it is told to fail over
-        if it.sentinel and it.what.startswith(("+", "-")):
+        if not it.sentinel:
+            spoken = SPOKEN.get(it.kind)
+            yield from spoken(_Said(run, people, it)) if spoken else ()
+        elif it.kind != "+config-update-from" or it.sentinel not in told:
+            # It names the Sentinel in whose words the program has told it.
             yield from _event_messages(run, people, it)
-        elif it.sentinel:
-            yield from _answer_messages(people, it)
-        else:
-            yield from _program_messages(run, people, it)
 
 
-def _program_messages(run: Run, people: _People, it: Happening) -> Iterator[Message]:
-    def call(target: str, text: str) -> Message:
-        return Message(it.at_ms, PROGRAM, target, CALL, text)
+@dataclass(frozen=True)
+class _Said:
+    """An entry of the program, with what it takes to turn it into messages."""
 
-    def reply(source: str, target: str, text: str) -> Message:
-        return Message(it.at_ms, source, target, REPLY, text)
+    run: Run
+    people: _People
+    it: Entry
 
-    def note(text: str) -> Message:
-        return Message(it.at_ms, PROGRAM, PROGRAM, NOTE, text)
+    @property
+    def subject(self) -> str:
+        """The column of the server that it is about; the program's own, where it has none."""
+        return self.people.key(self.it.subject) or PROGRAM
 
-    min_replicas = run.plan.fence == "min_replicas"
-    if it.what in ("steered", "unsteered"):
-        target = people.key(it.subject)
-        if target is not None:
-            yield call(target, f"CONFIG SET {it.detail.partition(': ')[2]}")
-    elif it.what == "fence" and it.detail:
-        yield call(OLD, "CONFIG SET min-replicas-to-write" if min_replicas else "CLIENT PAUSE … WRITE")
-        yield reply(OLD, CLIENTS, "writes are refused" if min_replicas else "writes wait")
-    elif it.what == "demote" and not it.detail:
-        yield reply(NEW, PROGRAM, "has applied every write")
-    elif it.what == "demoted":
-        yield call(OLD, "REPLICAOF, and the fence is lifted")
-        yield reply(OLD, CLIENTS, "READONLY: look for the master")
-    elif it.what == "unfence":
-        yield call(OLD, "CLIENT UNPAUSE")
-        yield reply(OLD, CLIENTS, "writes go on")
-    elif it.what == "given back":
-        yield call(OLD, "REPLICAOF NO ONE: the master again")
-    elif it.what == "trigger" and it.detail:
-        coordinated = " … COORDINATED" if run.strategy == "coordinated" else ""
-        target = people.key(run.leader)
-        if target is not None:
-            yield call(target, f"SENTINEL FAILOVER{coordinated}")
-    elif it.what == "promoted":
-        source = people.key(it.subject) or NEW
-        yield reply(source, PROGRAM, "ROLE: master")
-    elif it.what == "agreed":
-        yield reply(LEADER if people.key(run.leader) else PROGRAM, CLIENTS, "every Sentinel names the new master")
-    elif it.what == "released":
-        yield call(OLD, "CONFIG REWRITE, CLIENT KILL")
-        yield reply(OLD, CLIENTS, "connections closed")
-    elif it.what == "settled":
-        yield note("every replica follows")
-    elif it.what == "not settled":
-        yield note(f"left: {it.detail}")
-    elif it.what in ("moment missed", "late writes", "demotion in doubt", "trigger again", "repaired"):
-        yield note(f"{it.what}: {it.detail}")
+    @property
+    def by_settings(self) -> bool:
+        return self.run.plan.fence == "min_replicas"
+
+    def call(self, target: str, text: str) -> Iterator[Message]:
+        if target != PROGRAM:
+            yield Message(self.it.at_ms, PROGRAM, target, CALL, text)
+
+    def reply(self, source: str, target: str, text: str) -> Iterator[Message]:
+        if source != target:
+            yield Message(self.it.at_ms, source, target, REPLY, text)
+
+    def note(self, text: str) -> Iterator[Message]:
+        said = f"{text}: {self.it.detail}" if self.it.detail else text
+        yield Message(self.it.at_ms, self.subject, self.subject, NOTE, said)
 
 
-def _answer_messages(people: _People, it: Happening) -> Iterator[Message]:
-    key = people.key(it.sentinel)
-    if key is None:
-        return
-    if it.what == "refused":
-        yield Message(it.at_ms, key, PROGRAM, REPLY, f"refused: {it.detail}")
-    else:
-        yield Message(it.at_ms, PROGRAM, PROGRAM, NOTE, f"{it.what}: {it.detail}")
+def _step_begins(said: _Said) -> Iterator[Message]:
+    if said.it.step == DEMOTE.name:
+        yield from said.reply(NEW, PROGRAM, "has applied every write")
 
 
-def _event_messages(run: Run, people: _People, it: Happening) -> Iterator[Message]:
+def _fence_raised(said: _Said) -> Iterator[Message]:
+    command = "CONFIG SET min-replicas-to-write" if said.by_settings else "CLIENT PAUSE … WRITE"
+    yield from said.call(said.subject, command)
+    yield from said.reply(said.subject, CLIENTS, "writes are refused" if said.by_settings else "writes wait")
+
+
+def _fence_lifted(said: _Said) -> Iterator[Message]:
+    yield from said.call(said.subject, "CONFIG SET min-replicas-to-write" if said.by_settings else "CLIENT UNPAUSE")
+    yield from said.reply(said.subject, CLIENTS, "writes go on")
+
+
+def _demoted(said: _Said) -> Iterator[Message]:
+    yield from said.call(said.subject, "REPLICAOF, and the fence is lifted")
+    yield from said.reply(said.subject, CLIENTS, "READONLY: look for the master")
+
+
+def _rolled_back(said: _Said) -> Iterator[Message]:
+    yield from said.call(said.subject, "REPLICAOF NO ONE: the master again")
+    yield from said.reply(said.subject, CLIENTS, "writes go on")
+
+
+def _triggered(said: _Said) -> Iterator[Message]:
+    coordinated = " … COORDINATED" if said.run.strategy == "coordinated" else ""
+    yield from said.call(said.subject, f"SENTINEL FAILOVER{coordinated}")
+
+
+def _trigger_refused(said: _Said) -> Iterator[Message]:
+    yield from _triggered(said)
+    yield from said.reply(said.subject, PROGRAM, f"refused: {said.it.detail}")
+
+
+def _promoted(said: _Said) -> Iterator[Message]:
+    if said.run.promotion == "program":
+        yield from said.call(said.subject, "REPLICAOF NO ONE")
+    yield from said.reply(said.subject, PROGRAM, "ROLE: master")
+
+
+def _announced(said: _Said) -> Iterator[Message]:
+    yield from said.call(said.subject, "PUBLISH hello: the new master")
+    yield from said.reply(said.subject, CLIENTS, "names the new master")
+
+
+def _announce_failed(said: _Said) -> Iterator[Message]:
+    yield from said.call(said.subject, "PUBLISH hello: the new master")
+    yield from said.note("does not name the new master")
+
+
+def _agreed(said: _Said) -> Iterator[Message]:
+    leader = LEADER if said.people.key(said.run.leader) else PROGRAM
+    yield from said.reply(leader, CLIENTS, "every Sentinel names the new master")
+
+
+def _disconnected(said: _Said) -> Iterator[Message]:
+    yield from said.call(said.subject, "CONFIG REWRITE, CLIENT KILL")
+    yield from said.reply(said.subject, CLIENTS, "connections closed")
+
+
+def _calling(text: str) -> Callable[[_Said], Iterator[Message]]:
+    return lambda said: said.call(said.subject, text)
+
+
+def _noting(text: str) -> Callable[[_Said], Iterator[Message]]:
+    return lambda said: said.note(text)
+
+
+SPOKEN: dict[str, Callable[[_Said], Iterator[Message]]] = {
+    STEP_BEGINS: _step_begins,
+    REPAIRED: _noting("put back"),
+    PRIORITY_RAISED: _calling("CONFIG SET replica-priority: not to be chosen"),
+    PRIORITY_RESTORED: _calling("CONFIG SET replica-priority: as it was"),
+    FENCE_RAISED: _fence_raised,
+    FENCE_LIFTED: _fence_lifted,
+    LATE_WRITES: _noting("late writes"),
+    DEMOTED: _demoted,
+    DEMOTION_IN_DOUBT: _noting("the demotion is in doubt"),
+    ROLLED_BACK: _rolled_back,
+    TRIGGERED: _triggered,
+    TRIGGER_REFUSED: _trigger_refused,
+    TRIGGER_IN_DOUBT: _noting("may have been told to fail over"),
+    TRIGGER_NOT_REACHED: _noting("is not reached"),
+    RIVAL_SEEN: _noting("goes its own way"),
+    PROMOTED: _promoted,
+    ANNOUNCED: _announced,
+    ANNOUNCE_FAILED: _announce_failed,
+    STRAY_DEMOTED: _calling("REPLICAOF the new master"),
+    AGREED: _agreed,
+    FOLLOWING: _calling("REPLICAOF the new master"),
+    DISCONNECTED: _disconnected,
+    SETTLED: _noting("every replica follows"),
+    NOT_SETTLED: _noting("something is left"),
+    MOVED_ON: _noting("Sentinel has made it the master"),
+    EVENTS_LOST: _noting("sends no events any more"),
+}
+"""Kind of an entry of the program -> the messages that it stands for."""
+
+
+def _event_messages(run: Run, people: _People, it: Entry) -> Iterator[Message]:
     sentinel, subject = people.key(it.sentinel), people.key(it.subject)
     if sentinel is None:
         return
-
-    def note(text: str) -> Message:
-        return Message(it.at_ms, sentinel or PROGRAM, sentinel or PROGRAM, NOTE, text)
-
-    if it.what in _TOLD_BY_SENTINEL:
-        yield note(_TOLD_BY_SENTINEL[it.what])
-    elif it.what.startswith("-failover-abort"):
-        yield note(f"gives up: {it.what[len('-failover-abort-') :].replace('-', ' ')}")
-    elif it.what in _SEEN_BY_SENTINEL:
-        yield note(f"{_SEEN_BY_SENTINEL[it.what]} {people.name(it.subject)}")
+    note = _event_note(people, it)
+    if note:
+        yield Message(it.at_ms, sentinel, sentinel, NOTE, note)
     elif subject is None:
         return
-    elif it.what == "+selected-slave":
-        yield note(f"selects {people.name(it.subject)}")
-    elif it.what == "+failover-state-wait-promotion":
-        if run.strategy == "coordinated":
-            yield Message(it.at_ms, sentinel, OLD, CALL, "FAILOVER TO the replica")
-        else:
-            yield Message(it.at_ms, sentinel, subject, CALL, "SLAVEOF NO ONE")
-    elif it.what == "+promoted-slave":
-        yield Message(it.at_ms, subject, sentinel, REPLY, "INFO: role master")
-    elif it.what == "+config-update-from":
+    elif it.kind == "+failover-state-wait-promotion" and run.strategy == "coordinated":
+        yield Message(it.at_ms, sentinel, OLD, CALL, "FAILOVER TO the replica")
+    elif it.kind in _SENT_BY_SENTINEL:
+        yield Message(it.at_ms, sentinel, subject, CALL, _SENT_BY_SENTINEL[it.kind])
+    elif it.kind in _ANSWERED_TO_SENTINEL:
+        yield Message(it.at_ms, subject, sentinel, REPLY, _ANSWERED_TO_SENTINEL[it.kind])
+    elif it.kind == "+config-update-from":
         yield Message(it.at_ms, subject, sentinel, CALL, "the new master's address")
-    elif it.what in ("+slave-reconf-sent", "+slave-reconf-sent-be", "+convert-to-slave", "+fix-slave-config"):
-        yield Message(it.at_ms, sentinel, subject, CALL, "SLAVEOF the new master")
-    elif it.what == "+slave-reconf-done":
-        yield Message(it.at_ms, subject, sentinel, REPLY, "follows, link up")
+
+
+def _event_note(people: _People, it: Entry) -> str:
+    """What a Sentinel does by itself; empty, where it talks to somebody."""
+    if it.kind.startswith(_GIVES_UP):
+        return f"gives up: {it.kind[len(_GIVES_UP) :].replace('-', ' ')}"
+    if it.kind in _SEEN_BY_SENTINEL:
+        return f"{_SEEN_BY_SENTINEL[it.kind]} {people.name(it.subject)}"
+    return _TOLD_BY_SENTINEL.get(it.kind, "")
 
 
 # ---- the states of the deployment ------------------------------------------------------------------------------------
@@ -339,10 +450,10 @@ class Course:
 
 
 _INNER = {
-    "fence": ("WritesWait", "Writes wait", "the old master acknowledges none"),
-    "demoted": ("Demoted", "No master", "the old master is a replica"),
-    "trigger": ("Triggered", "Sentinel at work", "it promotes the replica"),
-    "promoted": ("Promoted", "Promoted", "not every Sentinel names it yet"),
+    FENCE_RAISED: ("WritesWait", "Writes wait", "the old master acknowledges none"),
+    DEMOTED: ("Demoted", "No master", "the old master is a replica"),
+    TRIGGERED: ("Triggered", "Sentinel at work", "it has begun the failover"),
+    PROMOTED: ("Promoted", "Promoted", "not every Sentinel names it yet"),
 }
 
 
@@ -350,10 +461,8 @@ def course(run: Run, traced: Trace) -> Course:
     """The states that the deployment went through."""
     states = [State("Ready", "Ready", f"{run.old_master or 'the old master'} is the master")]
     entered: list[tuple[str, float]] = []
-    for it in run.timeline:
-        if it.sentinel or not it.detail or it.what not in _INNER:
-            continue
-        key, title, detail = _INNER[it.what]
+    for it in run.said(*_INNER):
+        key, title, detail = _INNER[it.kind]
         if all(state.key != key for state in states):
             states.append(State(key, title, detail, inner=True))
             entered.append((key, it.at_ms))
@@ -428,6 +537,7 @@ class Arrow:
     when: str
     text: str
     text_x: float
+    text_width: float
     sentence: str
 
 
@@ -437,6 +547,11 @@ class Silence:
 
     y: float
     label: str
+
+    @property
+    def width(self) -> float:
+        """Of the label, with what stands around it."""
+        return (len(self.label) + 4) * CHARACTER_PX
 
 
 @dataclass(frozen=True)
@@ -490,4 +605,4 @@ def _arrow(conversation: Conversation, columns: dict[str, Column], message: Mess
     middle = (x + end_x) / 2
     text_x = min(max(middle, TIME_WIDTH + width / 2), WIDTH - width / 2 - 2)
     sentence = f"{conversation.between(message)}: {message.full_text}"
-    return Arrow(y, x, end_x, message.kind, conversation.when(message), text, text_x, sentence)
+    return Arrow(y, x, end_x, message.kind, conversation.when(message), text, text_x, width, sentence)

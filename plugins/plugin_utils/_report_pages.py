@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import STEP_BEGINS
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_lanes import STATES, Lane, Trace, trace
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_messages import (
     NOTE,
@@ -30,7 +31,7 @@ from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_messages
     draw_conversation,
 )
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_picture import NARROW, WIDE, draw, moment
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import PLANNED, Happening, Run
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import PLANNED, Entry, Run
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_words import count, duration, in_words
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "roles" / "report" / "templates"
@@ -96,7 +97,7 @@ def _html() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(px=_px, duration=duration, count=count)
+    environment.filters.update(px=_px, duration=duration, count=count, what_happened=what_happened)
     return environment
 
 
@@ -131,7 +132,8 @@ def _markdown() -> jinja2.Environment:
     return environment
 
 
-_MARKS = re.compile(r"([\\`*_\[\]#~|$])")
+_MARKS = re.compile(r"([\\`*\[\]#~|$]|(?<![^\W_])_|_(?![^\W_]))")
+"""What means something to Markdown; not an underscore within a word, which means nothing there."""
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 
 
@@ -166,10 +168,28 @@ def block(value: str, language: str = "") -> Safe:
     return Safe(f"{fence}{language}\n{value.rstrip()}\n{fence}")
 
 
-def event_lines(timeline: tuple[Happening, ...]) -> Safe:
+def what_happened(it: Entry) -> str:
+    """The kind of an entry, for a person; of a Sentinel the name of its event."""
+    if it.sentinel:
+        return it.kind
+    return f"step {it.step.replace('_', ' ')}" if it.kind == STEP_BEGINS else it.kind.replace("_", " ")
+
+
+def event_lines(timeline: tuple[Entry, ...]) -> Safe:
     """The timeline as a block of code, a line an event."""
     lines = [
-        f"{it.at_ms:10.1f} ms  {'Sentinel ' + it.sentinel if it.sentinel else 'this run'}  {it.what}  {it.detail}".rstrip()
+        "  ".join(
+            filter(
+                None,
+                (
+                    f"{it.at_ms:10.1f} ms",
+                    f"Sentinel {it.sentinel}" if it.sentinel else "this run",
+                    what_happened(it),
+                    "" if it.sentinel else it.subject,
+                    it.detail,
+                ),
+            )
+        )
         for it in timeline
     ]
     return block("\n".join(lines), "text")

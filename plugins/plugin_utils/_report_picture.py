@@ -3,8 +3,8 @@
 
 """Where everything of the timeline stands in its picture.
 
-The second that counts is a fiftieth of a run: the axis has up to three panels, before, close up and after, each with a
-scale of its own. Pure. This module is private to the collection redis_ha.sentinel.
+The milliseconds that count are a hundredth of a run: the axis has up to three panels, before, close up and after, each with
+a scale of its own. Pure. This module is private to the collection redis_ha.sentinel.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_lanes import STATES, Lane, Trace
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_words import duration
 
-CHARACTER_PX = 6.3
-"""The width of an average character at 11 px."""
+CHARACTER_PX = 6.6
+"""The width of an average character at 11 px, in a font that is rather wide."""
 
-_STEPS_MS = tuple(base * 10**power for power in range(7) for base in (1, 2, 5))
+_STEPS_MS = tuple(base * 10.0**power for power in range(-1, 7) for base in (1, 2, 5))
 
 
 @dataclass(frozen=True)
@@ -92,16 +92,27 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Band:
-    """A stretch of time that is marked over all lanes, and named above them."""
+class Stop:
+    """The stretch in which writes stood still, marked over all lanes and named above them."""
 
     x: float
     width: float
     y: float
-    kind: str
     label: str
-    label_x: float
-    anchor: str
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A moment that has a name: a line through all lanes, and at its upper end, to its right, the name."""
+
+    x: float
+    y: float
+    label: str
+    length_px: float
+
+    @property
+    def end_x(self) -> float:
+        return self.x + FLAG_GAP + self.length_px
 
 
 @dataclass(frozen=True)
@@ -123,23 +134,33 @@ class Picture:
     lanes_bottom: float
     panels: tuple[Panel, ...]
     rows: tuple[Row, ...]
-    bands: tuple[Band, ...]
+    stop: Stop | None
+    flags: tuple[Flag, ...]
     legend: tuple[Legend, ...]
 
 
 MINUS = "\N{MINUS SIGN}"
 PANEL_GAP = 14.0
-BAND_ROW = 20.0
+STOP_ROW = 24.0
+FLAG_ROW = 15.0
+FLAG_GAP = 4.0
 CAPTION_ROW = 18.0
 AXIS_ROW = 24.0
 
 
 def draw(trace: Trace, style: Style) -> Picture:
     """Give everything its place."""
-    panels = _panels(trace, style)
-    bands_top = 6.0
-    bands = _bands(trace, panels, style, bands_top)
-    lanes_top = bands_top + BAND_ROW * len(bands) + (6 if bands else 0)
+    panels = _panels(trace, style, 0.0)
+    spare, sticks_out = 0.0, 1.0
+    while sticks_out > 0 and spare < style.width / 3:
+        # The name of the last moment needs room, too.
+        sticks_out = max((flag.end_x for flag in _flags(trace, panels, 0.0)), default=0.0) - style.width
+        if sticks_out > 0:
+            spare += sticks_out + 1
+            panels = _panels(trace, style, spare)
+    stop = _stop(trace, panels, 6.0)
+    flags = _flags(trace, panels, 6.0 + (STOP_ROW if stop else 0.0))
+    lanes_top = max((flag.y + FLAG_ROW for flag in flags), default=6.0) + 6
     names = short_names(lane.address for lane in trace.lanes)
     rows = tuple(
         _row(lane, names, panels, style, lanes_top + style.row_height * number)
@@ -154,7 +175,8 @@ def draw(trace: Trace, style: Style) -> Picture:
         lanes_bottom=lanes_bottom,
         panels=panels,
         rows=rows,
-        bands=bands,
+        stop=stop,
+        flags=flags,
         legend=tuple(Legend(state, *texts) for state, texts in STATES.items() if state in used),
     )
 
@@ -195,7 +217,7 @@ def shorten(name: str, longest: int) -> str:
     return f"{name[: max(0, longest - tail - 1)]}…{name[-tail:]}"
 
 
-def _panels(trace: Trace, style: Style) -> tuple[Panel, ...]:
+def _panels(trace: Trace, style: Style, spare: float) -> tuple[Panel, ...]:
     start_ms, end_ms = trace.focus_ms
     if end_ms <= start_ms:
         end_ms = start_ms + 1.0
@@ -211,7 +233,7 @@ def _panels(trace: Trace, style: Style) -> tuple[Panel, ...]:
         for first_ms, until_ms in ((0.0, start_ms), (start_ms, end_ms), (end_ms, last_ms))
         if until_ms > first_ms
     ]
-    room = style.width - style.names_width - 2 - PANEL_GAP * (len(stretches) - 1)
+    room = style.width - spare - style.names_width - 2 - PANEL_GAP * (len(stretches) - 1)
     outer = round(room * style.outer_panel)
     panels, x = [], float(style.names_width)
     for first_ms, until_ms in stretches:
@@ -265,28 +287,49 @@ def _bar(lane: Lane, panel: Panel, state: str, start_ms: float, end_ms: float) -
     width = panel.at(end_ms) - x
     label = state if lane.kind == "program" else STATES[state][0]
     shown = label if len(label) * CHARACTER_PX + 8 <= width else ""
-    return Bar(x, width, state.replace(" ", "-"), shown, f"{label}, {duration(end_ms - start_ms)}")
+    return Bar(x, max(width, 1.0), _look(lane, state), shown, f"{label}, {duration(end_ms - start_ms)}")
 
 
-def _bands(trace: Trace, panels: tuple[Panel, ...], style: Style, top: float) -> tuple[Band, ...]:
-    close_up = next(panel for panel in panels if panel.close_up)
-    wanted = []
-    shown = [stop for stop in trace.stops if stop.start_ms >= close_up.start_ms]
-    for stop in shown[-1:]:
-        if stop.end_ms is None:
-            wanted.append((stop.start_ms, close_up.end_ms, "stop", "writes stopped"))
-        else:
-            length = duration(stop.end_ms - stop.start_ms)
-            wanted.append((stop.start_ms, stop.end_ms, "stop", f"writes stood still: {length}"))
-    if trace.agreed_ms is not None and trace.agreed_ms > trace.zero_ms:
-        length = duration(trace.agreed_ms - trace.zero_ms)
-        wanted.append((trace.zero_ms, trace.agreed_ms, "agree", f"until every Sentinel named the new master: {length}"))
-    return tuple(_band(close_up, style, top + BAND_ROW * number, *it) for number, it in enumerate(wanted))
+def _look(lane: Lane, state: str) -> str:
+    """Which colour a state has. Steps that follow each other differ, whatever they are called."""
+    if lane.kind != "program":
+        return state
+    felt = [segment.state for segment in lane.segments if segment.state not in _QUIET_STAGES]
+    if state in _QUIET_STAGES:
+        return "stage"
+    return "step-odd" if felt.index(state) % 2 else "step"
 
 
-def _band(panel: Panel, style: Style, y: float, start_ms: float, end_ms: float, kind: str, label: str) -> Band:
-    x, end_x = panel.at(start_ms), panel.at(end_ms)
-    room = style.width - x
-    if len(label) * CHARACTER_PX + 4 <= room:
-        return Band(x, end_x - x, y, kind, label, x + 1, "start")
-    return Band(x, end_x - x, y, kind, label, float(style.width - 2), "end")
+_QUIET_STAGES = ("prepare", "settle", "join", "finish")
+
+
+def _close_up(panels: tuple[Panel, ...]) -> Panel:
+    return next(panel for panel in panels if panel.close_up)
+
+
+def _stop(trace: Trace, panels: tuple[Panel, ...], y: float) -> Stop | None:
+    panel = _close_up(panels)
+    shown = [stop for stop in trace.stops if stop.start_ms >= panel.start_ms]
+    if not shown:
+        return None
+    start_ms, end_ms = shown[-1].start_ms, shown[-1].end_ms
+    x = panel.at(start_ms)
+    if end_ms is None:
+        return Stop(x, panel.at(panel.end_ms) - x, y, "writes stopped")
+    return Stop(x, panel.at(end_ms) - x, y, f"writes stood still: {duration(end_ms - start_ms)}")
+
+
+def _flags(trace: Trace, panels: tuple[Panel, ...], top: float) -> tuple[Flag, ...]:
+    """Names that go down like stairs: no name meets another, and no line of a moment goes through a name."""
+    panel = _close_up(panels)
+    flags: list[Flag] = []
+    row, taken_to = -1, 0.0
+    for mark in trace.marks:
+        if not panel.start_ms <= mark.at_ms <= panel.end_ms:
+            continue
+        x = panel.at(mark.at_ms)
+        row = 0 if x > taken_to + FLAG_GAP else row + 1
+        label = f"{mark.label} {moment(mark.at_ms - trace.zero_ms)}"
+        flags.append(Flag(x, top + FLAG_ROW * row, label, len(label) * CHARACTER_PX))
+        taken_to = max(taken_to, flags[-1].end_x)
+    return tuple(flags)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Event, parse_event
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import PROMOTED
 
 SWITCHED = "switched"
 UNCHANGED = "unchanged"
@@ -34,8 +35,23 @@ WARNING = "warning"
 CRITICAL = "critical"
 
 LONGEST_TEXT = 600
-MOST_HAPPENINGS = 800
+MOST_ENTRIES = 800
 """Of a longer timeline the middle is left out, and the report says so."""
+
+REQUEST = (
+    "target",
+    "avoid",
+    "expected_master",
+    "strategy",
+    "promotion",
+    "accept_loss",
+    "min_sentinels",
+    "not_after",
+    "max_lag_bytes",
+    "catch_up_timeout",
+    "timeout",
+)
+"""The options of a request that a report shows. Others may be secret: a renamed command is as good as a password."""
 
 _LISTENERS = "sentinel "
 
@@ -74,33 +90,32 @@ class Health:
 
 
 @dataclass(frozen=True)
-class Happening:
-    """One line of the timeline.
+class Entry:
+    """One entry of the timeline.
 
     Attributes:
+        at_ms: Milliseconds since the run began.
         sentinel: The Sentinel that told it, as `host:port`; empty: the program.
-        event: The same, read as an event of Sentinel.
+        kind: One of `ENTRY_KINDS`; of a Sentinel the channel of its event.
+        step: The step of the run in which it was put down.
+        subject: The server that it is about, as `host:port`; empty where it is about none.
+        detail: The rest. It is shown, and nothing is read off it.
     """
 
     at_ms: float
     sentinel: str
-    what: str
+    kind: str
+    step: str
+    subject: str
     detail: str
 
     @property
     def event(self) -> Event:
+        """What a Sentinel told, read as an event."""
         try:
-            return parse_event(self.what, self.detail)
+            return parse_event(self.kind, self.detail)
         except ValueError:  # not in the form of an event: a hostile or damaged line
-            return Event(self.what, self.detail, "", None)
-
-    @property
-    def subject(self) -> str:
-        """The server that an event of Sentinel is about, or that a line of the program begins with."""
-        if self.sentinel:
-            instance = self.event.instance
-            return str(instance) if instance is not None else ""
-        return self.detail.split(" ", 1)[0].rstrip(":") if self.detail else ""
+            return Event(self.kind, self.detail, "", None)
 
 
 @dataclass(frozen=True)
@@ -136,6 +151,16 @@ class Run:
     """One run of `redis_ha.sentinel.failover`, with the checks before and after.
 
     Attributes:
+        lossless: Whether no acknowledged write was lost; nothing, where nothing was moved.
+        write_gap_ms: What clients feel: from the fence until every Sentinel names the new master and it takes writes.
+        promotion: Who makes the replica a master: `program` or `sentinel`.
+        started_at: When it began, in UTC, as it is shown; so are `fenced_at` and `ended_at`.
+        server_versions: Address -> what runs there.
+        request: Option -> what was asked for.
+        way_back: A command that moves the master back.
+        understood: What the run understood that it shall do.
+        operator: Who ran it.
+        job: In which job of an automation controller.
         failure: What went wrong around it, for example the operator's own task that spoke against it.
         left_out: How many lines of a very long timeline are not here.
     """
@@ -153,12 +178,22 @@ class Run:
     new_master: str = ""
     leader: str = ""
     plan: Plan = Plan()
-    lossless: bool = False
+    lossless: bool | None = None
     lossless_reason: str = ""
     write_gap_ms: float | None = None
-    agree_ms: float | None = None
+    promotion: str = ""
+    promotion_reason: str = ""
+    started_at: str = ""
+    fenced_at: str = ""
+    ended_at: str = ""
+    server_versions: tuple[tuple[str, str], ...] = ()
+    request: tuple[tuple[str, str], ...] = ()
+    way_back: str = ""
+    understood: str = ""
+    operator: str = ""
+    job: str = ""
     phases: tuple[tuple[str, float], ...] = ()
-    timeline: tuple[Happening, ...] = ()
+    timeline: tuple[Entry, ...] = ()
     left_out: int = 0
     replicas: tuple[Replica, ...] = ()
     repaired: tuple[str, ...] = ()
@@ -171,7 +206,7 @@ class Run:
     def moved(self) -> bool:
         """Whether the master was moved, by whomever."""
         joined = self.plan.action == "join" and self.outcome == INCOMPLETE
-        return self.outcome == SWITCHED or joined or any(self.said("promoted"))
+        return self.outcome == SWITCHED or joined or any(self.said(PROMOTED))
 
     @property
     def master_before(self) -> str:
@@ -184,16 +219,9 @@ class Run:
             return self.new_master
         return self.old_master if self.outcome in (UNCHANGED, PLANNED) else ""
 
-    @property
-    def write_gap_and_agreement_ms(self) -> float | None:
-        """From the last write on the old master until every Sentinel named the new one."""
-        if self.write_gap_ms is None or self.agree_ms is None:
-            return None
-        return self.write_gap_ms + self.agree_ms
-
-    def said(self, *what: str) -> tuple[Happening, ...]:
-        """What the program itself put down, phases left aside."""
-        return tuple(it for it in self.timeline if not it.sentinel and it.what in what and it.detail)
+    def said(self, *kinds: str) -> tuple[Entry, ...]:
+        """What the program itself put down."""
+        return tuple(it for it in self.timeline if not it.sentinel and it.kind in kinds)
 
 
 def clean(value: object, longest: int = LONGEST_TEXT) -> str:
@@ -213,7 +241,13 @@ def _visible(character: str) -> str:
 
 
 def read_run(
-    result: object, before: object = None, after: object = None, master_name: str = "", failure: str = ""
+    result: object,
+    before: object = None,
+    after: object = None,
+    master_name: str = "",
+    failure: str = "",
+    operator: str = "",
+    job: str = "",
 ) -> Run:
     """Take from a result what a report shows.
 
@@ -223,13 +257,15 @@ def read_run(
         after: What `health_info` returned after.
         master_name: The name of the master; where it is empty, the one that the Sentinels tell of.
         failure: What went wrong around the run.
+        operator: Who ran it.
+        job: In which job of an automation controller.
     """
     fields = _mapping(result)
     timeline, left_out = _timeline(fields.get("timeline"))
     remedy = clean(fields.get("remedy"))
     return Run(
         outcome=_outcome(fields),
-        master_name=clean(master_name, 120) or _master_name(timeline),
+        master_name=clean(master_name, 120) or _master_name(fields, timeline),
         changed=fields.get("changed") is True,
         phase=clean(fields.get("phase")),
         error=clean(fields.get("error")),
@@ -241,10 +277,22 @@ def read_run(
         new_master=_address(fields.get("new_master")),
         leader=clean(fields.get("leader")),
         plan=_plan(_mapping(fields.get("plan"))),
-        lossless=fields.get("lossless") is True,
+        lossless=_truth(fields.get("lossless")),
         lossless_reason=clean(fields.get("lossless_reason")),
         write_gap_ms=_number(fields.get("write_gap_ms")),
-        agree_ms=_number(fields.get("agree_ms")),
+        promotion=clean(fields.get("promotion"), 40),
+        promotion_reason=clean(fields.get("promotion_reason")),
+        started_at=_utc(fields.get("started_at")),
+        fenced_at=_utc(fields.get("fenced_at")),
+        ended_at=_utc(fields.get("ended_at")),
+        server_versions=tuple(
+            (clean(where, 260), clean(version, 60))
+            for where, version in _mapping(fields.get("server_versions")).items()
+            if clean(where) and clean(version)
+        ),
+        request=_request(_mapping(fields.get("request"))),
+        way_back=clean(fields.get("way_back"), 1200),
+        understood=clean(fields.get("understood")),
         phases=tuple(
             (clean(name, 40), spent_ms)
             for name, value in _mapping(fields.get("phases_ms")).items()
@@ -256,6 +304,8 @@ def read_run(
         replicas=tuple(_replica(_mapping(it)) for it in _sequence(fields.get("replicas"))),
         repaired=_lines(fields.get("repaired")),
         notes=_lines(fields.get("notes")),
+        operator=clean(operator, 120),
+        job=clean(job, 200),
         before=_health(before),
         after=_health(after),
         failure=clean(failure),
@@ -270,9 +320,28 @@ def _outcome(fields: Mapping[str, Any]) -> str:
     return NOT_RUN if never_called else UNKNOWN
 
 
-def _master_name(timeline: Sequence[Happening]) -> str:
+def _master_name(fields: Mapping[str, Any], timeline: Sequence[Entry]) -> str:
+    asked = clean(_mapping(fields.get("request")).get("master_name"), 120)
     told = (it.event.master_name for it in timeline if it.sentinel)
-    return next((name for name in told if name), "")
+    return asked or next((name for name in told if name), "")
+
+
+def _request(fields: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    asked = ((name, _option(fields.get(name))) for name in REQUEST)
+    return tuple((name, value) for name, value in asked if value)
+
+
+def _option(value: object) -> str:
+    """What was asked for, as it stands in a playbook; empty, where nothing was."""
+    if isinstance(value, bool):
+        return "true" if value else ""
+    return ", ".join(_lines(value)) or clean(value)
+
+
+def _utc(value: object) -> str:
+    """A moment in UTC, `2026-11-27T01:02:03.456Z`, as a person reads it."""
+    moment = clean(value, 40)
+    return f"{moment[:-1].replace('T', ' ', 1)} UTC" if moment.endswith("Z") else moment
 
 
 def _without_remedy(message: str, remedy: str) -> str:
@@ -295,22 +364,29 @@ def _plan(fields: Mapping[str, Any]) -> Plan:
     )
 
 
-def _timeline(value: object) -> tuple[tuple[Happening, ...], int]:
-    happenings = []
-    for it in _sequence(value):
-        fields = _mapping(it)
-        at_ms = _number(fields.get("at_ms"))
-        if at_ms is None:
-            continue
-        who = clean(fields.get("who"), 120)
-        sentinel = who[len(_LISTENERS) :] if who.startswith(_LISTENERS) else ""
-        happenings.append(Happening(at_ms, sentinel, clean(fields.get("what"), 60), clean(fields.get("detail"))))
-    happenings.sort(key=lambda it: it.at_ms)
-    left_out = max(0, len(happenings) - MOST_HAPPENINGS)
+def _timeline(value: object) -> tuple[tuple[Entry, ...], int]:
+    read = (_entry(_mapping(it)) for it in _sequence(value))
+    entries = sorted((it for it in read if it is not None), key=lambda it: it.at_ms)
+    left_out = max(0, len(entries) - MOST_ENTRIES)
     if left_out:
-        half = MOST_HAPPENINGS // 2
-        happenings = happenings[:half] + happenings[-half:]
-    return tuple(happenings), left_out
+        half = MOST_ENTRIES // 2
+        entries = entries[:half] + entries[-half:]
+    return tuple(entries), left_out
+
+
+def _entry(fields: Mapping[str, Any]) -> Entry | None:
+    at_ms, kind = _number(fields.get("at_ms")), clean(fields.get("kind"), 60)
+    if at_ms is None or not kind:
+        return None
+    who = clean(fields.get("who"), 260)
+    return Entry(
+        at_ms=at_ms,
+        sentinel=who[len(_LISTENERS) :] if who.startswith(_LISTENERS) else "",
+        kind=kind,
+        step=clean(fields.get("step"), 40),
+        subject=clean(fields.get("subject"), 260),
+        detail=clean(fields.get("detail")),
+    )
 
 
 def _replica(fields: Mapping[str, Any]) -> Replica:
@@ -359,6 +435,10 @@ def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if math.isfinite(value) else None
+
+
+def _truth(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_lanes import STRAY, Trace
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import FINISH, JOIN, STEPS
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_lanes import Trace
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import (
     ABORTED,
     CRITICAL,
@@ -44,30 +45,10 @@ WORDS = {
     NOT_RUN: "Not run",
 }
 
-PHASES: dict[str, tuple[str, str]] = {
-    "discover": ("every Sentinel and every node is asked", ""),
-    "check": ("what must hold is checked", ""),
-    "plan": ("what to do is decided", ""),
-    "lock": ("two runs must not meet", ""),
-    "repair": ("what an interrupted run left is put back", ""),
-    "steer": ("the other replicas are made less eligible", ""),
-    "probe": ("the replicas must keep up", ""),
-    "align": ("the moment is awaited at which Sentinel looks soonest", ""),
-    "recheck": ("everything is checked once more", ""),
-    "await_tick": ("the exact tick of the leading Sentinel is awaited", ""),
-    "fence": ("the old master acknowledges no more writes", "writes wait"),
-    "catch_up": ("the replicas apply everything that was acknowledged", "writes wait"),
-    "demote": ("the old master becomes a replica", "writes wait, then look for the master"),
-    "trigger": ("a Sentinel is told to fail over", "writes look for the master"),
-    "promote": ("the replica becomes the master", "writes look for the master"),
-    "agree": ("every Sentinel names the new master", "writes go on as clients learn the address"),
-    "release": ("connections to the old master are closed", "who reads there reconnects"),
-    "settle": ("every replica follows, settings are put back", ""),
-    "join": ("a failover that somebody else began is followed", "not known"),
-    "finish": ("what an interrupted run began is finished", "no master until promoted"),
-}
-"""Phase -> what it is for, and what clients feel of it (nothing, where that is empty), in a fenced failover."""
+MAY_BE_LOST = "Switched, writes may be lost"
+NOT_PROVEN = "Switched, loss not ruled out"
 
+_NO_EFFECT = "none"
 
 LONGEST_CAUSE = 200
 """What is longer than that stands below the headline."""
@@ -92,13 +73,32 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Phase:
-    """One phase of the run."""
+class StepTaken:
+    """One step of the run.
+
+    Attributes:
+        purpose: What it is for.
+        clients: What clients feel of it; empty: nothing.
+        took: How long it took.
+    """
 
     name: str
     purpose: str
     clients: str
     took: str
+
+
+@dataclass(frozen=True)
+class Detail:
+    """Something about the run that a ticket shall carry.
+
+    Attributes:
+        code: Whether it is the text of a command or of an option.
+    """
+
+    label: str
+    value: str
+    code: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,8 @@ class Words:
         why: What stood in the way; empty where nothing did, or where it is among what to do.
         symbol: The shape that stands for the outcome, so that nothing hangs on colour alone.
         master_after: The master after the run, or why there is no address.
+        history_discarded: Whether a full resynchronisation means that something that was acknowledged was thrown away.
+        about: When, by whom, with what, as what.
     """
 
     tone: str
@@ -122,22 +124,27 @@ class Words:
     why: str
     todos: tuple[Todo, ...]
     facts: tuple[Fact, ...]
-    phases: tuple[Phase, ...]
+    history_discarded: bool
+    steps: tuple[StepTaken, ...]
+    about: tuple[Detail, ...]
 
 
 def in_words(run: Run, traced: Trace | None) -> Words:
     """Say what happened."""
-    tone, headline = _headline(run)
+    tone, headline = _headline(run, traced)
+    troubled = tone in (ATTENTION, BAD)
     return Words(
         tone=tone,
-        word=WORDS[run.outcome],
-        symbol=INCOMPLETE if run.outcome in (SWITCHED, UNCHANGED, PLANNED) and tone == ATTENTION else run.outcome,
+        word=_word(run),
+        symbol=INCOMPLETE if run.outcome in (SWITCHED, UNCHANGED, PLANNED) and troubled else run.outcome,
         headline=headline,
         master_after=_master_after(run),
         why=_why(run),
         todos=_todos(run),
         facts=_facts(run, traced),
-        phases=_phases(run),
+        history_discarded=_history_discarded(run, traced),
+        steps=_steps(run),
+        about=_about(run),
     )
 
 
@@ -169,7 +176,36 @@ def listed(words: Sequence[str]) -> str:
 # ---- the headline ----------------------------------------------------------------------------------------------------
 
 
-def _headline(run: Run) -> tuple[str, str]:
+def _word(run: Run) -> str:
+    if run.outcome != SWITCHED or run.lossless:
+        return WORDS[run.outcome]
+    return NOT_PROVEN if run.strategy == "coordinated" else MAY_BE_LOST
+
+
+def _loss(run: Run, traced: Trace | None) -> tuple[str, str]:
+    """How bad it is that writes may be lost, and a sentence that says so; empty, where none is."""
+    if not run.moved or run.lossless:
+        return "", ""
+    if run.strategy == "coordinated":
+        return ATTENTION, "The servers handed over by themselves; that no write was lost is not proven."
+    both_ms = traced.two_masters_ms if traced is not None else 0.0
+    if not both_ms:
+        return BAD, "Acknowledged writes may be lost."
+    return BAD, (
+        f"Acknowledged writes may be lost: {run.old_master} went on taking writes for {duration(both_ms)} after "
+        f"{run.new_master} had become the master, and all of those are lost."
+    )
+
+
+def _history_discarded(run: Run, traced: Trace | None) -> bool:
+    if not run.moved or run.lossless:
+        return False
+    both_ms = traced.two_masters_ms if traced is not None else 0.0
+    was_healthy = any(it.address == run.old_master and it.following and not it.excused for it in run.replicas)
+    return both_ms > 0 or (run.strategy == "plain" and was_healthy)
+
+
+def _headline(run: Run, traced: Trace | None) -> tuple[str, str]:
     tone, sentence = _HEADLINES[run.outcome](run)
     worse = BAD if tone == BAD else ATTENTION
     problems = run.after.problems
@@ -181,6 +217,9 @@ def _headline(run: Run) -> tuple[str, str]:
         tone, sentence = ATTENTION, f"{sentence} The checks afterwards found nothing wrong."
     if _failed_around(run):
         tone, sentence = worse, f"{sentence} Something around it failed."
+    loss_tone, loss = _loss(run, traced)
+    if loss:  # comes first
+        tone, sentence = BAD if BAD in (tone, loss_tone) else loss_tone, f"{loss} {sentence}"
     return tone, sentence
 
 
@@ -207,10 +246,8 @@ def _switched(run: Run) -> tuple[str, str]:
     moved = f"{_subject(run)} was moved{_from_to(run)}"
     if run.plan.action == "join":
         moved += " by a failover that somebody else had begun"
-    if not run.lossless and run.strategy == "coordinated":
-        return ATTENTION, f"{moved}. The servers handed over by themselves; that no write was lost is not proven."
     if not run.lossless:
-        return ATTENTION, f"{moved}. Acknowledged writes may have been lost."
+        return ATTENTION, f"{moved}."
     if run.write_gap_ms is None:
         return GOOD, f"{moved}. No acknowledged write was lost."
     return GOOD, f"{moved}. No acknowledged write was lost; writes stood still for {duration(run.write_gap_ms)}."
@@ -353,21 +390,23 @@ def _todos(run: Run) -> tuple[Todo, ...]:
 
 def _facts(run: Run, traced: Trace | None) -> tuple[Fact, ...]:
     facts = [
-        _writes_lost(run),
+        _writes_lost(run, traced),
         _writes_stood(run, traced),
-        _two_masters(traced),
-        _replicas(run),
+        _replicas(run, traced),
         _checks("Checks before", run.before),
         _checks("Checks after", run.after),
     ]
     return tuple(fact for fact in facts if fact is not None)
 
 
-def _writes_lost(run: Run) -> Fact | None:
+def _writes_lost(run: Run, traced: Trace | None) -> Fact | None:
     label = "Acknowledged writes lost"
+    if run.moved and run.lossless:
+        return Fact(label, "none", run.lossless_reason, GOOD)
     if run.moved:
-        value, tone = ("none", GOOD) if run.lossless else ("not ruled out", ATTENTION)
-        return Fact(label, value, run.lossless_reason, tone)
+        both_ms = traced.two_masters_ms if traced is not None else 0.0
+        value = f"all that the old master took in {duration(both_ms)}" if both_ms else "not ruled out"
+        return Fact(label, value, run.lossless_reason, _loss(run, traced)[0])
     if run.outcome == UNKNOWN:
         return Fact(label, "not known", run.lossless_reason if run.lossless else "", ATTENTION)
     if run.outcome == PLANNED and run.plan.strategy == "plain":
@@ -387,11 +426,11 @@ def _writes_stood(run: Run, traced: Trace | None) -> Fact | None:
             explanation += f"; up to {duration(killed)} if the run is killed at the worst moment"
         return Fact("Writes would stand still", f"about {duration(expected)}", explanation.strip("; "), NEUTRAL)
     if run.write_gap_ms is not None:
-        total = run.write_gap_and_agreement_ms
-        agreed = f"{duration(total)} until every Sentinel named the new master" if total is not None else ""
-        return Fact(label, duration(run.write_gap_ms), agreed or "not every Sentinel named the new master", NEUTRAL)
+        since = f"from {run.fenced_at} " if run.fenced_at else ""
+        until = "until every Sentinel named the new master and it took writes"
+        return Fact(label, duration(run.write_gap_ms), f"{since}{until}", NEUTRAL)
     if traced is not None and traced.stops:
-        return _writes_stood_in_vain(traced)
+        return _writes_stood_by_events(run, traced)
     if run.moved:
         return Fact(label, "not measured", _UNFENCED.get(run.strategy, "this run did not stop them"), NEUTRAL)
     return None
@@ -403,27 +442,19 @@ _UNFENCED = {
 }
 
 
-def _writes_stood_in_vain(traced: Trace) -> Fact:
+def _writes_stood_by_events(run: Run, traced: Trace) -> Fact:
     lengths = [stop.end_ms - stop.start_ms for stop in traced.stops if stop.end_ms is not None]
     if len(lengths) < len(traced.stops):
         return Fact("Writes stood still", "not known", "when they went on is not in the events", ATTENTION)
+    then = "then they went on at the new master" if run.moved else "then they went on as before"
     times = f", {count(len(lengths), 'time')}" if len(lengths) > 1 else ""
-    return Fact("Writes stood still", f"{duration(sum(lengths))}{times}", "then they went on as before", NEUTRAL)
+    return Fact("Writes stood still", f"{duration(sum(lengths))}{times}", then, NEUTRAL)
 
 
-def _two_masters(traced: Trace | None) -> Fact | None:
-    segments = [segment for lane in traced.lanes for segment in lane.segments] if traced else []
-    stray_ms = sum(segment.end_ms - segment.start_ms for segment in segments if segment.state == STRAY)
-    if not stray_ms:
-        return None
-    return Fact(
-        "Two masters at once", duration(stray_ms), "what the old one acknowledged in that time is lost", ATTENTION
-    )
-
-
-def _replicas(run: Run) -> Fact | None:
+def _replicas(run: Run, traced: Trace | None) -> Fact | None:
     if not run.replicas:
         return None
+    discarded = _history_discarded(run, traced)
     following = [replica for replica in run.replicas if replica.following]
     resyncs = [
         count(number, f"{kind} resynchronisation")
@@ -431,11 +462,14 @@ def _replicas(run: Run) -> Fact | None:
         for number in (sum(1 for replica in following if replica.resync == kind),)
         if number
     ]
+    if discarded and any(replica.resync == "full" for replica in following):
+        resyncs[-1] += ": what only they had was discarded"
     excused = sum(1 for replica in run.replicas if replica.excused and not replica.following)
     if excused:
         resyncs.append(f"{excused} down before")
     value = f"{len(following)} of {len(run.replicas)} follow"
-    return Fact("Replicas", value, listed(resyncs), GOOD if len(following) == len(run.replicas) else ATTENTION)
+    well = len(following) == len(run.replicas) and not discarded
+    return Fact("Replicas", value, listed(resyncs), GOOD if well else ATTENTION)
 
 
 def _checks(label: str, health: Health) -> Fact | None:
@@ -457,12 +491,55 @@ def _checks(label: str, health: Health) -> Fact | None:
     return Fact(label, exceptions, f"{passed} of {len(health.checks)} passed", tone)
 
 
-def _phases(run: Run) -> tuple[Phase, ...]:
+# ---- the run itself --------------------------------------------------------------------------------------------------
+
+
+def _steps(run: Run) -> tuple[StepTaken, ...]:
+    steps = {step.name: step for step in STEPS}
     fenced = run.strategy == "fenced"
-    phases = []
+    taken = []
     for name, took_ms in run.phases:
-        purpose, clients = PHASES.get(name, ("", ""))
-        phases.append(
-            Phase(name.replace("_", " "), purpose, clients if fenced or name == "join" else "", duration(took_ms))
-        )
-    return tuple(phases)
+        step = steps.get(name)
+        felt = step is not None and step.effect != _NO_EFFECT and (fenced or step in (JOIN, FINISH))
+        purpose, clients = (step.purpose, step.effect if felt else "") if step is not None else ("", "")
+        taken.append(StepTaken(name.replace("_", " "), purpose, clients, duration(took_ms)))
+    return tuple(taken)
+
+
+def _about(run: Run) -> tuple[Detail, ...]:
+    took_ms = run.timeline[-1].at_ms if run.timeline else None
+    details = [
+        Detail("Understood", run.understood),
+        Detail("Asked for", "; ".join(f"{name}: {value}" for name, value in run.request)),
+        Detail("Run by", run.operator),
+        Detail("Job", run.job),
+        Detail("Began", run.started_at),
+        Detail("Writes stopped", run.fenced_at),
+        Detail("Ended", run.ended_at),
+        Detail("Took", duration(took_ms) if took_ms is not None else ""),
+        Detail("Strategy", run.strategy or run.plan.strategy),
+        Detail("Promoted by", _promoted_by(run)),
+        Detail("Led by Sentinel", run.leader, code=True),
+        Detail("Ended in the step", run.phase.replace("_", " ") if run.outcome not in _RUN_THROUGH else ""),
+        Detail("Error code", run.error, code=True),
+        Detail("Servers", _versions(run)),
+    ]
+    return tuple(detail for detail in details if detail.value)
+
+
+_RUN_THROUGH = (SWITCHED, UNCHANGED, PLANNED)
+
+
+def _promoted_by(run: Run) -> str:
+    who = {"program": "this run", "sentinel": "Sentinel"}.get(run.promotion, "")
+    return ": ".join(filter(None, (who, run.promotion_reason))) if who else ""
+
+
+def _versions(run: Run) -> str:
+    """What runs where; the addresses only where not all are alike."""
+    where: dict[str, list[str]] = {}
+    for address, version in run.server_versions:
+        where.setdefault(version, []).append(address)
+    if len(where) == 1:
+        return f"{next(iter(where))}, all {count(len(run.server_versions), 'server')}"
+    return "; ".join(f"{version}: {listed(addresses)}" for version, addresses in sorted(where.items()))

@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from bench.measure import CLIENTS, STRATEGIES, Case, SystematicFailureError, collections_folder, record, session
+from bench.measure import CLIENTS, Case, SystematicFailureError, collections_folder, record, session
 from bench.report import load, page, table
+from bench.ways import STRATEGIES, supports
+from lab.recorder import Client
 
 
 def main(words: Sequence[str]) -> int:
@@ -28,14 +30,14 @@ def main(words: Sequence[str]) -> int:
         return 2
     signal.signal(signal.SIGTERM, _interrupt)
     cases = [
-        (Case(server, strategy, options.client), options.runs)
+        (Case(server, strategy, _client(strategy, options.client), load=options.load), _runs(strategy, options))
         for server in options.servers
         for strategy in options.strategies
-        if strategy != "coordinated" or server.startswith("valkey-9")
+        if supports(server, strategy)
     ]
-    for server in options.servers if options.adhoc else ():
-        cases.append((Case(server, ad_hoc=True), options.adhoc))
-        cases.append((Case(server, ad_hoc=True, align=False, easy=True), options.adhoc))
+    cases += [
+        (Case(server, ad_hoc=True, load=options.load), options.adhoc) for server in options.servers if options.adhoc
+    ]
     done = load([options.out]).counts() if options.out.exists() else {}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     ended = 0
@@ -60,6 +62,16 @@ def _report(words: Sequence[str]) -> int:
     return 0
 
 
+def _client(strategy: str, client: Client) -> Client:
+    """The other ways than ours are compared with one client."""
+    return client if strategy == "fenced" else "redis-py"
+
+
+def _runs(strategy: str, options: argparse.Namespace) -> int:
+    runs: int = options.runs if strategy == "fenced" or options.other_runs is None else options.other_runs
+    return runs
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bench",
@@ -73,16 +85,24 @@ def _parser() -> argparse.ArgumentParser:
         help="as in `python -m lab servers` (redis-7.0)",
     )
     parser.add_argument(
-        "--strategies", type=_names, metavar="NAME,...", default=["fenced"], help=f"of {', '.join(STRATEGIES)} (fenced)"
+        "--strategies",
+        type=_strategies,
+        metavar="NAME,...",
+        default=["fenced"],
+        help=f"of {', '.join(STRATEGIES)}, or all; those that a server lacks are left out (fenced)",
     )
     parser.add_argument("--client", choices=CLIENTS, default="redis-py", help="what the writers use (%(default)s)")
     parser.add_argument("--runs", type=int, default=20, help="of each server and strategy (%(default)s)")
+    parser.add_argument("--other-runs", type=int, help="of each strategy but fenced, if not as many as of that")
+    parser.add_argument(
+        "--load", type=int, default=0, help="processes that keep the machine busy meanwhile (%(default)s)"
+    )
     parser.add_argument(
         "--adhoc",
         type=int,
         default=0,
         metavar="RUNS",
-        help="also the whole command `ansible localhost -m ...`, aligned, and not aligned where nothing is to steer",
+        help="also the whole command `ansible localhost -m ...`",
     )
     parser.add_argument("--block", type=int, default=20, help="runs on one deployment, cases in turn (%(default)s)")
     parser.add_argument("--commit", help="measure the plugins of this commit (those of the working tree)")
@@ -93,6 +113,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _names(text: str) -> list[str]:
     return text.split(",")
+
+
+def _strategies(text: str) -> list[str]:
+    names = list(STRATEGIES) if text == "all" else _names(text)
+    if unknown := set(names) - set(STRATEGIES):
+        raise argparse.ArgumentTypeError(f"no strategy {', '.join(sorted(unknown))}")
+    return names
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -24,21 +24,17 @@ from typing import Any, TextIO, get_args
 
 import redis
 
-from lab import Deployment, LabError
-from lab.adhoc import run_ad_hoc
-from lab.modules import CHECKOUT, run_module
+from bench.busy import busy
+from bench.ways import DOWN_AFTER_MS, MASTER, SWITCHED, Stage, stage
+from lab import LabError
+from lab.modules import CHECKOUT
 from lab.recorder import Client, Recorder
 
-MASTER = "mymaster"
 CLIENTS: tuple[Client, ...] = get_args(Client)
-STRATEGIES = ("fenced", "plain", "coordinated")
-DOWN_AFTER_MS = 5000
-
-SWITCHED = "switched"
 NOT_MEASURED = "not measured"
 """The outcome of a run of which the module's own cannot be told: a server or a writer was not as it should be."""
 
-LONG_GAP_S = 0.5
+LONG_GAP_S = 0.4
 _WRITES_BEFORE = 500
 _WRITES_AFTER = 200
 _READY_TIMEOUT_S = 120.0
@@ -55,20 +51,19 @@ class SystematicFailureError(Exception):
 class Case:
     """What is measured together.
 
-    `ad_hoc` is the whole command `ansible localhost -m ...` instead of the module's own process. On an `easy`
-    deployment the replicas have different priorities, so that Sentinel's choice is certain and nothing is steered.
+    `ad_hoc` is the whole command `ansible localhost -m ...` instead of the module's own process. `load` is the number of other processes that
+    keep the machine busy meanwhile.
     """
 
     server: str
     strategy: str = "fenced"
     client: Client = "redis-py"
-    align: bool = True
     ad_hoc: bool = False
-    easy: bool = False
+    load: int = 0
 
     def __str__(self) -> str:
         words = [self.server, self.strategy, self.client]
-        words += ["ad hoc"] * self.ad_hoc + ["align=false"] * (not self.align) + ["easy"] * self.easy
+        words += ["ad hoc"] * self.ad_hoc + [f"load {self.load}"] * (self.load > 0)
         return " ".join(words)
 
 
@@ -104,7 +99,7 @@ def session(version: str, command: Sequence[str]) -> dict[str, Any]:
     """What all runs of one bench have in common."""
     return {
         "kind": "session",
-        "at": _now(),
+        "at": now(),
         "version": version,
         "command": " ".join(command),
         "cores": os.cpu_count(),
@@ -148,25 +143,17 @@ def _record_block(case: Case, first: int, runs: int, collections: Path, out: Tex
 
     while number < last:
         try:
-            with _deployment(case) as deployment:
-                clean = True
-                while number < last and clean:
-                    run = _measure(case, number, deployment, collections)
+            with busy(case.load), stage(case.server, case.strategy, case.ad_hoc, collections) as staged:
+                served = 0
+                # A run that failed may have left anything behind: the next one gets a new deployment.
+                while number < last and served != staged.moves:
+                    run = _measure(case, number, staged)
                     put_down(run)
-                    # A run that failed may have left anything behind: the next one gets a new deployment.
-                    clean = run["outcome"] == SWITCHED
+                    served += 1
+                    if run["outcome"] != SWITCHED:
+                        break
         except LabError as error:
             put_down(_new_run(case, number) | {"message": str(error), "odd": [NOT_MEASURED]})
-
-
-def _deployment(case: Case) -> Deployment:
-    return Deployment(
-        case.server,
-        replicas=2,
-        sentinels=3,
-        down_after_ms=DOWN_AFTER_MS,
-        node_config=(lambda place: [f"replica-priority {100 + place.index}"]) if case.easy else (),
-    )
 
 
 def _new_run(case: Case, number: int) -> dict[str, Any]:
@@ -175,51 +162,42 @@ def _new_run(case: Case, number: int) -> dict[str, Any]:
         **asdict(case),
         "number": number,
         "server_version": case.server,
-        "at": _now(),
+        "at": now(),
         "machine_load": round(os.getloadavg()[0], 2),
         "outcome": NOT_MEASURED,
         "message": None,
     }
 
 
-def _measure(case: Case, number: int, deployment: Deployment, collections: Path) -> dict[str, Any]:
-    run = _new_run(case, number) | {"server_version": deployment.server.name}
+def _measure(case: Case, number: int, staged: Stage) -> dict[str, Any]:
+    run = _new_run(case, number) | {"server_version": staged.server_version}
     try:
-        deployment.wait_ready(_READY_TIMEOUT_S)
-        nodes = [node.address for node in deployment.nodes()]
+        staged.wait_ready(_READY_TIMEOUT_S)
         with Recorder(
-            deployment.sentinel_addresses, MASTER, nodes=nodes, client=case.client, max_s=_RUN_TIMEOUT_S + 60
+            staged.sentinels,
+            MASTER,
+            nodes=staged.nodes,
+            client=staged.client or case.client,
+            key_prefix=staged.key_prefix,
+            max_s=_RUN_TIMEOUT_S + 60,
         ) as recorder:
             recorder.wait_for_writes(_WRITES_BEFORE)
             began_s = time.monotonic()
-            result = _move(case, deployment, collections)
+            result = staged.move()
             run["run_s"] = round(time.monotonic() - began_s, 3)
             run["result"] = result
             recorder.wait_for_writes(_WRITES_AFTER, timeout_s=30)
-            master = deployment.wait_for(deployment.master, 60, "one master")
-            recording = recorder.finish(master.address)
-            recorder.cleanup(master.address)
+            master = staged.master()
+            recording = recorder.finish(master)
+            recorder.cleanup(master)
         run["recording"] = asdict(recording) | {"began_after_module_start_s": round(recording.began_s - began_s, 4)}
         run["outcome"], run["message"] = result["outcome"], result.get("msg")
     except (LabError, redis.RedisError, subprocess.TimeoutExpired) as error:
         run["message"] = f"{type(error).__name__}: {error}"
     run["odd"] = odd(run)
     if run["odd"]:
-        run["logs"] = {process.name: process.log_text(_LOG_LINES) for process in deployment.processes}
+        run["logs"] = {process.name: process.log_text(_LOG_LINES) for process in staged.processes}
     return run
-
-
-def _move(case: Case, deployment: Deployment, collections: Path) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
-        "sentinels": deployment.sentinel_addresses,
-        "master_name": MASTER,
-        "strategy": case.strategy,
-    }
-    if not case.align:
-        arguments["align"] = False
-    if case.ad_hoc:
-        return run_ad_hoc("failover", arguments, collections=collections, timeout_s=_RUN_TIMEOUT_S)
-    return run_module("failover", timeout_s=_RUN_TIMEOUT_S, collections=collections, **arguments)
 
 
 def odd(run: dict[str, Any]) -> list[str]:
@@ -234,7 +212,7 @@ def odd(run: dict[str, Any]) -> list[str]:
         findings += [f"{recording['writes_lost']} lost"] * (recording["writes_lost"] > 0)
         findings += [f"{recording['resynchronisations']['full']} full"] * (recording["resynchronisations"]["full"] > 0)
         findings += [f"gap {recording['longest_gap_s']:.3f} s"] * (
-            recording["longest_gap_s"] > LONG_GAP_S and run["align"] and run["client"] != "node-redis"
+            recording["longest_gap_s"] > LONG_GAP_S and run["client"] != "node-redis"
         )
         findings += ["not shown to be lossless"] * (not run["result"]["lossless"])
     return findings
@@ -246,11 +224,11 @@ def _tell(case: Case, run: dict[str, Any]) -> None:
     if recording:
         figures = (
             f"lost {recording['writes_lost']:>5}  gap {recording['longest_gap_s']:6.3f} s"
-            f"  unknown {recording['unknown']}  full {recording['resynchronisations']['full']}  in {run['run_s']:4.1f} s"
+            f"  refused {recording['refused']}  unknown {recording['unknown']}  full {recording['resynchronisations']['full']}  in {run['run_s']:4.1f} s"
         )
     text = f"{case} {run['number'] + 1:>3}: {run['outcome']}  {figures}  {', '.join(run['odd'])} {run['message'] or ''}"
     print(text.rstrip(), file=sys.stderr, flush=True)
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

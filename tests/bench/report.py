@@ -8,14 +8,15 @@ from __future__ import annotations
 import datetime
 import itertools
 import json
-import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from bench.measure import CLIENTS, LONG_GAP_S, STRATEGIES, SWITCHED, Case
+from bench.measure import CLIENTS, LONG_GAP_S, Case
+from bench.tables import markdown, milliseconds, percentile, seconds
+from bench.ways import STRATEGIES, SWITCHED
 
 Run = dict[str, Any]
 _CASE_FIELDS = tuple(field.name for field in fields(Case))
@@ -43,7 +44,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Figures:
-    """What the runs of a case amount to; `gaps_s` and `runs_s` are those of the runs that could be measured."""
+    """What the runs of a case amount to; the tuples are those of the runs that could be measured."""
 
     runs: int
     failed: int
@@ -51,8 +52,10 @@ class Figures:
     lost: int
     unknown: int
     full: int
+    refused_of_a_writer: tuple[int, ...]
     gaps_s: tuple[float, ...]
     runs_s: tuple[float, ...]
+    said_s: tuple[float, ...]
 
     @property
     def median_gap_s(self) -> float:
@@ -74,11 +77,6 @@ def case_of(run: Run) -> Case:
     return Case(**{name: run[name] for name in _CASE_FIELDS})
 
 
-def percentile(values: Sequence[float], percent: float) -> float:
-    """The nearest rank: a value that occurred. Of fewer than 100 values the 99th percentile is the largest."""
-    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
-
-
 def figures(runs: Sequence[Run]) -> Figures:
     """The sums and the single values of the runs of a case."""
     recordings = [run["recording"] for run in runs if "recording" in run]
@@ -89,8 +87,12 @@ def figures(runs: Sequence[Run]) -> Figures:
         lost=sum(recording["writes_lost"] for recording in recordings),
         unknown=sum(recording["unknown"] for recording in recordings),
         full=sum(recording["resynchronisations"]["full"] for recording in recordings),
+        refused_of_a_writer=tuple(recording["refused_of_a_writer"] for recording in recordings),
         gaps_s=tuple(recording["longest_gap_s"] for recording in recordings),
         runs_s=tuple(run["run_s"] for run in runs if "run_s" in run),
+        said_s=tuple(
+            gap_ms / 1000 for run in runs if (gap_ms := run.get("result", {}).get("write_gap_ms")) is not None
+        ),
     )
 
 
@@ -99,47 +101,66 @@ def figures(runs: Sequence[Run]) -> Figures:
 
 def table(record: Record) -> list[str]:
     """The main table: every case but the ad-hoc commands."""
-    head = [*("server", "strategy", "client", "runs", "failed", "lost", "gap median", "99th percentile", "longest")]
-    head += [f"above {LONG_GAP_S:.2f} s", "unknown", "full", "run"]
-    return _markdown(head, [_row(record, case) for case in record.cases() if not case.ad_hoc], left=3)
+    head = [
+        *("server", "strategy", "client", "load", "runs", "failed", "lost", "gap median", "99th percentile", "longest")
+    ]
+    head += [f"above {LONG_GAP_S:.1f} s", "said", "refused", "unknown", "full", "run", "load average"]
+    return markdown(head, [_row(record, case) for case in record.cases() if not case.ad_hoc], left=3)
 
 
 def _row(record: Record, case: Case) -> list[str]:
     runs = record.of(case)
     found = figures(runs)
-    cells = [_server(runs), case.strategy, case.client, str(found.runs), str(found.failed)]
+    cells = [_server(runs), case.strategy, case.client, str(case.load), str(found.runs), str(found.failed)]
     if not found.gaps_s:
-        return cells + ["not measured"] + [""] * 7
+        return cells + ["not measured"] + [""] * 10
     return [
         *cells,
         f"{found.lost:,} of {found.acknowledged:,}",
-        _seconds(found.median_gap_s),
-        _seconds(percentile(found.gaps_s, 99)),
-        _seconds(max(found.gaps_s)),
+        milliseconds(found.median_gap_s),
+        milliseconds(percentile(found.gaps_s, 99)),
+        milliseconds(max(found.gaps_s)),
         f"{found.long_share:.0%}",
+        milliseconds(statistics.median(found.said_s)) if found.said_s else "",
+        f"{statistics.median(found.refused_of_a_writer):g} (most {max(found.refused_of_a_writer)})",
         str(found.unknown),
         str(found.full),
-        _seconds(statistics.median(found.runs_s), 1),
+        seconds(statistics.median(found.runs_s), 1),
+        f"{statistics.median(run['machine_load'] for run in runs):.1f}",
     ]
 
 
 def comparison(record: Record) -> list[str]:
-    """The median gap of each server's other ways beside that of the fenced one."""
+    """The median gap of each server's other ways beside that of the fenced one, by the load of the machine."""
     rows = []
+    others = STRATEGIES[1:]
     for fenced in record.cases():
-        others = [Case(fenced.server, strategy) for strategy in ("plain", "coordinated")]
-        if fenced != Case(fenced.server) or not any(record.of(other) for other in others):
+        compared = [Case(fenced.server, strategy, load=fenced.load) for strategy in others]
+        if fenced != Case(fenced.server, load=fenced.load) or not any(record.of(other) for other in compared):
             continue
-        base = figures(record.of(fenced)).median_gap_s
-        rows.append(
-            [_server(record.of(fenced)), _seconds(base), *(_compared(record.of(other), base) for other in others)]
-        )
-    return _markdown(("server", "fenced", "plain", "coordinated"), rows, left=1)
+        base = figures(record.of(fenced))
+        if not base.gaps_s:
+            continue
+        cells = [_compared(record.of(other), base.median_gap_s) for other in compared]
+        rows.append([_server(record.of(fenced)), str(fenced.load), milliseconds(base.median_gap_s), *cells])
+    head = ("server", "load", "fenced", *(_WAYS[strategy] for strategy in others))
+    return markdown(head, rows, left=1)
+
+
+_WAYS = {
+    "plain": "`SENTINEL FAILOVER`",
+    "coordinated": "`... COORDINATED`",
+    "failover_to": "`FAILOVER TO`",
+    "cluster": "`CLUSTER FAILOVER`",
+}
 
 
 def _compared(runs: Sequence[Run], base_s: float) -> str:
     found = figures(runs)
-    return f"{_seconds(found.median_gap_s)} ({found.median_gap_s / base_s:.1f} x)" if found.gaps_s else ""
+    if not found.gaps_s:
+        return ""
+    lost = f", {found.lost:,} lost" if found.lost else ""
+    return f"{milliseconds(found.median_gap_s)} ({found.median_gap_s / base_s:.1f} x{lost})"
 
 
 def ad_hoc_table(record: Record) -> list[str]:
@@ -148,27 +169,11 @@ def ad_hoc_table(record: Record) -> list[str]:
     for case in (case for case in record.cases() if case.ad_hoc):
         runs = record.of(case)
         found = figures(runs)
-        times = [_seconds(of(found.runs_s), 1) for of in (statistics.median, min, max)] if found.runs_s else [""] * 3
-        gap = _seconds(found.median_gap_s) if found.gaps_s else ""
-        way = "as it comes" if case.align else "`align=false`, nothing to steer"
-        rows.append([_server(runs), way, str(found.runs), str(found.failed), *times, f"{found.lost:,}", gap])
-    head = ("server", "options", "runs", "failed", "command median", "shortest", "longest", "lost", "gap median")
-    return _markdown(head, rows, left=2)
-
-
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """A table whose first `left` columns are text and whose others are figures."""
-    widths = [max(3, *(len(row[column]) for row in (head, *rows))) for column in range(len(head))]
-    rules = ["-" * width if column < left else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
-
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(f"{cell:{'<' if i < left else '>'}{widths[i]}}" for i, cell in enumerate(cells)) + " |"
-
-    return [line(cells) for cells in (head, rules, *rows)]
-
-
-def _seconds(value: float, digits: int = 2) -> str:
-    return f"{value:.{digits}f} s"
+        times = [seconds(of(found.runs_s), 1) for of in (statistics.median, min, max)] if found.runs_s else [""] * 3
+        gap = milliseconds(found.median_gap_s) if found.gaps_s else ""
+        rows.append([_server(runs), str(case.load), str(found.runs), str(found.failed), *times, f"{found.lost:,}", gap])
+    head = ("server", "load", "runs", "failed", "command median", "shortest", "longest", "lost", "gap median")
+    return markdown(head, rows, left=1)
 
 
 def _server(runs: Sequence[Run]) -> str:
@@ -179,7 +184,7 @@ def _server(runs: Sequence[Run]) -> str:
 def _order(case: Case) -> tuple[Any, ...]:
     family, _dash, version = case.server.partition("-")
     numbers = [int(number) if number.isdigit() else 0 for number in version.split(".")]
-    return case.ad_hoc, STRATEGIES.index(case.strategy), CLIENTS.index(case.client), family, numbers, case.easy
+    return case.ad_hoc, STRATEGIES.index(case.strategy), CLIENTS.index(case.client), case.load, family, numbers
 
 
 # The page
@@ -197,12 +202,12 @@ def page(record: Record) -> str:
         "\n".join(table(record)),
         "\n".join(_COLUMNS),
         "## In comparison",
-        "Median gaps of the same sessions, redis-py, and how many times as long as the fenced way the others take:",
+        "Median gaps of the same sessions, redis-py, and how many times as long as the fenced way the others take. "
+        "`FAILOVER TO` is sent to a master without Sentinel, to which applications write that know both nodes; `CLUSTER FAILOVER` moves a master of a "
+        "fresh cluster of six for the first and the second time, under the library's own client for clusters.",
         "\n".join(comparison(record)),
         "## The whole command",
-        'How long `ansible localhost -m redis_ha.sentinel.failover -a "sentinels=... master_name=mymaster"` takes, Ansible\'s own start included. '
-        "Most of it is the wait for the right moment, in which writes go on. Without it (`align=false`), and where the replicas' priorities already say "
-        "whom Sentinel will promote, the command is quick and the gap about a second longer.",
+        'How long `ansible localhost -m redis_ha.sentinel.failover -a "sentinels=... master_name=mymaster"` takes, Ansible\'s own start included.',
         "\n".join(ad_hoc_table(record)),
         "## Runs that were not as they should be",
         "\n".join(_odd_runs(record)),
@@ -217,10 +222,13 @@ _COLUMNS = (
     f"- *failed*: runs whose outcome was not `{SWITCHED}`. None was left out.",
     "- *lost*: acknowledged writes that the new master lacks, of all that were acknowledged.",
     "- *gap*: in each run the longest stretch between two acknowledged writes that are there afterwards, over all four applications together; "
-    f"over all runs the median, the 99th percentile (of fewer than 100 runs that is the longest), the longest, and the share of runs above {LONG_GAP_S:.2f} s.",
+    f"over all runs the median, the 99th percentile (of fewer than 100 runs that is the longest), the longest, and the share of runs above {LONG_GAP_S:.1f} s.",
+    "- *load*: other processes that kept the machine busy meanwhile; *load average* is the system's own, of the last minute before a run, median.",
+    "- *said*: median of what the program itself said of the gap (`write_gap_ms`).",
+    "- *refused*: errors that one of the four applications saw and that say for certain that the write was not made: of the one that saw most, the median of all runs, and the most.",
     "- *unknown*: writes whose outcome the application could not know, because its connection was closed under them.",
     "- *full*: full resynchronisations that the move caused.",
-    "- *run*: median of the time that the module took, from its start to its result, with the wait for the right moment and until every replica followed.",
+    "- *run*: median of the time that the move took; of the module, from its start to its result, when every replica followed.",
 )
 
 
@@ -233,19 +241,7 @@ def _odd_runs(record: Record) -> list[str]:
         f"- {case_of(run)}, run {run['number'] + 1}: {', '.join(run['odd'])} {run['message'] or ''}".rstrip()
         for run in odd
     ]
-    aligned = [run for run in fenced if run["align"] and "result" in run]
-    missed = [_missed(run) for run in aligned]
-    lines += [
-        "",
-        f"{sum(map(bool, missed))} of {len(aligned)} aligned runs missed the moment that they had waited for "
-        f"(most missed in one run: {max(missed, default=0)}) "
-        "and waited for another, while writes went on.",
-    ]
     return lines
-
-
-def _missed(run: Run) -> int:
-    return sum(entry["what"] == "moment missed" for entry in run["result"].get("timeline", ()))
 
 
 def _circumstances(record: Record) -> list[str]:
@@ -263,7 +259,7 @@ def _circumstances(record: Record) -> list[str]:
         f"- One master, two replicas, three Sentinels on loopback, down-after-milliseconds {all_of('down_after_ms')}, the rest of the settings as they come. "
         "A network adds its round trips.",
         "- Four applications of the library named under *client*, which find the master through Sentinel.",
-        "- A deployment serves 20 runs at most; cases take turns. What is equivalent, one after another:",
+        "- A deployment serves 20 runs at most, a cluster two; cases take turns. What is equivalent, one after another:",
     ]
 
 
@@ -282,16 +278,16 @@ def _commands(record: Record) -> list[str]:
     versions = {session["version"] for session in record.sessions}
     commit = f" --commit {versions.pop()}" if len(versions) == 1 else ""
     lines = []
-    plain = [(case, runs) for case, runs in counts.items() if not case.ad_hoc]
+    measured = [(case, runs) for case, runs in counts.items() if not case.ad_hoc]
 
-    def group(counted: tuple[Case, int]) -> tuple[str, str, int]:
-        return counted[0].strategy, counted[0].client, counted[1]
+    def group(counted: tuple[Case, int]) -> tuple[str, str, int, int]:
+        return counted[0].strategy, counted[0].client, counted[0].load, counted[1]
 
-    for (strategy, client, runs), members in itertools.groupby(sorted(plain, key=group), group):
+    for (strategy, client, load, runs), members in itertools.groupby(sorted(measured, key=group), group):
         servers = ",".join(case.server for case, _runs in sorted(members, key=lambda pair: _order(pair[0])))
-        lines.append(f"--servers {servers} --strategies {strategy} --client {client} --runs {runs}")
-    ad_hoc = {case.server: runs for case, runs in counts.items() if case.ad_hoc}
-    lines += [f"--servers {server} --runs 0 --adhoc {runs}" for server, runs in ad_hoc.items()]
+        lines.append(f"--servers {servers} --strategies {strategy} --client {client} --load {load} --runs {runs}")
+    ad_hoc = [(case, runs) for case, runs in counts.items() if case.ad_hoc]
+    lines += [f"--servers {case.server} --load {case.load} --runs 0 --adhoc {runs}" for case, runs in ad_hoc]
     files = [f"--out {number}.jsonl" for number in range(1, len(lines) + 1)]
     made = [f"make bench BENCH_ARGS='{line}{commit} {file}'" for line, file in zip(lines, files, strict=True)]
     return [*made, "PYTHONPATH=tests .cache/venv/bin/python -m bench report *.jsonl > docs/benchmark.md"]

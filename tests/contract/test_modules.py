@@ -19,6 +19,7 @@ from ansible_collections.redis_ha.sentinel.plugins.doc_fragments.connection impo
 from ansible_collections.redis_ha.sentinel.plugins.module_utils import _module
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import REPLICA_REMEDIES
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import MINIMUM_REDIS_PY
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import ERRORS, ONE_CODE
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import CONNECTION, RANGES
 
 from lab import Deployment
@@ -152,8 +153,8 @@ def test_the_group_names_nothing_else() -> None:
 
 # ---- error codes ---------------------------------------------------------------------------------------------------
 
-RAISED = {"Refused", "Aborted", "Incomplete", "Unknown", "FailoverError"}
-ACCESS = ("auth", "tls", "not_permitted", "unreachable")
+RAISED = {"Refused", "Aborted", "Incomplete", "Unknown", "FailoverError", "failure"}
+ACCESS = ("auth", "tls", "not_permitted", "clients", "unreachable")
 
 
 def _texts(node: ast.AST) -> set[str]:
@@ -190,9 +191,21 @@ def error_codes() -> set[str]:
                 for key, value in zip(node.keys, node.values, strict=True):
                     if isinstance(key, ast.Constant) and key.value == "error":
                         codes |= _texts(value)
+    codes = {ONE_CODE.get(code, code) for code in codes}
     replication = ast.parse((ROOT / "plugins/module_utils/_replication.py").read_text())
     texts = {text for node in ast.walk(replication) for text in _texts(node)}
     return codes | {text for text in texts if re.fullmatch(r"replicas_[a-z_]+", text)}
+
+
+def test_every_error_of_a_run_is_raised_somewhere() -> None:
+    raised = {
+        code
+        for path in (ROOT / "plugins/module_utils").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and _called(node) == "failure"
+        for code in _texts(node.args[0])
+    }
+    assert raised == set(ERRORS)
 
 
 def test_every_error_code_is_documented_and_no_other() -> None:

@@ -20,7 +20,7 @@ from ansible_collections.redis_ha.sentinel.plugins.doc_fragments.connection impo
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import ConnectionOptions
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import CONNECTION
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils import _hosts
-from unit.fakes import L0, NAME, snapshot
+from unit.builders import L0, NAME, snapshot
 
 from lab.modules import COLLECTIONS
 

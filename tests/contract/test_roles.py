@@ -22,14 +22,17 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import 
     WAIT,
 )
 from ansible_collections.redis_ha.sentinel.plugins.modules import failover as failover_module
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._course import NOTHING
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._names import CHECKS, LEFT_BY_ROLES
 from jinja2 import Undefined
 from jinja2.nativetypes import NativeEnvironment
 
 ROOT = Path(__file__).resolve().parents[2]
 AWX = ROOT / "awx"
 ROLES = ("precheck", "postcheck", "failover")
-PLAYBOOKS = ("status", "precheck", "failover")
-SURVEYS = (*PLAYBOOKS, "workflow")
+PLAYBOOKS = ("status", "precheck", "failover", "history")
+TEMPLATES = ("status", "precheck", "failover")
+SURVEYS = (*TEMPLATES, "workflow")
 FLAT = {"text", "textarea", "password", "integer", "float", "multiplechoice", "multiselect"}
 
 # Which module gives meaning to a role's variable, and the option's name where it is not the variable's own.
@@ -44,9 +47,10 @@ OWN = {
     "postcheck": {"waivers", "marker"},
     "failover": {
         *("precheck", "postcheck", "report", "set_stats", "confirm"),
-        *("before_tasks", "after_tasks", "failure_tasks"),
+        *("before_tasks", "after_tasks", "failure_tasks", "history_file"),
     },
 }
+OTHERS = "redis_ha_other_variables"
 WHERE = {"delegate_to", "run_once", "python_interpreter"}
 # Names that Ansible keeps for itself: a playbook takes these by the role's name only.
 RESERVED = {"strategy", "timeout"}
@@ -69,7 +73,7 @@ def own_specs(role: str) -> dict[str, dict[str, Any]]:
 
 
 def shared_specs(role: str) -> dict[str, dict[str, Any]]:
-    return {name: rules for name, rules in specs(role).items() if name.startswith("redis_ha_")}
+    return {name: rules for name, rules in specs(role).items() if name.startswith("redis_ha_") and name != OTHERS}
 
 
 def defaults(role: str) -> dict[str, Any]:
@@ -160,7 +164,7 @@ def calls(path: Path) -> list[tuple[str, dict[str, Any]]]:
 def test_roles_pass_on_every_option() -> None:
     passed = {name: set(options) for name, options in calls(ROOT / "roles/failover/tasks/module.yml")}
     assert passed == {"failover": set(FAILOVER)}
-    passed = {name: set(options) for name, options in calls(ROOT / "roles/precheck/tasks/main.yml")}
+    passed = {name: set(options) for name, options in calls(ROOT / "roles/precheck/tasks/check.yml")}
     assert passed == {"health_info": set(HEALTH) - {"baseline"}}
     passed = {name: set(options) for name, options in calls(ROOT / "roles/postcheck/tasks/wait.yml")}
     assert passed == {"wait_for_replicas": set(WAIT)}
@@ -201,12 +205,11 @@ def test_every_option_of_the_connection_reaches_the_modules(path: str) -> None:
 
 
 def test_a_run_that_did_not_come_as_far_returns_what_the_module_returns() -> None:
-    nothing = load(ROOT / "roles/failover/vars/main.yml")["__failover_nothing"]
     returned = yaml.safe_load(failover_module.RETURN)
-    assert set(nothing) - {"changed"} == set(returned)
+    assert set(NOTHING) - {"changed"} == set(returned)
     for name, rules in returned.items():
-        empty = {"list": [], "dict": {}, "bool": False}.get(rules["type"])
-        assert nothing[name] in (empty, None) or name in ("outcome", "phase", "lossless_reason"), name
+        empty = {"list": [], "dict": {}}.get(rules["type"])
+        assert NOTHING[name] in (empty, None) or name in ("outcome", "phase", "lossless_reason"), name
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -218,6 +221,43 @@ def test_the_readme_names_every_variable_of_the_role(role: str) -> None:
     assert named <= set(specs(role)) | set(
         re.findall(rf"\bC\(({role}_\w+)\)", (ROOT / f"roles/{role}/meta/argument_specs.yml").read_text())
     )
+
+
+def kept(tasks: Any) -> set[str]:
+    """The names that tasks register or set, at any depth."""
+    found: set[str] = set()
+    for task in tasks or []:
+        found |= {task["register"]} if "register" in task else set()
+        found |= set(task.get("ansible.builtin.set_fact", {}))
+        for part in ("block", "rescue", "always"):
+            found |= kept(task.get(part))
+    return found
+
+
+def test_what_the_roles_leave_is_known_to_the_guard() -> None:
+    names = {
+        name
+        for role in (*ROLES, "report")
+        for path in (ROOT / f"roles/{role}/tasks").glob("*.yml")
+        for name in kept(load(path))
+    }
+    assert {name for name in names if not name.startswith("__")} | {"failover_failure"} == LEFT_BY_ROLES
+
+
+def test_every_check_can_be_waived_by_the_name_that_the_documentation_has() -> None:
+    assert set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/checks.md").read_text(), re.MULTILINE)) == CHECKS
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_can_be_told_what_is_somebody_elses(role: str) -> None:
+    assert specs(role)[OTHERS] == specs("failover")[OTHERS]
+
+
+def test_the_roles_decide_nothing_in_jinja() -> None:
+    """What is decided is a field of the filter; a text may be chosen, and a switch may be read."""
+    text = "".join(path.read_text() for path in (ROOT / "roles/failover/tasks").glob("*.yml"))
+    text += (ROOT / "roles/failover/vars/main.yml").read_text()
+    assert not re.findall(r"\{%|\bcombine\(\{'outcome|selectattr|rejectattr| in \[", text)
 
 
 # ---- playbooks -----------------------------------------------------------------------------------------------------
@@ -240,7 +280,7 @@ def playbook_names() -> dict[str, tuple[dict[str, Any], Any]]:
 
 
 def test_playbooks_take_every_option_by_its_own_name() -> None:
-    assert set(playbook_names()) == (set(CONNECTION) | set(FAILOVER) | {"confirm"}) - RESERVED
+    assert set(playbook_names()) == (set(CONNECTION) | set(FAILOVER) | {"confirm", "history_file"}) - RESERVED
 
 
 def test_playbooks_have_the_defaults_of_the_modules() -> None:
@@ -385,8 +425,8 @@ def test_credentials_inject_what_the_modules_read() -> None:
 def test_set_up_uses_what_is_there() -> None:
     (play,) = load(AWX / "setup.yml")
     templates = play["vars"]["awx_setup_job_templates"]
-    assert {template["playbook"] for template in templates} == {f"{name}.yml" for name in PLAYBOOKS}
-    assert {template["survey"] for template in templates} == set(PLAYBOOKS)
+    assert {template["playbook"] for template in templates} == {f"{name}.yml" for name in TEMPLATES}
+    assert {template["survey"] for template in templates} == set(TEMPLATES)
     workflow = next(
         task["awx.awx.workflow_job_template"] for task in play["tasks"] if "awx.awx.workflow_job_template" in task
     )

@@ -37,6 +37,7 @@ from typing import Any, Literal, Self
 
 import redis
 
+from lab import clients
 from lab.errors import LabError
 from lab.recorder_writer import (
     ACKNOWLEDGED,
@@ -51,6 +52,8 @@ from lab.recorder_writer import (
 )
 
 Client = Literal["redis-py", "ioredis", "node-redis"]
+"""The clients that find their master through Sentinel and are observed from below, so that what the library repeats by itself is known, too."""
+_PYTHON_CLIENTS = ("redis-py", "redis-py nodes", "redis-py cluster")
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _NODE_SOURCES = Path(__file__).resolve().parent / "recorder_node"
@@ -113,11 +116,12 @@ class Recording:
     A write is lost if it was acknowledged and the new master lacks it. The longest gap is the longest stretch between
     two consecutive acknowledgements of writes that are there after, over all writers together. The recording begins
     with the first acknowledgement and ends when the end was asked for; both bound the gap too, or a master that never
-    came back would leave none. `denied_but_present` counts writes that were refused or not sent and are there all the
+    came back would leave none. What one writer alone waited longest is `longest_gap_of_a_writer_s`, and `refused_of_a_writer`
+    the most that were refused to one. `denied_but_present` counts writes that were refused or not sent and are there all the
     same: anything but 0 means that the recorder cannot be trusted.
     """
 
-    client: Client
+    client: str
     began_s: float
     duration_s: float
     timed_out: bool
@@ -127,7 +131,9 @@ class Recording:
     longest_gap_s: float
     longest_gap_began_s: float
     longest_gap_began_after_s: float
+    longest_gap_of_a_writer_s: float
     refused: int
+    refused_of_a_writer: int
     refused_by_code: Mapping[str, int]
     not_sent: int
     unknown: int
@@ -142,7 +148,8 @@ class Recorder:
 
     redis-py's writers send nothing twice by themselves; after a failed write they disconnect, ask the Sentinels again
     and go on with the next. Those of ioredis and node-redis keep their libraries' default behaviour, which resends:
-    a write counts as the application sees it end. Writing ends by itself after `max_s`, or with this process.
+    a write counts as the application sees it end. `lab.clients` has more libraries, and settings; `redis-py nodes` are told
+    the nodes themselves, `redis-py cluster` the nodes of a cluster. Writing ends by itself after `max_s`, or with this process.
     """
 
     def __init__(
@@ -151,7 +158,7 @@ class Recorder:
         master_name: str,
         *,
         nodes: Sequence[str] = (),
-        client: Client = "redis-py",
+        client: str = "redis-py",
         writers: int = 4,
         pause_ms: float = 1.0,
         backoff_ms: float = 10.0,
@@ -164,7 +171,7 @@ class Recorder:
         if address_map and client == "node-redis":
             raise RecorderError("node-redis cannot be told of other addresses than those that Sentinel announces")
         access = access or Access()
-        self._client: Client = client
+        self._client = client
         self._nodes = tuple(nodes)
         self._directory = Path()
         self._process: subprocess.Popen[bytes] | None = None
@@ -174,6 +181,7 @@ class Recorder:
         self._configuration: Configuration = {
             "client": client,
             "sentinels": [parse_address(address) for address in sentinels],
+            "nodes": [parse_address(address) for address in nodes],
             "master_name": master_name,
             "writers": writers,
             "pause_ms": pause_ms,
@@ -239,6 +247,19 @@ class Recorder:
                 raise RecorderError(f"{wanted - acknowledged} of {count} writes were not acknowledged in {timeout_s} s")
             time.sleep(_POLL_S)
 
+    def wait_for_every_writer(self, timeout_s: float = 10.0) -> bool:
+        """Returns as soon as each writer has had a further write acknowledged; whether all had in time."""
+        assert self._process is not None
+        before = self._counts(0)
+        deadline = time.monotonic() + timeout_s
+        while not all(now > then for now, then in zip(self._counts(0), before, strict=True)):
+            if self._process.poll() is not None:
+                raise self._died()
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_S)
+        return True
+
     def stop(self) -> None:
         """Ends the writing; a write under way is waited for, at most its time-out."""
         if self._summary is not None:
@@ -269,14 +290,15 @@ class Recorder:
             for writer in range(self._configuration["writers"]):
                 for records in _batches(self._directory / f"writer-{writer}.jsonl"):
                     keys = [self._key(writer, record[0]) for record in records]
-                    tally.add(records, master.mget(keys))
+                    tally.add(records, master.mget(keys), writer)
         counted = sum(tally.outcomes.values())
         if counted != sum(self._summary["attempts"]):
             raise RecorderError(f"the writers made {sum(self._summary['attempts'])} attempts and recorded {counted}")
         ended_ns = self._summary["ended_ns"]
         began_ns = min(tally.first_acknowledged_ns or self._began_ns, ended_ns)
         duration_s = (ended_ns - began_ns) / 1e9
-        gap_ns, gap_began_ns = longest_gap(sorted(tally.durable_ns), began_ns, ended_ns)
+        gap_ns, gap_began_ns = longest_gap(sorted(itertools.chain(*tally.durable_ns_of.values())), began_ns, ended_ns)
+        gaps_of_writers_ns = [longest_gap(moments, began_ns, ended_ns)[0] for moments in tally.durable_ns_of.values()]
         before, after = self._resynchronisations_before, self.sync_counters(nodes)
         return Recording(
             client=self._client,
@@ -289,7 +311,9 @@ class Recorder:
             longest_gap_s=gap_ns / 1e9,
             longest_gap_began_s=gap_began_ns / 1e9,
             longest_gap_began_after_s=(gap_began_ns - began_ns) / 1e9,
+            longest_gap_of_a_writer_s=max(gaps_of_writers_ns, default=ended_ns - began_ns) / 1e9,
             refused=tally.outcomes[REFUSED],
+            refused_of_a_writer=max(tally.refused_of.values(), default=0),
             refused_by_code=dict(tally.codes),
             not_sent=tally.outcomes[NOT_SENT],
             unknown=tally.outcomes[UNKNOWN],
@@ -363,9 +387,12 @@ class Recorder:
         self._began_ns = json.loads(began)["began_ns"]
 
     def _count(self, offset: int) -> int:
+        return sum(self._counts(offset))
+
+    def _counts(self, offset: int) -> list[int]:
         counters = (self._directory / "counters").read_bytes()
         firsts = range(offset, len(counters), COUNTERS_BYTES)
-        return sum(int.from_bytes(counters[first : first + 8], "little") for first in firsts)
+        return [int.from_bytes(counters[first : first + 8], "little") for first in firsts]
 
     def _key(self, writer: int, sequence: int) -> str:
         return f"{self._configuration['key_prefix']}{writer}:{sequence}"
@@ -389,13 +416,16 @@ class _Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     present: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
-    durable_ns: array[int] = field(default_factory=lambda: array("Q"))
+    durable_ns_of: dict[int, array[int]] = field(default_factory=dict)
+    refused_of: Counter[int] = field(default_factory=Counter)
     first_acknowledged_ns: int | None = None
 
-    def add(self, records: Sequence[list[Any]], values: Sequence[bytes | None]) -> None:
+    def add(self, records: Sequence[list[Any]], values: Sequence[bytes | None], writer: int) -> None:
+        durable_ns = self.durable_ns_of.setdefault(writer, array("Q"))
         for (sequence, _began_ns, ended_ns, outcome, *code), value in zip(records, values, strict=True):
             self.outcomes[outcome] += 1
             self.codes.update(code)
+            self.refused_of[writer] += outcome == REFUSED
             if outcome == ACKNOWLEDGED:
                 self.first_acknowledged_ns = min(ended_ns, self.first_acknowledged_ns or ended_ns)
             if value is None:
@@ -404,7 +434,7 @@ class _Tally:
                 raise RecorderError(f"write {sequence} reads back as {value!r}: who else writes these keys?")
             self.present[outcome] += 1
             if outcome == ACKNOWLEDGED:
-                self.durable_ns.append(ended_ns)
+                durable_ns.append(ended_ns)
 
 
 def longest_gap(acknowledged_ns: Iterable[int], began_ns: int, ended_ns: int) -> tuple[int, int]:
@@ -440,8 +470,11 @@ def _batches(path: Path) -> Iterator[list[list[Any]]]:
             yield json.loads(b"[" + b",".join(batch) + b"]")
 
 
-def _writer_program(client: Client) -> tuple[list[str], dict[str, str]]:
-    if client == "redis-py":
+def _writer_program(client: str) -> tuple[list[str], dict[str, str]]:
+    if clients.SEPARATOR in client:
+        clients.find(client)
+        return clients.supervisor(), os.environ | {"PYTHONPATH": str(_CHECKOUT / "tests")}
+    if client in _PYTHON_CLIENTS:
         # -P: the folder of the script holds modules of ours, whose names are no business of the libraries.
         return [sys.executable, "-P", str(Path(__file__).with_name("recorder_writer.py"))], dict(os.environ)
     node = shutil.which("node")

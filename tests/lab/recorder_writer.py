@@ -21,10 +21,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
-from redis import Redis
+from redis import ConnectionPool, Redis, RedisCluster
 from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode
 from redis.connection import Connection, SSLConnection
 from redis.exceptions import (
     AuthenticationError,
@@ -47,6 +48,7 @@ class Configuration(TypedDict):
 
     client: str
     sentinels: list[tuple[str, int]]
+    nodes: list[tuple[str, int]]
     master_name: str
     writers: int
     pause_ms: float
@@ -171,6 +173,10 @@ class _ObservedConnection(SentinelManagedConnection, _Observing, Connection):
     pass
 
 
+class _ObservedPlainConnection(_Observing, Connection):
+    pass
+
+
 class _ObservedTLSConnection(SentinelManagedConnection, _Observing, SSLConnection):
     pass
 
@@ -187,8 +193,75 @@ class _MappedSentinel(Sentinel):
         return reachable(host, port, self._address_map)
 
 
-def application(configuration: Configuration, exchange: Exchange) -> Redis:
+class Application(Protocol):
+    """What writes, and what it does after a write that failed."""
+
+    def set(self, key: str, value: int) -> object:
+        """Write a key."""
+
+    def recover(self) -> object:
+        """Drop its connections, so that the next write looks for the master again."""
+
+
+class _OfSentinel:
+    """Finds its master through Sentinel."""
+
+    def __init__(self, client: Redis) -> None:
+        self.set = client.set
+        self.recover = client.connection_pool.disconnect
+
+
+class _OfNodes:
+    """Knows the nodes themselves, and goes on to the next one after a write that failed."""
+
+    def __init__(self, configuration: Configuration, exchange: Exchange) -> None:
+        options = connection_options(configuration, to_sentinel=False)
+        self._clients = [
+            Redis(
+                connection_pool=ConnectionPool(
+                    connection_class=_ObservedPlainConnection, exchange=exchange, host=host, port=port, **options
+                )
+            )
+            for host, port in configuration["nodes"]
+        ]
+
+    def set(self, key: str, value: int) -> object:
+        return self._clients[0].set(key, value)
+
+    def recover(self) -> None:
+        self._clients[0].connection_pool.disconnect()
+        self._clients.append(self._clients.pop(0))
+
+
+class _OfCluster:
+    """Knows a node of a cluster; the library follows a slot to where it is, with its own settings."""
+
+    def __init__(self, configuration: Configuration, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._client = RedisCluster(
+            startup_nodes=[ClusterNode(host, port) for host, port in configuration["nodes"]],  # type: ignore[no-untyped-call]
+            protocol=2,
+        )
+
+    def set(self, key: str, value: int) -> object:
+        # Anything that the library could not cope with by itself may have been sent.
+        self._exchange.sent = True
+        try:
+            return self._client.set(key, value)
+        except ResponseError as error:
+            self._exchange.refusal = error
+            raise
+
+    def recover(self) -> None:
+        """The library does that."""
+
+
+def application(configuration: Configuration, exchange: Exchange) -> Application:
     """A client of its own, as each of several applications has one."""
+    if configuration["client"] == "redis-py nodes":
+        return _OfNodes(configuration, exchange)
+    if configuration["client"] == "redis-py cluster":
+        return _OfCluster(configuration, exchange)
     sentinel = _MappedSentinel(
         [tuple(address) for address in configuration["sentinels"]],
         sentinel_kwargs=connection_options(configuration, to_sentinel=True),
@@ -199,7 +272,7 @@ def application(configuration: Configuration, exchange: Exchange) -> Redis:
     client: Redis = sentinel.master_for(  # type: ignore[no-untyped-call]
         configuration["master_name"], connection_class=connection_class, exchange=exchange, **options
     )
-    return client
+    return _OfSentinel(client)
 
 
 def write_until(stop: threading.Event, configuration: Configuration, writer: int, attempts: list[int]) -> None:
@@ -224,7 +297,7 @@ def write_until(stop: threading.Event, configuration: Configuration, writer: int
                 records.write(f'[{sequence},{began_ns},{ended_ns},"{outcome}"{code}]\n')
                 failed += 1
                 os.pwrite(counters, failed.to_bytes(8, "little"), COUNTERS_BYTES * writer + 8)
-                client.connection_pool.disconnect()
+                client.recover()
                 stop.wait(backoff_s)
             else:
                 records.write(f'[{sequence},{began_ns},{time.monotonic_ns()},"acknowledged"]\n')

@@ -21,9 +21,9 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation impor
     Thresholds,
     parse_baseline,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import deployment_view
-from unit.fakes import (
+from unit.builders import (
     L0,
     L1,
     L2,

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import SentinelView
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._agreement import Agreement, agreement
-from unit.fakes import L0, L1, L2, NAME, OM, R, S, sentinel_view
+from unit.builders import L0, L1, L2, NAME, OM, R, S, sentinel_view
 
 SPELLED = Address("db-1", OM.port)
 

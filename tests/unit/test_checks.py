@@ -28,8 +28,8 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     steered_nodes,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import NEVER_MS, Role
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import Snapshot
-from unit.fakes import OM, R, S, master_entry, master_node, replica_entry, replica_node, snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
+from unit.builders import OM, R, S, master_entry, master_node, replica_entry, replica_node, snapshot
 from unit.situations import dead, nodes, unreachable, views, with_view
 
 HEALTHY = snapshot()

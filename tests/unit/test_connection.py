@@ -631,3 +631,56 @@ def test_a_sentinel_that_refuses_events() -> None:
                 fleet.listen(server.address, lambda *_: None)
         finally:
             fleet.close()
+
+
+def test_a_renamed_command_is_sent_by_its_new_name_to_nodes_alone() -> None:
+    with serving(answer=lambda _words: b"+OK\r\n") as server:
+        fleet = Fleet(ConnectionOptions((), renamed_commands={"CONFIG": "ADMINCONFIG", "CLIENT": "ADMINCLIENT"}))
+        try:
+            fleet.node(server.address).set_name("mine")
+            fleet.node(server.address).ask("CONFIG", "GET", "CONFIG")
+            fleet.node(server.address).close()
+            fleet.node(server.address).order("PING")
+            fleet.node(server.address).close()
+            fleet.sentinel(server.address).ask("CONFIG", "GET", "x")
+        finally:
+            fleet.close()
+    assert server.commands == [
+        ["ADMINCLIENT", "SETNAME", "mine"],
+        ["ADMINCONFIG", "GET", "CONFIG"],
+        ["ADMINCLIENT", "SETNAME", "mine"],
+        ["PING"],
+        ["CONFIG", "GET", "x"],
+    ]
+
+
+def test_a_server_without_a_connection_left_says_so() -> None:
+    with serving(b"-ERR max number of clients reached\r\n") as server:
+        fleet = Fleet(ConnectionOptions(()))
+        try:
+            with pytest.raises(LinkError) as failure:
+                fleet.node(server.address).ask("INFO")
+        finally:
+            fleet.close()
+    assert (failure.value.code, failure.value.sent) == ("clients", False)
+    assert "maxclients" in failure.value.message
+
+
+def test_what_is_published_on_a_node_is_heard_until_it_is_enough() -> None:
+    heard: list[str] = []
+
+    def said(*words: str) -> bytes:
+        return f"*{len(words)}\r\n".encode() + b"".join(f"${len(word)}\r\n{word}\r\n".encode() for word in words)
+
+    hello = b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n" + said("message", "c", "one") + said("message", "c", "two")
+    with serving(hello, HANG) as server:
+        fleet = Fleet(ConnectionOptions(()))
+        try:
+            fleet.hear(server.address, "c", 5.0, lambda text: heard.append(text) or text == "one")
+            began_s = time.monotonic()
+            with pytest.raises(LinkError):
+                fleet.hear(Address("127.0.0.1", 1), "c", 5.0, lambda _text: True)
+        finally:
+            fleet.close()
+    assert heard == ["one"]
+    assert time.monotonic() - began_s < 4

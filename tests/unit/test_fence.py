@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError, ReplyError, Unknown
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._fence import Fence
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._fence import Fence, fence_of
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import MIN_REPLICAS_FENCE, MOVE, PAUSE_FENCE, Plan
-from unit.fakes import OM, FakeClock, FakeFleet, Fault, R, World
+from unit.builders import OM, R
+from unit.fake_connection import FakeClock, FakeFleet
+from unit.faults import Fault
+from unit.world import World
 
 MODERN = pytest.mark.parametrize("modern", [True, False], ids=["pause", "min_replicas"])
 
@@ -20,7 +23,7 @@ def fenced(modern: bool, lease_ms: int = 300, budget_ms: int = 1000) -> tuple[Wo
     plan = Plan(
         MOVE, OM, new_master=R, fence=kind, lease_ms=lease_ms, fence_budget_ms=budget_ms, down_after_ms=2 * budget_ms
     )
-    return world, Fence(FakeFleet(world).node(OM), plan, FakeClock(world))
+    return world, fence_of(FakeFleet(world).node(OM), plan, FakeClock(world))
 
 
 def written(world: World, seconds: float) -> float:

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.common.parameters import remove_values
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import Check
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health import examine, is_healthy, may_pass
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import parse_client_list
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import parse_baseline
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import parse_baseline, unmasked
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import deployment_view
 from unit import test_health_after, test_health_before, test_health_sentinels
-from unit.fakes import L0, L1, L2, OM, R, S, replica_node, sentinel_view, snapshot
+from unit.builders import L0, L1, L2, OM, R, S, master_node, replica_node, sentinel_view, snapshot
 from unit.situations import Case, after, before, dead, nodes, unreachable, views
 
 DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs" / "checks.md"
@@ -101,6 +102,32 @@ def test_a_baseline_survives_the_way_through_a_playbook() -> None:
         (R, True, 100),
         (S, False, None),
     ]
+
+
+def masked(data: Any, password: str) -> Any:
+    """As Ansible hands a result on."""
+    return remove_values(data, [password])
+
+
+def test_what_ansible_masks_is_known_by_run_id() -> None:
+    seen = snapshot(nodes=nodes(replica_node(R, run_id="cafe" * 10)))
+    told = masked(deployment_view(seen), "10.0.0.")
+    assert str(OM) not in json.dumps(told)
+    baseline = unmasked(parse_baseline(told), seen)
+    assert (baseline.master, baseline.unread) == (OM, ())
+    assert {node.address for node in baseline.nodes} == {OM, R, S}
+    restarted = snapshot(nodes=[master_node(run_id="new"), replica_node(R, run_id="new, too"), replica_node(S)])
+    lost = unmasked(parse_baseline(told), restarted)
+    assert (lost.master, [node.address for node in lost.nodes]) == (None, [S])
+    assert lost.unread == ("a node with port 6379", "a node with port 6379", "its master")
+
+
+@pytest.mark.parametrize("password", ["1", "6379", "a" * 40, "100"])
+def test_a_masked_number_or_history_is_not_known_and_nothing_else(password: str) -> None:
+    told = masked(deployment_view(snapshot()), password)
+    baseline = unmasked(parse_baseline(told), snapshot())
+    situation = after(baseline=baseline)
+    assert [check.name for check in examine(situation, "after") if check.status == "critical"] == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import AttachedReplica
-from unit.fakes import OM, R, S, master_entry, master_node, replication
+from unit.builders import OM, R, S, master_entry, master_node, replication
 from unit.situations import (
     BASELINE,
     GONE,
@@ -23,9 +23,7 @@ from unit.situations import (
     views_after,
 )
 
-SENTINEL_WILL = (
-    "Sentinel leads it to the master within failover-timeout. By hand: REPLICAOF the master, then CONFIG REWRITE on it."
-)
+SENTINEL_WILL = "Sentinel leads it to the master within failover-timeout. By hand, if nothing is wanted that only it has: REPLICAOF the master, then CONFIG REWRITE on it."
 
 
 def baseline_without(address: object) -> object:
@@ -37,6 +35,25 @@ def baseline_without(address: object) -> object:
 
 
 CASES = [
+    case_after(
+        id="all of it", name="baseline_read", situation=after(), status="ok", details=("the baseline can be read",)
+    ),
+    case_after(
+        id="some of it is masked",
+        name="baseline_read",
+        situation=after(baseline=replace(BASELINE, unread=("a node with port 6379",))),
+        status="warning",
+        details=(
+            "Ansible has masked what it holds a password for, in the baseline, too, and a node with port 6379 cannot be told any more",
+        ),
+    ),
+    case_after(
+        id="the master is not known",
+        name="master_moved",
+        situation=after(baseline=replace(BASELINE, master=None)),
+        status="ok",
+        details=("not known: the baseline does not tell which node was the master",),
+    ),
     case_after(id="all", name="nodes_reachable", situation=after(), status="ok", details=("all 3 nodes answer",)),
     case_after(
         id="one does not",

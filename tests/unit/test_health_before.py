@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import PROBED_COMMANDS
-from unit.fakes import OM, R, S, master_entry, master_node, replica_entry, replica_node
+from unit.builders import OM, R, S, master_entry, master_node, replica_entry, replica_node
 from unit.situations import Case, before, nodes, unreachable, views
 
 LEADING = master_entry(flags=frozenset({"master", "failover_in_progress"}), failover_state="wait_promotion")
@@ -232,6 +232,31 @@ RESERVATIONS = [
 ]
 
 NODES = [
+    Case(
+        "the module would move it",
+        "move_possible",
+        before(),
+        "ok",
+        ("the module would move it to 10.0.0.2:6379, fenced",),
+    ),
+    Case(
+        "a password was changed on one replica",
+        "move_possible",
+        before(nodes=nodes(unreachable(S, "auth", "it refuses the login: WRONGPASS"))),
+        "critical",
+        (
+            "the module would refuse to move it: node_auth, no_lossless_way (node 10.0.0.3:6379: it refuses the login: WRONGPASS; no strategy is left that "
+            "loses nothing, and the master is not down)",
+        ),
+    ),
+    Case(
+        "what another check has said",
+        "move_possible",
+        before(views(quorum_ok=False, quorum_detail="NOQUORUM")),
+        "critical",
+        ("the module would refuse to move it: no_quorum",),
+        "See the checks that have failed.",
+    ),
     Case("a master", "master_role", before(), "ok", ("10.0.0.1:6379 is a master",), ""),
     Case(
         "it does not answer",
@@ -246,8 +271,8 @@ NODES = [
         "master_role",
         before(nodes=nodes(master_node(S))),
         "critical",
-        ("the Sentinels name 10.0.0.1:6379, but 10.0.0.3:6379 says it is a master, too",),
-        "Sentinel demotes a master that it does not name within about 20 s: wait and look again with topology_info. What was written to it is lost.",
+        ("the Sentinels name 10.0.0.1:6379, but 10.0.0.3:6379 says it is a master, too; it holds no data",),
+        "It was started without its role, and holds no data. Sentinel makes it a replica within about 20 s: wait, and look again with topology_info.",
     ),
     Case(
         "it would stay writable",
@@ -297,7 +322,7 @@ NODES = [
         before(views(replicas=()), [master_node()]),
         "critical",
         ("no Sentinel knows a replica of mymaster: there is nothing to promote",),
-        "Attach a replica (REPLICAOF) and wait until Sentinel lists it, at most ten seconds.",
+        "Attach a replica (an empty server, with replicaof in its configuration) and wait until Sentinel lists it, at most ten seconds.",
     ),
     Case(
         "everybody can log in",
@@ -434,7 +459,8 @@ NODES = [
         before(nodes=nodes(replica_node(R, refused={"CONFIG SET": "ERR unknown command"}))),
         "warning",
         ("replica 10.0.0.2:6379 refuses CONFIG SET (CONFIG SET: ERR unknown command)",),
-        "These commands are renamed or disabled on it (rename-command): Sentinel needs them, too; bring them back.",
+        "These commands are renamed or disabled on it (rename-command). Renamed: say their new names in renamed_commands, and see that each Sentinel knows "
+        "them, too (sentinel rename-command). Disabled: bring them back; without them nobody changes the role of this node.",
     ),
     Case(
         "Sentinel's user may",

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import AttachedReplica
-from unit.fakes import L0, L1, L2, R, S, master_entry, master_node, peer_entry, replica_entry, replica_node
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, AttachedReplica
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import Situation
+from unit.builders import L0, L1, L2, R, S, master_entry, master_node, peer_entry, replica_entry, replica_node
 from unit.situations import (
     BASELINE,
     GONE,
@@ -40,6 +41,93 @@ def peers_without_l2() -> list[object]:
     ]
 
 
+def in_failover(situation: Situation) -> Situation:
+    """The same, while a Sentinel leads a failover."""
+    first, *others = situation.snapshot.sentinels
+    assert first.master is not None
+    leading = replace(first, master=replace(first.master, flags=frozenset({"master", "failover_in_progress"})))
+    return replace(situation, snapshot=replace(situation.snapshot, sentinels=(leading, *others)))
+
+
+def while_it_lasts(case: Case) -> tuple[str, ...]:
+    return tuple(f"{detail} (a failover is in progress)" for detail in case.details)
+
+
+STRANGER = replica_node(
+    GONE, link={"replid": "f" * 40, "master": Address("10.0.9.9", 6379)}, info={"loading": "0", "db0": "keys=1"}
+)
+
+WHO_IS_WHO = [
+    Case(
+        "a copied configuration",
+        "sentinel_ids",
+        before(with_view(1, run_id=f"sentinel-{L0}")),
+        "critical",
+        ("Sentinel 10.0.0.1:26379, 10.0.0.2:26379 have one run id (sentinel...)",),
+    ),
+    Case(
+        "another name",
+        "other_names",
+        before(with_view(1, masters=(master_entry(), master_entry(name="other", run_id="1" * 40)))),
+        "critical",
+        ("10.0.0.1:6379 is watched by Sentinel 10.0.0.2:26379 as other",),
+    ),
+    Case(
+        "a replica of somebody else",
+        "foreign_nodes",
+        before(views(replicas=(replica_entry(R), replica_entry(S), replica_entry(GONE))), nodes(STRANGER)),
+        "critical",
+        (
+            "in the table of mymaster (master 10.0.0.1:6379, aaaaaaaa...) stands what does not belong to it: 10.0.0.9:6379 follows 10.0.9.9:6379, "
+            "with another history of writes (ffffffff...)",
+        ),
+    ),
+    Case(
+        "one server at two addresses",
+        "one_address",
+        before(
+            views(replicas=(replica_entry(R), replica_entry(S), replica_entry(GONE, run_id="3" * 40))),
+            nodes(replica_node(GONE)),
+        ),
+        "critical",
+        ("10.0.0.3:6379, 10.0.0.9:6379 are one server, and Sentinel takes them for several",),
+    ),
+    Case(
+        "one that hides and lags",
+        "hidden_replicas",
+        before(
+            nodes=nodes(
+                master_node(link={"attached": (AttachedReplica(GONE, "online", 1000, 0),)}),
+                unreachable(GONE),
+            )
+        ),
+        "critical",
+        (
+            "10.0.0.9:6379 could be promoted by Sentinel, which does not show it, and does not have everything (it cannot be asked: Connection refused)",
+        ),
+    ),
+]
+
+WELL = [
+    Case("an id each", "sentinel_ids", before(), "ok", ("every Sentinel has a run id of its own",)),
+    Case(
+        "one name",
+        "other_names",
+        before(),
+        "ok",
+        ("nobody is seen to watch its servers under another name than mymaster",),
+    ),
+    Case("all ours", "foreign_nodes", before(), "ok", ("every node that answers belongs to this deployment",)),
+    Case("one address each", "one_address", before(), "ok", ("every server is known at one address",)),
+    Case(
+        "nobody hides",
+        "hidden_replicas",
+        before(),
+        "ok",
+        ("no replica that Sentinel does not show could be promoted without having everything",),
+    ),
+]
+
 CASES = [
     Case("all answer", "sentinels_reachable", before(), "ok", ("all 3 Sentinels answer",), ""),
     Case(
@@ -49,7 +137,7 @@ CASES = [
         "critical",
         ("2 of the 3 known Sentinels answer, 3 are wanted; Sentinel 10.0.0.3:26379: Connection refused",),
         "Start the others, or open the way to them; behind NAT or a container network set address_map. If one is gone for good, let Sentinel "
-        "forget it (SENTINEL RESET on one Sentinel after the other, at least 30 s apart), or set min_sentinels to accept that fewer answer.",
+        "forget it (SENTINEL RESET on one Sentinel after the other, at least 30 s apart, never during a failover), or set min_sentinels to accept that fewer answer.",
     ),
     Case(
         "one is down, two are enough",
@@ -74,16 +162,29 @@ CASES = [
     ),
     Case("of one mind", "sentinels_agree", before(), "ok", ("all name 10.0.0.1:6379, configuration epoch 1",), ""),
     Case(
-        "another address",
+        "another address, of one epoch",
         "sentinels_agree",
-        before(with_view(2, current=R, master=master_entry(address=R))),
+        before(with_view(2, current=R, master=master_entry(address=R, run_id="2" * 40))),
         "critical",
         (
             "the Sentinels disagree: 10.0.0.1:26379 says 10.0.0.1:6379 of epoch 1; 10.0.0.2:26379 says 10.0.0.1:6379 of epoch 1; "
             "10.0.0.3:26379 says 10.0.0.2:6379 of epoch 1",
         ),
-        "Wait ten seconds and look again with topology_info: a failover that has just ended spreads within seconds. If it stays, one Sentinel is cut "
-        "off from the others: mend its network first.",
+        "Sentinels of one epoch never agree by themselves: they were set up with different masters. Find out, with topology_info, which of these nodes is "
+        "the master; on each Sentinel that names another one, SENTINEL REMOVE and SENTINEL MONITOR with the right one.",
+    ),
+    Case(
+        "another address of one server",
+        "sentinels_agree",
+        before(with_view(2, current=GONE, master=master_entry(address=GONE))),
+        "critical",
+        (
+            "the Sentinels disagree: 10.0.0.1:26379 says 10.0.0.1:6379 of epoch 1; 10.0.0.2:26379 says 10.0.0.1:6379 of epoch 1; "
+            "10.0.0.3:26379 says 10.0.0.9:6379 of epoch 1",
+        ),
+        "It is one server (one run id) under several addresses. If one of them is right only where that Sentinel runs (127.0.0.1, a private network), let "
+        "address_map lead it to the address of the others; better, let that Sentinel watch it at the address of the others (SENTINEL REMOVE, SENTINEL "
+        "MONITOR there).",
     ),
     Case(
         "another epoch",
@@ -94,6 +195,8 @@ CASES = [
             "the Sentinels disagree: 10.0.0.1:26379 says 10.0.0.1:6379 of epoch 1; 10.0.0.2:26379 says 10.0.0.1:6379 of epoch 7; "
             "10.0.0.3:26379 says 10.0.0.1:6379 of epoch 1",
         ),
+        "Wait ten seconds and look again with topology_info: a failover that has just ended spreads within seconds. If it stays, one Sentinel is cut "
+        "off from the others: mend its network first.",
     ),
     Case(
         "one does not know the master",
@@ -131,8 +234,8 @@ CASES = [
             "Sentinel 10.0.0.1:26379 sees the master 10.0.0.1:6379 as o_down, s_down; Sentinel 10.0.0.2:26379 sees the master 10.0.0.1:6379 as o_down, "
             "s_down; Sentinel 10.0.0.3:26379 sees the master 10.0.0.1:6379 as o_down, s_down",
         ),
-        "The master is down, or no Sentinel reaches it any more: start it or mend the network. A master that stays down is moved by Sentinel itself, or "
-        "by strategy=plain.",
+        "The master is down, or no Sentinel reaches it any more: start it or mend the network. Sentinel itself moves a master that stays down, "
+        "some seconds after down-after has passed.",
     ),
     Case(
         "the same settings",
@@ -334,16 +437,6 @@ CASES = [
         "a failover.",
     ),
     Case(
-        "one server under two addresses",
-        "known_replicas",
-        before(
-            views(replicas=(replica_entry(R), replica_entry(S), replica_entry(GONE, run_id="3" * 40))),
-            nodes(replica_node(GONE)),
-        ),
-        "warning",
-        ("one server is known as two replicas: 10.0.0.3:6379, 10.0.0.9:6379",),
-    ),
-    Case(
         "a replica that nobody lists",
         "known_replicas",
         before(
@@ -366,6 +459,18 @@ CASES = [
         "ok",
         ("every Sentinel lists the same 2 replicas",),
     ),
+    *(
+        Case(
+            f"{case.id}, while a failover goes on",
+            case.name,
+            in_failover(case.situation),
+            "warning",
+            while_it_lasts(case),
+        )
+        for case in WHO_IS_WHO
+    ),
+    *WHO_IS_WHO,
+    *WELL,
 ]
 
 

@@ -24,7 +24,7 @@ from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._hosts import (
     server_rows,
     warnings,
 )
-from unit.fakes import L0, L1, L2, NAME, OM, R, S, master_entry, master_node, replica_node, sentinel_view, snapshot
+from unit.builders import L0, L1, L2, NAME, OM, R, S, master_entry, master_node, replica_node, sentinel_view, snapshot
 
 REACHED = ConnectionOptions((L0,))
 

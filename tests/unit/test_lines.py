@@ -8,7 +8,7 @@ from __future__ import annotations
 from ansible_collections.redis_ha.sentinel.plugins.filter.check_lines import WIDTH, check_lines
 from ansible_collections.redis_ha.sentinel.plugins.filter.topology_lines import topology_lines
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import deployment_view
-from unit.fakes import L0, L1, L2, OM, R, S, master_node, replica_node, sentinel_view, snapshot
+from unit.builders import L0, L1, L2, OM, R, S, master_node, replica_node, sentinel_view, snapshot
 from unit.situations import dead, unreachable
 
 

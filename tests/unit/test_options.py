@@ -93,10 +93,15 @@ def test_an_option_beats_the_environment(variable: str, monkeypatch: pytest.Monk
     assert validated(**{option: given})[option] == given
 
 
-def test_every_option_of_the_connection_but_two_has_a_variable() -> None:
+def test_every_option_of_the_connection_but_three_has_a_variable() -> None:
     without = {name for name, spec in CONNECTION.items() if "fallback" not in spec}
-    assert without == {"connect_timeout", "address_map"}
+    assert without == {"connect_timeout", "address_map", "renamed_commands"}
     assert {option for option, _text, _value in ENVIRONMENT.values()} == set(CONNECTION) - without
+
+
+def test_renamed_commands_are_known_in_capitals() -> None:
+    options = connection_options(validated(renamed_commands={"config": "adminConfig", "KEYS": "x"}))
+    assert options.renamed_commands == {"CONFIG": "adminConfig", "KEYS": "x"}
 
 
 @pytest.mark.parametrize(("name", "least", "most"), [(name, *bounds) for name, bounds in RANGES.items()])
@@ -122,6 +127,8 @@ def test_ranges(name: str, least: float, most: float) -> None:
         ({"expected_master": "h:x"}, "expected_master"),
         ({"address_map": {"a:b:c": "d"}}, "address_map"),
         ({"address_map": {"a": "b c"}}, "address_map"),
+        ({"renamed_commands": {"CONFIG SET": "ADMIN"}}, "renamed_commands: 'CONFIG SET': 'ADMIN'"),
+        ({"renamed_commands": {"CONFIG": ""}}, "one word each"),
         ({"master_name": "  "}, "master_name is empty"),
         ({"timeout": 4}, "timeout=4.0"),
         ({"connect_timeout": 0}, "connect_timeout"),
@@ -181,14 +188,43 @@ def test_a_password_does_not_show() -> None:
 
 def test_the_request() -> None:
     request = failover_request(
-        validated(target="[::1]:6379", expected_master="h:1", strategy="plain", align=False, timeout=7, min_sentinels=2)
+        validated(
+            target="[::1]:6379",
+            expected_master="h:1",
+            strategy="plain",
+            promotion="sentinel",
+            accept_loss=True,
+            timeout=7,
+            min_sentinels=2,
+        )
     )
     assert request == Request(
         "mymaster",
         target=Address("::1", 6379),
         expected_master=Address("h", 1),
         strategy="plain",
-        align=False,
+        promotion="sentinel",
+        accept_loss=True,
         timeout_s=7.0,
         min_sentinels=2,
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "moment_s"),
+    [
+        ("600", 1_000_600.0),
+        ("2026-01-31T02:00:00Z", 1_769_824_800.0),
+        ("2026-01-31T03:00:00+01:00", 1_769_824_800.0),
+        (None, None),
+    ],
+)
+def test_the_latest_moment(text: str | None, moment_s: float | None) -> None:
+    request = failover_request(validated(not_after=text), now_s=1_000_000.0)
+    assert (request.not_after, request.not_after_s) == (text or "", moment_s)
+
+
+@pytest.mark.parametrize(("text", "said"), [("02:00", "neither a time"), ("2026-01-31T02:00:00", "no time zone")])
+def test_a_latest_moment_that_may_mean_several_is_refused(text: str, said: str) -> None:
+    with pytest.raises(Refused, match=said):
+        failover_request(validated(not_after=text))

@@ -20,8 +20,8 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import (
     decide,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import NEVER_MS, Address, Role
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
-from unit.fakes import (
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
+from unit.builders import (
     L0,
     L1,
     L2,
@@ -175,7 +175,7 @@ REFUSALS: dict[str, tuple[str, Callable[[], Snapshot], dict[str, Any]]] = {
     "CONFIG SET not permitted on a sibling": (
         "node_not_permitted",
         lambda: nodes(replica_node(S, refused={"CONFIG SET": "NOPERM no"})),
-        {"target": R, "strategy": "fenced"},
+        {"target": R, "strategy": "fenced", "promotion": "sentinel"},
     ),
     "server too old": ("server_too_old", lambda: nodes(master_node(compatible_version=(5, 0, 14))), {}),
     "target too old": ("server_too_old", lambda: nodes(replica_node(R, compatible_version=(5, 0, 14))), {}),
@@ -253,8 +253,8 @@ def test_a_healthy_deployment_is_moved_fenced() -> None:
     it = plan()
     assert (it.action, it.strategy, it.old_master, it.new_master) == ("move", "fenced", OM, R)
     assert (it.siblings, it.others, it.lagging) == ((S,), (S,), ())
-    assert (it.fence, it.align, it.repairs) == ("pause", True, ())
-    assert it.as_result()["expected_write_stop_ms"] <= 320
+    assert (it.fence, it.steering, it.repairs) == ("pause", (), ())
+    assert it.as_result()["expected_write_stop_ms"] <= 20
     assert [step for step in it.as_result()["steps"] if "pause writes" in step]
 
 
@@ -301,7 +301,7 @@ def test_a_master_that_only_some_call_down_is_not_moved_plainly() -> None:
         [sentinel_view(L0), sentinel_view(L1), sentinel_view(L2, master=master_entry(flags=DOWN))],
         nodes=[gone(OM), replica_node(R)],
     )
-    assert refusal(seen).code == "node_unreachable"
+    assert refusal(seen).code == "master_seen"
 
 
 def test_plain_is_said_to_lose_writes() -> None:
@@ -350,7 +350,7 @@ def test_the_smallest_down_after_of_all_counts() -> None:
 @pytest.mark.parametrize(
     ("priorities", "request_of", "chosen", "steered"),
     [
-        ({R: 100, S: 100}, {}, R, (Steering(S, 100),)),
+        ({R: 100, S: 100}, {}, R, ()),
         ({R: 50, S: 100}, {}, R, ()),
         ({R: 100, S: 50}, {}, S, ()),
         ({R: 100, S: 50}, {"target": R}, R, (Steering(S, 50),)),
@@ -364,17 +364,20 @@ def test_the_smallest_down_after_of_all_counts() -> None:
         ({R: 100, S: 100 + STEERING}, {"target": R}, R, (Steering(S, 100),)),
     ],
 )
-def test_choice_and_steering(
+def test_choice_and_steering_where_sentinel_promotes(
     priorities: dict[Address, int], request_of: dict[str, Any], chosen: Address, steered: tuple[Steering, ...]
 ) -> None:
     seen = views(
         lambda view: replace(view, replicas=tuple(replica_entry(a, priority=p) for a, p in priorities.items()))
     )
     seen = replace(seen, nodes=(master_node(), *(replica_node(a, link={"priority": p}) for a, p in priorities.items())))
-    it = plan(seen, **request_of)
+    it = plan(seen, promotion="sentinel", **request_of)
     assert (it.new_master, it.steering) == (chosen, steered)
     for steer in it.steering:
         assert steer.raised - STEERING == steer.priority
+    # The program promotes the chosen one itself, and the leading Sentinel gives in, whichever it had chosen.
+    it = plan(seen, **request_of)
+    assert (it.new_master, it.steering, it.any_candidate) == (chosen, (), True)
 
 
 def test_a_lagging_sibling_is_steered_and_not_waited_for() -> None:
@@ -425,8 +428,8 @@ def test_of_equal_priorities_the_version_that_suits_the_others(
 ) -> None:
     it = plan(mixed(r=r, s=s))
     assert it.new_master == chosen
-    passed = S if chosen == R else R
-    assert [steer.address for steer in it.steering] == [passed]
+    by_sentinel = plan(mixed(r=r, s=s), promotion="sentinel")
+    assert [steer.address for steer in by_sentinel.steering] == ([R] if chosen == S else []), "Sentinel prefers R"
     told = [note for note in it.notes if "for its version" in note]
     assert bool(told) == (chosen == S)
     if told:
@@ -447,10 +450,11 @@ def test_the_target_that_was_named_goes_before_the_version() -> None:
 # ---- who leads -----------------------------------------------------------------------------------------------------
 
 
-def test_the_first_sentinel_given_leads_last() -> None:
-    it = plan()
-    assert it.leaders == (L1, L2, L0)
-    assert it.preferred_leaders == (L1, L2)
+def test_the_first_sentinel_given_leads_where_the_program_promotes_and_last_where_sentinel_does() -> None:
+    """The one that leads hears of the promotion first; where it promotes itself, it shows the old master for longer than the others."""
+    assert plan().leaders == (L0, L1, L2)
+    assert plan(promotion="sentinel").leaders == (L1, L2, L0)
+    assert plan(strategy="plain").leaders == (L1, L2, L0)
 
 
 @pytest.mark.parametrize(
@@ -462,13 +466,14 @@ def test_the_first_sentinel_given_leads_last() -> None:
     ],
 )
 def test_an_unfit_sentinel_does_not_lead(unfit: dict[str, Any]) -> None:
-    it = plan(one_view(**unfit))
+    # Sentinels that do not reach each other are accepted only where losing writes is.
+    it = plan(one_view(**unfit), strategy="plain")
     assert (it.new_master, it.leaders) == (R, (L1, L0))
 
 
 def test_the_first_leads_where_no_other_is_fit() -> None:
     seen = snapshot([sentinel_view(L0), *(sentinel_view(a, failover_refused="NOPERM no") for a in (L1, L2))])
-    assert plan(seen).preferred_leaders == (L0,)
+    assert plan(seen).leaders == plan(seen, promotion="sentinel").leaders == (L0,)
 
 
 def test_with_one_sentinel_down_the_others_lead_on_request() -> None:
@@ -481,7 +486,7 @@ def test_with_one_sentinel_down_the_others_lead_on_request() -> None:
         ]
     )
     it = plan(seen, min_sentinels=2)
-    assert it.preferred_leaders == (L1,)
+    assert it.leaders == (L0, L1)
     assert any(str(L2) in note for note in it.notes)
     assert refusal(seen, min_sentinels=3).code == "sentinels_missing"
 
@@ -563,7 +568,7 @@ DEMOTED = replica_node(OM, role=Role("replica", 1000, R, "connect"), link={"mast
 def test_what_a_killed_run_had_demoted_is_finished() -> None:
     it = plan(nodes(DEMOTED))
     assert (it.action, it.strategy, it.old_master, it.new_master) == ("finish", "fenced", OM, R)
-    assert (it.others, it.preferred_leaders) == ((S,), (L1, L2))
+    assert (it.others, it.leaders) == ((S,), (L0, L1, L2))
 
 
 def test_it_is_finished_whatever_else_is_asked_for() -> None:

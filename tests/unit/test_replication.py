@@ -21,8 +21,8 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replication imp
     replication_progress,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, AttachedReplica, Role
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView
-from unit.fakes import L0, L1, L2, OM, R, S, master_entry, master_node, replica_node, sentinel_view, snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView
+from unit.builders import L0, L1, L2, OM, R, S, master_entry, master_node, replica_node, sentinel_view, snapshot
 from unit.situations import unreachable
 
 LAG = 1000

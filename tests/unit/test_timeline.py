@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import parse_event
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Happening, Timeline
-from unit.fakes import L0, L1
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import FENCE_RAISED, STEP_BEGINS
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Entry, Timeline
+from unit.builders import L0, L1, OM
 
 
 class StillClock(Clock):
@@ -27,18 +29,44 @@ class StillClock(Clock):
 def test_it_is_told_in_the_order_of_time() -> None:
     clock = StillClock()
     timeline = Timeline(clock)
-    timeline.add("discover")
+    timeline.begin("discover")
     clock.moment_s = 100.2504
-    timeline.add("fence", "up")
+    timeline.add(FENCE_RAISED, OM, "up")
     timeline.add_event(L0, 100.1, parse_event("+try-failover", "master mymaster 10.0.0.1 6379"))
-    timeline.add("earlier", at_s=100.05)
+    timeline.begin("fence", at_s=100.05)
+    told = {"detail": "master mymaster 10.0.0.1 6379", "subject": str(OM)}
+    step = {"who": "program", "kind": STEP_BEGINS, "subject": "", "detail": ""}
     assert timeline.as_result() == [
-        {"at_ms": 0.0, "who": "program", "what": "discover", "detail": ""},
-        {"at_ms": 50.0, "who": "program", "what": "earlier", "detail": ""},
-        {"at_ms": 100.0, "who": f"sentinel {L0}", "what": "+try-failover", "detail": "master mymaster 10.0.0.1 6379"},
-        {"at_ms": 250.4, "who": "program", "what": "fence", "detail": "up"},
+        {**step, "at_ms": 0.0, "step": "discover"},
+        {**step, "at_ms": 50.0, "step": "fence"},
+        {"at_ms": 100.0, "who": f"sentinel {L0}", "kind": "+try-failover", "step": "discover", **told},
+        {
+            "at_ms": 250.4,
+            "who": "program",
+            "kind": FENCE_RAISED,
+            "step": "discover",
+            "subject": str(OM),
+            "detail": "up",
+        },
     ]
-    assert timeline.started_wall_s == 1_700_000_000.0
+
+
+def test_a_moment_by_the_wall_clock_is_in_utc() -> None:
+    timeline = Timeline(StillClock())
+    assert timeline.utc_at() == "2023-11-14T22:13:20.000Z"
+    assert timeline.utc_at(101.25) == "2023-11-14T22:13:21.250Z"
+
+
+def test_a_kind_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(ValueError, match="no kind of entry"):
+        Timeline(StillClock()).add("fense_raised", OM)
+
+
+def test_the_epoch_is_read_from_what_one_sentinel_published_in_its_order() -> None:
+    timeline = Timeline(StillClock())
+    for moment_s, who, channel in ((100.0, L0, "+sdown"), (100.2, L1, "+tilt"), (100.2, L0, "+new-epoch")):
+        timeline.add_event(who, moment_s, parse_event(channel, "7"))
+    assert [event.channel for event in timeline.events_of(L0, 100.1)] == ["+new-epoch"]
 
 
 def test_events_by_moment_channel_and_master() -> None:
@@ -53,12 +81,12 @@ def test_events_by_moment_channel_and_master() -> None:
     assert len(timeline.events(100.0, "-failover-abort", "mymaster")) == 2
 
 
-def test_each_happening_is_handed_on() -> None:
-    seen: list[Happening] = []
+def test_each_entry_is_handed_on() -> None:
+    seen: list[Entry] = []
     timeline = Timeline(StillClock(), seen.append)
-    timeline.add("fence", "up")
+    timeline.add(FENCE_RAISED, OM, "up")
     timeline.add_event(L0, 100.0, parse_event("+tilt", "#tilt mode entered"))
-    assert [(it.who, it.what) for it in seen] == [("program", "fence"), (f"sentinel {L0}", "+tilt")]
+    assert [(it.who, it.kind) for it in seen] == [("program", FENCE_RAISED), (f"sentinel {L0}", "+tilt")]
 
 
 def test_events_come_from_threads() -> None:

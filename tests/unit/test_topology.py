@@ -9,7 +9,9 @@ import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import take_snapshot
-from unit.fakes import L0, L1, L2, NAME, FakeConnection, FakeFleet, World
+from unit.builders import L0, L1, L2, NAME
+from unit.fake_connection import FakeConnection, FakeFleet
+from unit.world import World
 
 LOOPBACK = Address("127.0.0.1", 26379)
 

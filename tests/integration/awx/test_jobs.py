@@ -71,7 +71,7 @@ def test_the_workflow_checks_then_moves_the_master_that_was_approved(
         assert checked.succeeded, checked.stdout
         assert checked.artifacts["expected_master"] == old.address
         # Between the two, somebody approves. AWX hands the artifacts on as extra variables.
-        answers = survey("workflow", deployment, align="false", postcheck_marker="true", report_title="CHG0004711")
+        answers = survey("workflow", deployment, postcheck_marker="true", report_title="CHG0004711")
         reports = {"report_directory": str(workspace.reports)}
         moved = workspace.run(
             "failover.yml", {**answers, **reports, **checked.artifacts}, environment=injected, verbosity=4

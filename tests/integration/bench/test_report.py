@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from bench.measure import Case, odd
-from bench.report import figures, load, page, percentile, table
+from bench.report import figures, load, page, table
+from bench.tables import percentile
 
 FENCED = Case("redis-7.0")
 SESSION = {
@@ -32,6 +33,7 @@ def run(case: Case = FENCED, number: int = 0, outcome: str = "switched", **recor
         "writes_acknowledged": 1000,
         "writes_lost": 0,
         "longest_gap_s": 0.25,
+        "refused_of_a_writer": 1,
         "unknown": 0,
         "timed_out": False,
         "denied_but_present": 0,
@@ -48,7 +50,7 @@ def run(case: Case = FENCED, number: int = 0, outcome: str = "switched", **recor
         "outcome": outcome,
         "message": None,
         "run_s": 8.0,
-        "result": {"lossless": case.strategy == "fenced", "timeline": []},
+        "result": {"lossless": case.strategy == "fenced", "write_gap_ms": 12, "timeline": []},
         "recording": recording,
     }
     return made | {"odd": odd(made)}
@@ -81,7 +83,8 @@ def test_a_run_that_failed_is_counted_and_named(tmp_path: Path) -> None:
     found = figures(record.of(FENCED))
     assert (found.runs, found.failed, found.gaps_s) == (3, 1, (0.25, 1.25))
     cells = row(table(record), "redis-7.0.15", "fenced")
-    assert cells[3:] == ["3", "1", "0 of 2,000", "0.75 s", "1.25 s", "1.25 s", "50%", "0", "0", "8.0 s"]
+    gaps = ["750 ms", "1.25 s", "1.25 s", "50%", "12 ms"]
+    assert cells[3:] == ["0", "3", "1", "0 of 2,000", *gaps, "1 (most 1)", "0", "0", "8.0 s", "1.0"]
     text = page(record)
     assert "run 2: not measured LabError: not ready" in text
     assert "run 3: gap 1.250 s" in text
@@ -93,7 +96,7 @@ def test_a_run_that_failed_is_counted_and_named(tmp_path: Path) -> None:
         ({"writes_lost": 3}, "3 lost"),
         ({"unknown": 2}, "2 unknown outcomes"),
         ({"full": 1}, "1 full"),
-        ({"longest_gap_s": 0.51}, "gap 0.510 s"),
+        ({"longest_gap_s": 0.41}, "gap 0.410 s"),
         ({"denied_but_present": 1}, "refused writes are there"),
         ({"timed_out": True}, "writes stopped by the end of recording"),
     ],
@@ -111,17 +114,24 @@ def test_the_plain_way_may_lose_and_take_long_but_not_fail() -> None:
 
 def test_comparison_is_that_of_medians(tmp_path: Path) -> None:
     runs = [run(number=number, longest_gap_s=gap_s) for number, gap_s in enumerate((0.2, 0.25, 0.9))]
-    text = page(load([written(tmp_path, *runs, run(Case("redis-7.0", "plain"), longest_gap_s=11.0))]))
+    plain = run(Case("redis-7.0", "plain"), longest_gap_s=11.0, writes_lost=900)
+    text = page(load([written(tmp_path, *runs, plain)]))
     comparison = text[text.index("## In comparison") :].splitlines()
-    assert row(comparison, "redis-7.0.15") == ["redis-7.0.15", "0.25 s", "11.00 s (44.0 x)", ""]
+    assert row(comparison, "redis-7.0.15") == ["redis-7.0.15", "0", "250 ms", "11.00 s (44.0 x, 900 lost)", "", "", ""]
+
+
+def test_runs_under_load_stand_by_themselves(tmp_path: Path) -> None:
+    lines = [run(), run(Case("redis-7.0", load=8), longest_gap_s=0.3)]
+    cells = row(table(load([written(tmp_path, *lines)])), "redis-7.0.15", "fenced", "redis-py", "8")
+    assert cells[4:8] == ["1", "0", "0 of 1,000", "300 ms"]
 
 
 def test_commands_make_as_many_runs(tmp_path: Path) -> None:
     cases = [Case("redis-7.0"), Case("valkey-9.1"), Case("valkey-9.1", "coordinated"), Case("redis-7.0", ad_hoc=True)]
     text = page(load([written(tmp_path, *(run(case, number) for case in cases for number in range(2)))]))
     for words in (
-        "--servers redis-7.0,valkey-9.1 --strategies fenced --client redis-py --runs 2 --commit abc1234",
-        "--servers valkey-9.1 --strategies coordinated --client redis-py --runs 2",
-        "--servers redis-7.0 --runs 0 --adhoc 2",
+        "--servers redis-7.0,valkey-9.1 --strategies fenced --client redis-py --load 0 --runs 2 --commit abc1234",
+        "--servers valkey-9.1 --strategies coordinated --client redis-py --load 0 --runs 2",
+        "--servers redis-7.0 --load 0 --runs 0 --adhoc 2",
     ):
         assert words in text

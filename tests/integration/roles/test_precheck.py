@@ -79,7 +79,7 @@ def test_everything_that_fails_is_told_at_once_and_can_be_waived_by_name(
     assert told.count("What to do: ") == 2
     assert refused.artifacts["redis_ha_precheck"]["failed"] == ["sentinels_reachable", "fit_replicas"]
 
-    names = "sentinels_reachable, fit_replicas,no_such_check"
+    names = "sentinels_reachable, fit_replicas,no_tilt"
     waived = workspace.run("precheck.yml", {**wanted, "precheck_waivers": names})
     assert waived.succeeded, waived.stdout
     shown = waived.result("Show what was found")["msg"]
@@ -87,5 +87,5 @@ def test_everything_that_fails_is_told_at_once_and_can_be_waived_by_name(
         "sentinels_reachable:",
         "fit_replicas:",
     ]
-    assert "note     waivers of which nothing made use: no_such_check" in shown
+    assert "note     waivers of which nothing made use: no_tilt" in shown
     assert waived.artifacts["redis_ha_precheck"]["waived"] == ["sentinels_reachable", "fit_replicas"]

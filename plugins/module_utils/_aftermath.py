@@ -1,0 +1,489 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""After the promotion: everybody agrees, follows, and has settled; clients that stayed behind are disconnected.
+
+This module is private to the collection redis_ha.sentinel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
+    FAST_ANSWER_S,
+    Look,
+    look,
+    replication,
+    rewrite,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._demotion import Demotion
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
+    FailoverError,
+    LinkError,
+    ReplyError,
+    failure,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Plan
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import LOCK_NAME, Raised
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion import Promotion, names_everywhere
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
+    Address,
+    MasterEntry,
+    Replication,
+    parse_client_list,
+    parse_info,
+    parse_replication,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
+    AGREE,
+    AGREED,
+    DISCONNECT,
+    DISCONNECTED,
+    FOLLOW,
+    FOLLOWING,
+    MOVED_ON,
+    NOT_SETTLED,
+    SETTLE,
+    SETTLED,
+    STRAY_DEMOTED,
+)
+
+AGREE_POLL_S = 0.004
+MOST_AGREE_WAIT_S = 30.0
+SETTLE_POLL_S = 0.01
+DEAD_SERVER_WAIT_S = 5.0
+"""A server that cannot be asked any more is not waited for as long as one that has something left to do."""
+FULL_SYNC_POLL_S = 0.1
+
+DISCONNECT_POLL_S = 0.003
+MOST_DISCONNECT_WAIT_S = 0.06
+"""How long, at most, the connections of the old master are left open once every Sentinel names the new one.
+
+A client that asked a Sentinel right before that moment is on its way to the old master with a write, on a new connection. It must have
+its -READONLY before that is closed, or it cannot know what became of the write.
+"""
+NEW_CONNECTION_AGE_S = 1
+
+
+# ---- agree -----------------------------------------------------------------------------------------------------------
+
+
+def record_promotion(run: Run, promotion: Promotion, demotion: Demotion | None) -> None:
+    """Put down who is the master now, and whether it has everything."""
+    record = run.record
+    if not run.same_now(promotion.master, record.new_master):
+        run.note(f"Sentinel promoted {promotion.master} instead of {record.new_master}")
+    record.new_master, record.leader, record.promotion = promotion.master, promotion.leader, promotion.by
+    record.moved = True
+    if demotion is None:
+        return
+    if any(run.same_now(promotion.master, holder) for holder in demotion.holders):
+        record.lossless = True
+        record.lossless_reason = demotion.proof
+    else:
+        record.deny_lossless(
+            f"Sentinel chose {promotion.master}, which was not seen to have everything that the old master acknowledged"
+        )
+
+
+def agree(run: Run, promotion: Promotion) -> None:
+    """Wait until every Sentinel names the new master."""
+    behind = [address for address in run.sentinels if address not in promotion.named_by]
+    said: dict[Address, str] = {}
+    if behind:
+        with run.step(AGREE):
+            said = _wait_agreed(run, promotion.master, behind)
+    if not said:
+        run.record.agreed_at_s = run.clock.now_s()
+        run.timeline.add(AGREED, promotion.master, f"every Sentinel names {promotion.master}")
+        return
+    _raise_if_split(run, promotion, said)
+    for address, text in said.items():
+        run.left(f"Sentinel {address} does not name {promotion.master}: {text}")
+
+
+def _wait_agreed(run: Run, master: Address, behind: Sequence[Address]) -> dict[Address, str]:
+    began_s = run.clock.now_s()
+    deadline_s = began_s + min(run.request.timeout_s, MOST_AGREE_WAIT_S)
+    dead_deadline_s = began_s + DEAD_SERVER_WAIT_S
+    while True:
+        said = names_everywhere(run, master, behind)
+        behind = list(said)
+        only_dead_left = bool(said) and not any(text.startswith("it names") for text in said.values())
+        now_s = run.clock.now_s()
+        if not said or now_s >= deadline_s or (only_dead_left and now_s >= dead_deadline_s):
+            return said
+        run.clock.sleep(AGREE_POLL_S)
+
+
+def _raise_if_split(run: Run, promotion: Promotion, said: Mapping[Address, str]) -> None:
+    """Sentinels of equal epochs that name two masters stay so for ever.
+
+    Raises:
+        Unknown: They do.
+    """
+    seen = look(run)
+    epochs = {address: it.entry.config_epoch for address, it in seen.said.items()}
+    ours = max((epoch for address, epoch in epochs.items() if address not in said), default=0)
+    others = [
+        address
+        for address, it in seen.said.items()
+        if address in said and it.entry.config_epoch == ours and _names_a_third(run, it.named, promotion.master)
+    ]
+    if others:
+        split = ", ".join(f"Sentinel {address} {said[address].removeprefix('it ')}" for address in others)
+        run.record.deny_lossless(
+            "Sentinels of one epoch name two masters: what clients of the other one write may be lost"
+        )
+        raise failure(
+            "sentinels_split",
+            f"{split}, the others name {promotion.master}, all of epoch {ours}",
+            name=run.request.master_name,
+            master=promotion.master,
+        )
+
+
+def _names_a_third(run: Run, named: Address | None, master: Address) -> bool:
+    """Whether a Sentinel names neither the new master nor, being late, the old one."""
+    return named is not None and not any(run.same_now(named, known) for known in (master, run.record.old_master))
+
+
+# ---- follow ----------------------------------------------------------------------------------------------------------
+
+
+def follow(run: Run, plan: Plan, promotion: Promotion) -> None:
+    """Let every other replica follow the new master, and write the roles to the configuration files.
+
+    Those that cannot resynchronise partially go one after the other: each costs the new master a copy of all its data.
+    """
+    with run.step(FOLLOW):
+        rest = [
+            address
+            for address in dict.fromkeys((plan.replica_to_promote, *plan.siblings, *plan.lagging, *plan.others))
+            if not run.same_now(address, promotion.master) and not run.same_now(address, plan.old_master)
+        ]
+        before = run.fleet.gather(rest, lambda address: replication(run, address, timeout_s=FAST_ANSWER_S))
+        known = {address: it for address, it in before.items() if isinstance(it, Replication)}
+        for address, it in before.items():
+            if not isinstance(it, Replication):
+                run.note(f"{address} could not be told to follow {promotion.master} ({it.message}); Sentinel does it")
+        quick, slow = _by_cost(run, promotion.master, known)
+        run.fleet.gather(quick, lambda address: _let_follow(run, address, known[address], promotion.master))
+        for address in slow:
+            _let_follow(run, address, known[address], promotion.master)
+            _wait_linked(run, address)
+        if promotion.by == PROGRAM:
+            # Sentinel does it in the transaction that promotes.
+            _rewrite_new_master(run, promotion.master)
+
+
+def _by_cost(run: Run, master: Address, known: Mapping[Address, Replication]) -> tuple[list[Address], list[Address]]:
+    """Those that surely resynchronise partially, and those that may not."""
+    try:
+        new = replication(run, master, timeout_s=FAST_ANSWER_S)
+    except (LinkError, ReplyError):
+        return list(known), []
+    quick = [address for address, it in known.items() if _resynchronises_partially(it, new)]
+    return quick, [address for address in known if address not in quick]
+
+
+def _resynchronises_partially(replica: Replication, master: Replication) -> bool:
+    in_history = replica.replid == master.replid or (
+        replica.replid == master.replid2 and replica.applied_offset <= master.second_offset
+    )
+    return in_history and replica.applied_offset + 1 >= master.backlog_first_offset
+
+
+def _let_follow(run: Run, address: Address, before: Replication, master: Address) -> None:
+    if not before.is_master and run.same_now(before.master, master):
+        run.timeline.add(FOLLOWING, address, f"{address} follows {master} already")
+        return
+    client = run.fleet.node(address)
+    try:
+        if before.is_master:
+            _demote_stray(run, address, master)
+        else:
+            client.order("REPLICAOF", master.host, master.port)
+        rewrite(run, client)
+        run.timeline.add(FOLLOWING, address, f"{address} was told to follow {master}")
+    except (LinkError, ReplyError) as error:
+        run.note(f"{address} could not be told to follow {master} ({error.message}); Sentinel does it")
+
+
+def _demote_stray(run: Run, address: Address, master: Address) -> None:
+    """A second master, which no Sentinel names, becomes a replica. A proxy that looks at roles may have sent writes to it."""
+    info, _ok = run.fleet.node(address).transact(("INFO", "replication"), ("REPLICAOF", master.host, master.port))
+    own = parse_replication(parse_info(info))
+    written_bytes = own.offset - own.second_offset + 1
+    run.timeline.add(STRAY_DEMOTED, address, f"{address} was a master too, and had gone on for {written_bytes} bytes")
+    if written_bytes > 0:
+        run.record.deny_lossless(
+            f"{address} was a master for a moment, too, and its history went on for {written_bytes} bytes: what was written there is lost"
+        )
+
+
+def _wait_linked(run: Run, address: Address) -> None:
+    """Until the copy has come, as long as the run may take; what is late then, the end of the run names."""
+    deadline_s = run.clock.now_s() + run.request.timeout_s
+    while run.clock.now_s() < deadline_s:
+        try:
+            if replication(run, address, timeout_s=1.0).link_up:
+                return
+        except (LinkError, ReplyError):
+            return
+        run.clock.sleep(FULL_SYNC_POLL_S)
+
+
+def _rewrite_new_master(run: Run, master: Address) -> None:
+    try:
+        rewrite(run, run.fleet.node(master))
+    except LinkError as error:
+        run.left(f"{master}: CONFIG REWRITE ({error.message}); after a restart it has its old role")
+
+
+# ---- disconnect clients ----------------------------------------------------------------------------------------------
+
+
+def disconnect_clients(run: Run, plan: Plan, master: Address) -> None:
+    """Send away who still reads or subscribes at the old master, as Sentinel does; no write is waiting there any more."""
+    with run.step(DISCONNECT):
+        old_master = plan.old_master
+        client = run.fleet.node(old_master)
+        try:
+            if not run.same_now(master, plan.replica_to_promote):
+                client.order("REPLICAOF", master.host, master.port)
+            rewrite(run, client)
+            _let_the_new_ones_go(run, client)
+            client.transact(("CLIENT", "KILL", "TYPE", "normal"), ("CLIENT", "KILL", "TYPE", "pubsub"))
+            run.timeline.add(DISCONNECTED, old_master, f"the connections of {old_master} were closed")
+        except (LinkError, ReplyError) as error:
+            run.left(
+                f"the connections of {old_master} could not be closed, its configuration not rewritten: {error.message}"
+            )
+
+
+def _let_the_new_ones_go(run: Run, client: Client) -> None:
+    """Wait until nobody is at the old master who came there lately. A client that is refused there leaves by itself and finds the new master."""
+    deadline_s = run.clock.now_s() + MOST_DISCONNECT_WAIT_S
+    looks_without = 0
+    while looks_without < 2 and run.clock.now_s() < deadline_s:
+        own, listing = client.ask_many([("CLIENT", "ID"), ("CLIENT", "LIST")], timeout_s=FAST_ANSWER_S)
+        new = [
+            row
+            for row in parse_client_list(listing)
+            if row.is_ordinary and row.age_s <= NEW_CONNECTION_AGE_S and row.id != own and row.name != LOCK_NAME
+        ]
+        looks_without = 0 if new else looks_without + 1
+        run.clock.sleep(DISCONNECT_POLL_S)
+
+
+# ---- settle ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Waiting:
+    """What is waited for until everybody has settled.
+
+    Attributes:
+        wanted: The nodes that should follow.
+        ignored: Of these, the ones that were down before the run.
+        syncing: Those that were seen in the middle of a full synchronisation.
+        states: For each nothing, if it follows, or what is missing.
+        dead: Those that cannot be asked.
+    """
+
+    wanted: tuple[Address, ...]
+    ignored: tuple[Address, ...]
+    syncing: set[Address] = field(default_factory=set)
+    states: dict[Address, str] = field(default_factory=dict)
+    dead: set[Address] = field(default_factory=set)
+
+    @property
+    def unsettled(self) -> dict[Address, str]:
+        return {address: text for address, text in self.states.items() if text and address not in self.ignored}
+
+
+def settle(run: Run, plan: Plan, raised: Raised | None = None) -> None:
+    """Priorities are put back, no failover is under way, every replica follows, every Sentinel names the new master.
+
+    Raises:
+        Incomplete: Sentinel has moved the master on meanwhile.
+    """
+    master = run.record.new_master or plan.replica_to_promote
+    with run.step(SETTLE):
+        if raised is not None:
+            raised.lower()
+        waiting = _waiting(run, plan, master)
+        full_before = _full_syncs(run, master)
+        moved_on = _wait_settled(run, master, waiting)
+        if raised is not None:
+            raised.rewrite()
+        for address in waiting.ignored:
+            if waiting.states.get(address):
+                run.note(f"{address} was down before and is not waited for")
+        _report_replicas(run, master, waiting, full_before)
+        if moved_on is not None:
+            raise _moved_on_error(run, master, *moved_on)
+        run.timeline.add(NOT_SETTLED if run.record.left else SETTLED, master, "; ".join(run.record.left))
+
+
+def _waiting(run: Run, plan: Plan, master: Address) -> Waiting:
+    wanted = tuple(
+        dict.fromkeys(
+            address
+            for address in (*plan.others, plan.old_master, plan.new_master)
+            if address and not run.snapshot.same(address, master)
+        )
+    )
+    return Waiting(wanted, tuple(address for address in wanted if _was_down(run, address)))
+
+
+def _wait_settled(run: Run, master: Address, waiting: Waiting) -> tuple[Address, int] | None:
+    """Wait for it as long as the run may take; the master and the epoch of a failover that has come after ours."""
+    began_s = run.clock.now_s()
+    deadline_s = began_s + run.request.timeout_s
+    epoch = 0
+    while True:
+        _ask_followers(run, master, waiting)
+        seen = look(run)
+        epoch = _epoch_of_ours(run, seen, master, epoch)
+        moved_on = _moved_on(run, seen, master, epoch)
+        if moved_on is not None:
+            return moved_on
+        sentinels = _unsettled_sentinels(run, seen, master)
+        nodes = waiting.unsettled
+        if not nodes and not sentinels:
+            return None
+        only_dead_left = set(nodes) <= waiting.dead and set(sentinels) <= set(seen.silent)
+        now_s = run.clock.now_s()
+        if now_s >= deadline_s or (only_dead_left and now_s >= began_s + DEAD_SERVER_WAIT_S):
+            run.record.left += [f"{address}: {text}" for address, text in nodes.items()]
+            run.record.left += [f"Sentinel {address}: {text}" for address, text in sentinels.items()]
+            return None
+        run.clock.sleep(SETTLE_POLL_S)
+
+
+def _ask_followers(run: Run, master: Address, waiting: Waiting) -> None:
+    answers = run.fleet.gather(waiting.wanted, lambda address: replication(run, address, timeout_s=1.0))
+    waiting.dead.clear()
+    for address, answer in answers.items():
+        if isinstance(answer, (LinkError, ReplyError)):
+            waiting.states[address] = f"it cannot be asked: {answer.message}"
+            waiting.dead.add(address)
+            continue
+        if answer.sync_in_progress:
+            waiting.syncing.add(address)
+        waiting.states[address] = _why_not_following(run, answer, master)
+
+
+def _why_not_following(run: Run, answer: Replication, master: Address) -> str:
+    if answer.is_master:
+        return "it still says that it is a master"
+    if not run.same_now(answer.master, master):
+        return f"it follows {answer.master}"
+    if answer.sync_in_progress:
+        left = f", {answer.sync_left_bytes} bytes left" if answer.sync_left_bytes >= 0 else ""
+        return f"it is in the middle of a full synchronisation{left}"
+    return "" if answer.link_up else "its link to the new master is down"
+
+
+def _epoch_of_ours(run: Run, seen: Look, master: Address, epoch: int) -> int:
+    """The highest epoch that is not later than our move."""
+    before = [view.master.config_epoch for view in run.snapshot.informed_sentinels if view.master]
+    ours = [it.config_epoch for it in _entries_at_rest(seen) if run.same_now(it.address, master)]
+    return max(epoch, *before, *ours, 0)
+
+
+def _entries_at_rest(seen: Look) -> list[MasterEntry]:
+    """What Sentinels hold that lead no failover: a leader names the old master, of the new epoch, until its failover is over."""
+    return [said.entry for said in seen.said.values() if not said.entry.failover_in_progress]
+
+
+def _moved_on(run: Run, seen: Look, master: Address, epoch: int) -> tuple[Address, int] | None:
+    """The master of a failover that came after ours, and its epoch.
+
+    A Sentinel that is late names another master too, but of an epoch before ours.
+    """
+    later = [
+        (it.config_epoch, it.address)
+        for it in _entries_at_rest(seen)
+        if not run.same_now(it.address, master) and it.config_epoch > epoch
+    ]
+    if not later:
+        return None
+    later_epoch, address = max(later, key=lambda found: found[0])
+    return address, later_epoch
+
+
+def _moved_on_error(run: Run, master: Address, now_master: Address, epoch: int) -> FailoverError:
+    run.record.deny_lossless(
+        f"after the move to {master} Sentinel has failed over to {now_master} by itself (epoch {epoch}): what {master} "
+        "acknowledged last may be lost"
+    )
+    run.left(f"the master is {now_master} by now")
+    run.record.new_master = now_master
+    run.timeline.add(MOVED_ON, now_master, f"Sentinel has failed over to {now_master} (epoch {epoch})")
+    return failure(
+        "moved_on",
+        f"the master was moved to {master}, and Sentinel has failed over from there to {now_master} by itself (epoch {epoch})",
+        master=master,
+    )
+
+
+def _unsettled_sentinels(run: Run, seen: Look, master: Address) -> dict[Address, str]:
+    """Sentinels that have not arrived at the end, with the reason."""
+    found = dict(seen.silent)
+    for address, said in seen.said.items():
+        if said.entry.failover_in_progress:
+            found[address] = f"its failover is not over ({said.entry.failover_state})"
+        elif not run.same_now(said.entry.address, master):
+            found[address] = f"it names {said.entry.address}"
+    return found
+
+
+def _was_down(run: Run, address: Address) -> bool:
+    """Whether a node was down before the run, as we and a Sentinel saw it."""
+    snapshot = run.snapshot
+    node = snapshot.node(address)
+    if node is not None and node.reachable:
+        return False
+    views = snapshot.informed_sentinels
+    rows = [entry.down for view in views for entry in view.replicas if snapshot.same(entry.address, address)]
+    masters = [
+        bool(view.master.flags & {"s_down", "o_down"})
+        for view in views
+        if view.master and snapshot.same(view.master.address, address)
+    ]
+    return any((*rows, *masters))
+
+
+def _full_syncs(run: Run, master: Address) -> int:
+    node = run.snapshot.node(master)
+    return node.sync_counters[0] if node is not None and node.reachable else 0
+
+
+def _report_replicas(run: Run, master: Address, waiting: Waiting, full_before: int) -> None:
+    full: int | None = None
+    try:
+        info = parse_info(run.fleet.node(master).ask("INFO", "stats"))
+        full = int(info.get("sync_full", 0)) - full_before
+    except (LinkError, ReplyError) as error:
+        run.note(f"how the replicas resynchronised is not known: {error}")
+    partial = full is not None and full <= len(waiting.syncing)
+    for address in waiting.wanted:
+        missing = waiting.states.get(address, "")
+        resync = "full" if address in waiting.syncing else "partial" if partial else "unknown"
+        run.record.replicas.append(
+            {
+                **address.as_result(),
+                "following": not missing,
+                "detail": missing or f"follows {master}",
+                "resync": "unknown" if missing else resync,
+                "excused": address in waiting.ignored,
+            }
+        )

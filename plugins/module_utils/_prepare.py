@@ -1,0 +1,443 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Everything before writes stop: ask, decide, lock, repair, raise priorities, and look once more.
+
+This module is private to the collection redis_ha.sentinel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
+    FAST_ANSWER_S,
+    Look,
+    applied,
+    look,
+    replication,
+    rewrite,
+    wait_applied,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
+    failed_logins,
+    sentinel_objections,
+    sentinels_wanted,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
+    Aborted,
+    LinkError,
+    Refused,
+    ReplyError,
+    failure,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import (
+    FENCED,
+    MOVE,
+    PLAIN,
+    PROBED_COMMANDS,
+    Plan,
+    Repair,
+    Steering,
+    decide,
+    refuse,
+    understood,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._probes import try_logins
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
+    Address,
+    ReplicaEntry,
+    parse_replica_entries,
+    parse_role,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
+    DISCOVER,
+    EVENTS_LOST,
+    LOCK,
+    PLAN,
+    PRIORITY_RAISED,
+    PRIORITY_RESTORED,
+    PROBE,
+    RECHECK,
+    REPAIR,
+    REPAIRED,
+    STEER,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import named_connections, take_snapshot
+
+LOCK_NAME = "redis_ha.sentinel:failover"
+"""The name of our connection to the old master, by which two runs see each other in CLIENT LIST."""
+
+STEERING_WAIT_S = 32.0
+"""Three INFO periods of Sentinel (10 s each, and its ticks)."""
+STEERING_POLL_S = 0.04
+
+
+def prepare(run: Run, listen: bool) -> Plan:
+    """Ask everybody, and decide.
+
+    Args:
+        run: The run; gets its snapshot.
+        listen: Also subscribe to the events of the Sentinels.
+
+    Raises:
+        Refused: Something speaks against it; every reason is named.
+    """
+    request = run.request
+    run.record.understood = understood(request)
+    with run.step(DISCOVER):
+        also = [address for address in (request.target, request.expected_master) if address is not None]
+        run.snapshot = take_snapshot(run.fleet, request.master_name, PROBED_COMMANDS, also, request.avoid)
+        run.record.old_master = run.snapshot.master_address
+        run.record.server_versions = {
+            str(node.address): f"{node.product} {node.dotted_version}" for node in run.snapshot.nodes if node.reachable
+        }
+        deaf = _listen(run) if listen else ()
+    with run.step(PLAN):
+        plan = decide(run.snapshot, request, deaf)
+        if plan.action == MOVE and plan.strategy != PLAIN:
+            _check_logins(run, plan)
+    record = run.record
+    record.plan, record.strategy = plan, plan.strategy
+    record.promotion, record.promotion_reason = plan.promotion or None, plan.promotion_reason
+    record.old_master, record.new_master = plan.old_master, plan.new_master
+    record.notes += plan.notes
+    return plan
+
+
+def _listen(run: Run) -> Collection[Address]:
+    """Subscribe to the events of every Sentinel; those that send us none."""
+    deaf = []
+    for address in run.sentinels:
+        try:
+            run.fleet.listen(address, run.timeline.add_event)
+        except LinkError as error:
+            deaf.append(address)
+            run.timeline.add(EVENTS_LOST, address, error.message)
+            run.note(f"{error}; the run goes on without its events")
+    return deaf
+
+
+def _check_logins(run: Run, plan: Plan) -> None:
+    logins = try_logins(run.fleet, (plan.old_master, *plan.siblings), [plan.replica_to_promote])
+    if failed := failed_logins(run.snapshot, logins):
+        raise refuse(failed)
+
+
+# ---- lock and repair -------------------------------------------------------------------------------------------------
+
+
+def lock(run: Run, plan: Plan) -> None:
+    """Keep other runs of this program away from the old master.
+
+    Raises:
+        Refused: Another run came first, or the node cannot be asked.
+    """
+    with run.step(LOCK):
+        client = run.fleet.lock(plan.old_master)
+        try:
+            client.set_name(LOCK_NAME)
+            _check_lock(run, client)
+        except (LinkError, ReplyError) as error:
+            raise failure("node_unreachable", str(error)) from error
+
+
+def _check_lock(run: Run, client: Client) -> None:
+    # A connection that was lost and made anew carries the name again, and another id.
+    own = int(client.ask("CLIENT", "ID"))
+    others = [row for row in named_connections(client, LOCK_NAME) if row.id < own]
+    if others:
+        raise failure(
+            "another_run",
+            f"another run of this program is moving {run.request.master_name}: its connection to {client.address}"
+            f" comes from {others[0].address} and is {others[0].age_s} s old",
+            connection=others[0].id,
+        )
+
+
+def repair(run: Run, repairs: Sequence[Repair]) -> None:
+    """Put back what an interrupted run left.
+
+    Raises:
+        Refused, Incomplete: A node does not take it.
+    """
+    if not repairs:
+        return
+    with run.step(REPAIR):
+        for it in repairs:
+            client = run.fleet.node(it.address)
+            try:
+                client.transact(*(("CONFIG", "SET", name, value) for name, value in it.settings))
+                rewrite(run, client)
+            except (LinkError, ReplyError) as error:
+                raise failure(
+                    "repair_left" if run.record.moved else "repair_failed", f"{it}: {error.message}"
+                ) from error
+            run.record.repaired.append(str(it))
+            run.timeline.add(REPAIRED, it.address, str(it))
+
+
+# ---- priorities ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def raised_priorities(run: Run) -> Iterator[Raised]:
+    """Priorities may be raised in here. They are put back at the end, unless Sentinel may still have to choose by them.
+
+    It may where the demotion stands and nobody is promoted: the run ends in doubt then, and the next one puts them back. Where the master was
+    moved, the end of the run puts them back itself, before it waits for the replicas.
+    """
+    raised = Raised(run)
+    try:
+        yield raised
+    except (Refused, Aborted):
+        raised.lower()
+        raised.rewrite()
+        raise
+    except BaseException:
+        if not run.record.moved:
+            raised.leave()
+        raise
+
+
+class Raised:
+    """Replicas whose ``replica-priority`` number this run has raised, so that Sentinel does not choose them."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._raised: list[Steering] = []
+        self._lowered: list[Address] = []
+
+    def raise_all(self, steering: Sequence[Steering]) -> None:
+        """Raise them.
+
+        Raises:
+            Refused: A node does not take it.
+        """
+        for steer in steering:
+            self._raised.append(steer)
+            try:
+                self._run.fleet.node(steer.address).order("CONFIG", "SET", "replica-priority", steer.raised)
+            except (LinkError, ReplyError) as error:
+                raise failure(
+                    "steering_failed", f"{steer.address}: its replica-priority could not be raised: {error.message}"
+                ) from error
+            self._run.timeline.add(PRIORITY_RAISED, steer.address, f"replica-priority {steer.raised}")
+
+    def lower(self) -> None:
+        """Put them back. The files are for :meth:`rewrite`, once Sentinel has reconfigured the nodes and rewritten them, too."""
+        raised, self._raised = self._raised, []
+        for steer in raised:
+            try:
+                self._run.fleet.node(steer.address).ask("CONFIG", "SET", "replica-priority", steer.priority)
+            except (LinkError, ReplyError) as error:
+                self._run.left_or_noted(
+                    f"{steer.address}: set replica-priority back to {steer.priority} ({error.message}); the next run does it"
+                )
+                continue
+            self._lowered.append(steer.address)
+            self._run.timeline.add(PRIORITY_RESTORED, steer.address, f"replica-priority {steer.priority}")
+
+    def rewrite(self) -> None:
+        """Write the files of those that were put back."""
+        for address in self._lowered:
+            try:
+                rewrite(self._run, self._run.fleet.node(address))
+            except LinkError as error:
+                self._run.left_or_noted(
+                    f"{address}: CONFIG REWRITE ({error.message}); its file may have the raised replica-priority"
+                )
+
+    def leave(self) -> None:
+        """Leave them as they are, and say so."""
+        if self._raised:
+            raised = ", ".join(str(steer.address) for steer in self._raised)
+            self._run.note(
+                f"replica-priority of {raised} stays raised, so that Sentinel chooses {self._run.record.new_master}; the next run puts it back"
+            )
+
+
+def steer(run: Run, plan: Plan, raised: Raised) -> tuple[Address, ...]:
+    """Raise the priorities that the plan names, and wait until Sentinels show them.
+
+    Returns:
+        The Sentinels that may lead: those of the plan that show the replica to promote up and preferred.
+
+    Raises:
+        Refused: No Sentinel shows it in time.
+    """
+    if not plan.steering and plan.strategy != FENCED:
+        return plan.leaders
+    everywhere = bool(plan.lagging)
+    if not plan.steering and (fit := _fit_leaders(run, plan, everywhere)):
+        return fit
+    with run.step(STEER):
+        raised.raise_all(plan.steering)
+        deadline_s = run.clock.now_s() + STEERING_WAIT_S
+        while True:
+            run.stop_if_requested()
+            if fit := _fit_leaders(run, plan, everywhere):
+                return fit
+            if run.clock.now_s() >= deadline_s:
+                raise failure(
+                    "steering_not_shown",
+                    f"no Sentinel showed within {STEERING_WAIT_S:g} s that {plan.replica_to_promote} is up and preferred to "
+                    + (", ".join(map(str, (*plan.siblings, *plan.lagging))) or "no other"),
+                )
+            run.clock.sleep(STEERING_POLL_S)
+
+
+def _fit_leaders(run: Run, plan: Plan, everywhere: bool) -> tuple[Address, ...]:
+    """Those that could lead and would choose well; none, if every Sentinel should and one does not."""
+    showing = _showing(run, plan, run.sentinels if everywhere else plan.leaders)
+    if everywhere and len(showing) < len(run.sentinels):
+        return ()
+    return tuple(leader for leader in plan.leaders if leader in showing)
+
+
+def _showing(run: Run, plan: Plan, sentinels: Collection[Address]) -> set[Address]:
+    """Sentinels that would choose the replica to promote, or another one that will do."""
+    answers = run.fleet.gather(
+        sentinels,
+        lambda address: parse_replica_entries(
+            run.fleet.sentinel(address).ask("SENTINEL", "REPLICAS", run.request.master_name)
+        ),
+    )
+    return {
+        address
+        for address, entries in answers.items()
+        if isinstance(entries, tuple) and chooses_well(run, plan, address, entries)
+    }
+
+
+def chooses_well(run: Run, plan: Plan, sentinel: Address, entries: tuple[ReplicaEntry, ...]) -> bool:
+    """Whether a Sentinel that shows these replicas would choose one that will do: the one to promote, or any other candidate, if the plan does not mind."""
+    snapshot = run.snapshot
+    candidate = next((entry for entry in entries if snapshot.same(entry.address, plan.new_master)), None)
+    if candidate is None or candidate.down:
+        return False
+    good = (plan.replica_to_promote, *(plan.siblings if plan.any_candidate else ()))
+    return not any(
+        entry.priority <= candidate.priority
+        and not any(snapshot.same(entry.address, address) for address in good)
+        # Also one that was down when the run began, and has come back.
+        and not sentinel_objections(sentinel, entry, snapshot.down_after_ms)
+        for entry in entries
+    )
+
+
+# ---- right before writes stop ----------------------------------------------------------------------------------------
+
+
+def probe(run: Run, plan: Plan) -> Plan:
+    """The replica to promote must reach the offset that the master has now; a sibling that does not is not waited for under the fence.
+
+    Raises:
+        Refused: It does not, or the master cannot be asked.
+    """
+    with run.step(PROBE):
+        try:
+            wanted = replication(run, plan.old_master).position
+        except (LinkError, ReplyError) as error:
+            raise failure("node_unreachable", str(error)) from error
+        deadline_s = run.clock.now_s() + run.request.catch_up_timeout_s
+        behind = wait_applied(run, (plan.replica_to_promote, *plan.siblings), wanted, deadline_s)
+        if plan.replica_to_promote in behind:
+            raise failure(
+                "target_lagging",
+                f"{plan.replica_to_promote} did not reach the master's offset {wanted} within "
+                f"{run.request.catch_up_timeout_s:g} s ({behind[plan.replica_to_promote]}) while writes went on",
+                {
+                    "wanted_offset": wanted.offset,
+                    "behind": {str(address): text for address, text in behind.items()},
+                },
+            )
+        for address, text in behind.items():
+            run.note(f"{address} lags and is not waited for ({text})")
+        return without(plan, behind)
+
+
+def without(plan: Plan, lagging: Collection[Address]) -> Plan:
+    """The plan, with siblings that are not waited for. Sentinel must not choose them: it is steered away from them."""
+    priorities = dict(plan.priorities)
+    raised = {it.address for it in plan.steering}
+    more = tuple(
+        Steering(address, priorities[address])
+        for address in plan.siblings
+        if address in lagging
+        and address not in raised
+        and 0 < priorities[address] <= priorities[plan.replica_to_promote]
+    )
+    return replace(
+        plan,
+        siblings=tuple(address for address in plan.siblings if address not in lagging),
+        lagging=(*plan.lagging, *(address for address in plan.siblings if address in lagging)),
+        steering=(*plan.steering, *more),
+    )
+
+
+def recheck(run: Run, plan: Plan, leader: Address) -> Look:
+    """Once more, right before writes stop: the master is a master, every candidate and the leader answer, no TILT, no failover, no other run.
+
+    Returns:
+        What the Sentinels said.
+
+    Raises:
+        Refused: Something has changed.
+    """
+    with run.step(RECHECK):
+        run.stop_if_requested()
+        _refuse_if_late(run)
+        client = run.fleet.node(plan.old_master)
+        try:
+            _check_lock(run, run.fleet.lock(plan.old_master))
+            role = parse_role(client.ask("ROLE"))
+            _ask_candidates(run, plan)
+        except (LinkError, ReplyError) as error:
+            raise failure("node_unreachable", str(error)) from error
+        if not role.is_master:
+            raise failure("master_changed", f"{plan.old_master} is no longer a master")
+        return refuse_if_disturbed(run, plan, leader)
+
+
+def _ask_candidates(run: Run, plan: Plan) -> None:
+    """Who does not answer now would hold up writes for nothing."""
+    answers = applied(run, (plan.replica_to_promote, *plan.siblings), FAST_ANSWER_S)
+    for answer in answers.values():
+        if isinstance(answer, (LinkError, ReplyError)):
+            raise answer
+
+
+def _refuse_if_late(run: Run) -> None:
+    latest_s = run.request.not_after_s
+    if latest_s is not None and run.clock.wall_s() > latest_s:
+        raise failure("too_late", f"it is past not_after ({run.request.not_after})")
+
+
+def refuse_if_disturbed(run: Run, plan: Plan, leader: Address) -> Look:
+    """The Sentinels answer, as many as must, and nothing goes on that would meet ours.
+
+    Raises:
+        Refused: Something does.
+    """
+    seen = look(run, tilt=True)
+    if seen.silent:
+        seen = look(run, tilt=True)
+    wanted = sentinels_wanted(run.snapshot, run.request.min_sentinels)
+    if leader in seen.silent or len(seen.said) < wanted:
+        raise failure(
+            "sentinels_missing",
+            "; ".join(f"Sentinel {address} has stopped answering: {text}" for address, text in seen.silent.items()),
+        )
+    for address, said in seen.said.items():
+        if said.tilt:
+            raise failure("tilt", f"Sentinel {address} has gone into TILT")
+        if said.entry.failover_in_progress:
+            raise failure("failover_started", f"Sentinel {address} has begun a failover of its own")
+        if not run.snapshot.same(said.entry.address, plan.old_master):
+            raise failure("master_changed", f"Sentinel {address} now names {said.entry.address}")
+    return seen

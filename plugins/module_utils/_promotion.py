@@ -1,0 +1,406 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A replica becomes the master: the program promotes it and carries the news, or Sentinel does both in its own time.
+
+What makes the first way safe stands in docs/failover.md: the leading Sentinel is the only rival, and it gives in to a newer configuration. So nobody
+else is told before the leader has given in, and only where a look at all Sentinels, a moment ago, has shown no other failover.
+
+This module is private to the collection redis_ha.sentinel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
+    SENTINEL_ANSWER_S,
+    Look,
+    SentinelSaid,
+    look,
+    look_questions,
+    named_master,
+    parse_said,
+    rivals,
+    role,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._demotion import roll_back
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
+    FailoverError,
+    LinkError,
+    ReplyError,
+    failure,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import (
+    FIRST_ORDER_MS,
+    PROGRAM,
+    SENTINEL,
+    Route,
+    epoch_of,
+    route,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import COORDINATED, FENCED, Plan
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
+    ANNOUNCE,
+    ANNOUNCE_FAILED,
+    ANNOUNCED,
+    PROMOTE,
+    PROMOTED,
+    RIVAL_SEEN,
+    TRIGGER,
+    TRIGGER_IN_DOUBT,
+    TRIGGER_NOT_REACHED,
+    TRIGGER_REFUSED,
+    TRIGGERED,
+)
+
+LOOK_IS_GOOD_MS = FIRST_ORDER_MS - 44.0
+"""A look at all Sentinels says something for as long as no failover that began after it can have ordered a promotion (``FIRST_ORDER_MS``); what
+it is looked at for must be done by then, so a good part of that time is kept for the doing."""
+LATEST_PROMOTION_MS = FIRST_ORDER_MS - 4.0
+"""The leading Sentinel may order the promotion of another replica soon after. What is later is left to it."""
+EPOCH_WAIT_S = 0.05
+TRIGGER_ANSWER_S = 2.0
+POLL_S = 0.004
+LOOK_AROUND_S = 0.25
+LEADER_SILENCE_S = 3.0
+"""A leader that is alive orders the promotion within 0.3 s; one that has done nothing for ten times as long does nothing any more."""
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A Sentinel leads a failover.
+
+    Attributes:
+        leader: That Sentinel.
+        sent_at_s: When it was told to, in monotonic seconds.
+        ours: Whether it began at our word; else it is somebody else's failover, or that cannot be told.
+    """
+
+    leader: Address
+    sent_at_s: float
+    ours: bool = True
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """There is a new master.
+
+    Attributes:
+        master: Its address.
+        by: ``program`` or ``sentinel``.
+        leader: The Sentinel that led.
+        epoch: The configuration epoch of the news that the program carried.
+        named_by: Sentinels that were seen to name it.
+    """
+
+    master: Address
+    by: str
+    leader: Address
+    epoch: int | None = None
+    named_by: tuple[Address, ...] = ()
+
+
+# ---- the program promotes --------------------------------------------------------------------------------------------
+
+
+def by_program(run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | None) -> Promotion:
+    """Trigger, promote, and carry the news; wherever that is not certainly safe any more, leave the rest to Sentinel.
+
+    Args:
+        run: The run.
+        plan: What to do.
+        leaders: Sentinels that may lead, the best first.
+        seen: The last look at all Sentinels.
+
+    Raises:
+        Aborted: No Sentinel took it; the old master is the master again.
+        Unknown: How it ends could not be established.
+    """
+    taken = _trigger(run, plan, leaders, seen)
+    if taken is None:
+        raise _rolled_back(run, plan, ())
+    epoch = _epoch(run, taken) if taken.ours else None
+    if epoch is None:
+        return by_sentinel(run, plan, leaders, seen, taken)
+    promoted = _promote(run, plan, taken)
+    if promoted is True:
+        with run.step(ANNOUNCE):
+            promotion = _announce(run, plan, taken, epoch, seen)
+        if promotion is not None:
+            return promotion
+    return by_sentinel(run, plan, leaders, seen, taken, ours_is_master=promoted is not False)
+
+
+def _epoch(run: Run, taken: Taken) -> int | None:
+    """The epoch that the leader has just given itself; nothing, if it does not say so at once."""
+    deadline_s = taken.sent_at_s + EPOCH_WAIT_S
+    while True:
+        epoch = epoch_of(run.timeline.events_of(taken.leader, taken.sent_at_s), run.request.master_name)
+        left_s = deadline_s - run.clock.now_s()
+        if epoch is not None or left_s <= 0:
+            return epoch
+        run.timeline.wait_for_news(left_s)
+
+
+def _promote(run: Run, plan: Plan, taken: Taken) -> bool | None:
+    """Make the candidate a master, if there is still time; whether it is one now, ``None`` if that is not known."""
+    with run.step(PROMOTE):
+        if (run.clock.now_s() - taken.sent_at_s) * 1000 > LATEST_PROMOTION_MS:
+            run.note("this host was too slow to promote in time; Sentinel did")
+            return False
+        candidate = plan.replica_to_promote
+        try:
+            run.fleet.node(candidate).order("REPLICAOF", "NO", "ONE", timeout_s=SENTINEL_ANSWER_S)
+        except ReplyError as error:
+            run.note(f"{candidate} refused to be promoted by the program ({error.message}); Sentinel did")
+            return False
+        except LinkError as error:
+            if role(run, candidate) != "master":
+                run.note(f"{candidate} was lost while it was promoted ({error.message}); Sentinel decides")
+                return None if error.sent else False
+        run.timeline.add(PROMOTED, candidate, f"{candidate} is a master")
+        return True
+
+
+def _announce(run: Run, plan: Plan, taken: Taken, epoch: int, seen: Look | None) -> Promotion | None:
+    """Tell the leader, and once it has given in all others; nothing, if the leader has not: then nobody else was told."""
+    seen = _fresh(run, seen)
+    found = rivals(run, seen, plan.old_master, taken.leader)
+    known_epochs = [said.entry.config_epoch for said in seen.said.values()]
+    for address, text in found.items():
+        run.timeline.add(RIVAL_SEEN, address, text)
+    if found or epoch <= max(known_epochs, default=0):
+        return None
+    ways = {
+        view.address: route(run.snapshot, view, plan.replica_to_promote, taken.leader)
+        for view in run.snapshot.informed_sentinels
+    }
+    if not _tell(run, ways[taken.leader], taken.leader, epoch, plan.replica_to_promote):
+        return None
+    told = tell_all(run, {address: way for address, way in ways.items() if address != taken.leader}, epoch, plan)
+    return Promotion(plan.replica_to_promote, PROGRAM, taken.leader, epoch, (taken.leader, *told))
+
+
+def tell_all(run: Run, ways: dict[Address, Route | str], epoch: int, plan: Plan) -> tuple[Address, ...]:
+    """Tell Sentinels, side by side, that the candidate is the master since an epoch; those that name it now.
+
+    The others hear it from those that know it, within two seconds.
+    """
+    told = run.fleet.gather(ways, lambda address: _tell(run, ways[address], address, epoch, plan.replica_to_promote))
+    return tuple(address for address, heard in told.items() if heard is True)
+
+
+def _tell(run: Run, way: Route | str, sentinel: Address, epoch: int, master: Address) -> bool:
+    """Tell one Sentinel; whether it names the new master and leads no failover any more."""
+    if isinstance(way, str):
+        run.timeline.add(ANNOUNCE_FAILED, sentinel, way)
+        return False
+    questions = [way.hello(run.request.master_name, epoch), *look_questions(run)]
+    try:
+        heard, *replies = run.fleet.sentinel(sentinel).order_many(questions, timeout_s=TRIGGER_ANSWER_S)
+        said = parse_said(replies)
+    except (LinkError, ReplyError) as error:
+        run.timeline.add(ANNOUNCE_FAILED, sentinel, error.message)
+        return False
+    if run.same_now(said.named, master) and not said.entry.failover_in_progress:
+        run.timeline.add(ANNOUNCED, sentinel, f"Sentinel {sentinel} names {said.named} since epoch {epoch}")
+        return True
+    # The reply to PUBLISH says only that the message was read. What counts is what it names.
+    run.timeline.add(ANNOUNCE_FAILED, sentinel, f"it read the news ({heard}) and names {said.named}")
+    return False
+
+
+def _fresh(run: Run, seen: Look | None) -> Look:
+    """A look that is young enough to act on."""
+    if seen is None or (run.clock.now_s() - seen.sent_at_s) * 1000 > LOOK_IS_GOOD_MS:
+        return look(run)
+    return seen
+
+
+# ---- trigger ---------------------------------------------------------------------------------------------------------
+
+
+def _trigger(run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | None) -> Taken | None:
+    """Tell the first Sentinel that takes it to fail over; nothing, if every one has certainly not taken it."""
+    words = ("COORDINATED",) if plan.strategy == COORDINATED else ()
+    with run.step(TRIGGER):
+        for leader in leaders:
+            seen = _fresh(run, seen)
+            if (rival := _rival(run, plan, seen)) is not None:
+                return rival
+            run.record.leader = leader
+            sent_at_s = run.clock.now_s()
+            try:
+                run.fleet.sentinel(leader).order(
+                    "SENTINEL", "FAILOVER", run.request.master_name, *words, timeout_s=TRIGGER_ANSWER_S
+                )
+            except ReplyError as error:
+                run.timeline.add(TRIGGER_REFUSED, leader, f"{error.prefix} {error.message}")
+                if error.prefix == "INPROG":
+                    return Taken(leader, sent_at_s, ours=False)
+                run.note(f"Sentinel {leader} refused the failover: {error.prefix} {error.message}")
+                continue
+            except LinkError as error:
+                run.timeline.add(TRIGGER_IN_DOUBT if error.sent else TRIGGER_NOT_REACHED, leader, error.message)
+                if error.sent and not _certainly_not_taken(run, plan, leader):
+                    return Taken(leader, sent_at_s, ours=False)
+                seen = None
+                continue
+            run.timeline.add(TRIGGERED, leader, f"Sentinel {leader} leads the failover", at_s=sent_at_s)
+            return Taken(leader, sent_at_s)
+    return None
+
+
+def _rival(run: Run, plan: Plan, seen: Look) -> Taken | None:
+    """A failover that somebody else has begun, or its end: ours would be a second one, away from its winner."""
+    found = rivals(run, seen, plan.old_master)
+    for address, text in found.items():
+        run.timeline.add(RIVAL_SEEN, address, text)
+    first = next(iter(found), None)
+    return None if first is None else Taken(first, run.clock.now_s(), ours=False)
+
+
+def _certainly_not_taken(run: Run, plan: Plan, leader: Address) -> bool:
+    """Whether an order whose answer was lost has had no effect and can have none any more: this Sentinel answers, and does nothing.
+
+    One that does not answer may have the order in its socket.
+    """
+    deadline_s = run.clock.now_s() + LEADER_SILENCE_S
+    while True:
+        seen = look(run)
+        said = seen.said.get(leader)
+        begun = said is not None and said.entry.failover_in_progress
+        if begun or rivals(run, seen, plan.old_master) or role(run, plan.replica_to_promote) == "master":
+            return False
+        if run.clock.now_s() >= deadline_s:
+            return said is not None
+        run.clock.sleep(LOOK_AROUND_S)
+
+
+# ---- Sentinel promotes -----------------------------------------------------------------------------------------------
+
+
+def by_sentinel(
+    run: Run,
+    plan: Plan,
+    leaders: Sequence[Address],
+    seen: Look | None,
+    taken: Taken | None = None,
+    ours_is_master: bool = False,
+) -> Promotion:
+    """Let a Sentinel promote, and wait for it; where it gives up, tell one again.
+
+    Args:
+        run: The run.
+        plan: What to do.
+        leaders: Sentinels that may lead, the best first.
+        seen: The last look at all Sentinels.
+        taken: The failover that is under way already.
+        ours_is_master: The program has promoted the candidate, and perhaps nobody knows of it: only what a Sentinel names counts.
+
+    Raises:
+        Aborted: No Sentinel promotes; the old master is the master, or the master again.
+        Unknown: How it ends could not be established.
+    """
+    told: list[Address] = []
+    for _attempt in range(ATTEMPTS):
+        taken = taken or _trigger(run, plan, leaders, seen)
+        if taken is None:
+            break
+        told.append(taken.leader)
+        promotion = _wait_for_promotion(run, plan, taken, ours_is_master)
+        if promotion is not None:
+            return promotion
+        if plan.strategy != FENCED:
+            # The old master is still a master, and nothing is urgent.
+            break
+        taken, seen = None, None
+    raise _rolled_back(run, plan, told)
+
+
+def _wait_for_promotion(run: Run, plan: Plan, taken: Taken, ours_is_master: bool) -> Promotion | None:
+    """Wait until there is a new master; nothing, if the leader has certainly given up."""
+    deadline_s = run.clock.now_s() + run.request.timeout_s
+    look_around_s = run.clock.now_s() + (0.0 if ours_is_master else 2 * LOOK_AROUND_S)
+    with run.step(PROMOTE):
+        while run.clock.now_s() < deadline_s:
+            if not ours_is_master and role(run, plan.replica_to_promote) == "master":
+                return _promoted(run, plan.replica_to_promote, taken)
+            if run.clock.now_s() >= look_around_s:
+                look_around_s = run.clock.now_s() + LOOK_AROUND_S
+                seen = look(run)
+                winner = _winner(run, plan, seen)
+                if winner is not None:
+                    return _promoted(run, winner, taken)
+                if _gave_up(run, plan, taken, seen.said.get(taken.leader)):
+                    return None
+            run.clock.sleep(POLL_S)
+    raise failure(
+        "promotion_timeout",
+        f"no Sentinel named a new master within {run.request.timeout_s:g} s, and Sentinel {taken.leader} has not given up",
+    )
+
+
+def _promoted(run: Run, master: Address, taken: Taken) -> Promotion:
+    run.timeline.add(PROMOTED, master, f"{master} is a master")
+    return Promotion(master, SENTINEL, taken.leader)
+
+
+def _winner(run: Run, plan: Plan, seen: Look) -> Address | None:
+    """The replica that a Sentinel names as the master.
+
+    The leader does when it has seen that it is one, which we may not be able to; the others when the leader has told them.
+    """
+    named = [said.named for said in seen.said.values() if said.named and not run.same_now(said.named, plan.old_master)]
+    if any(run.same_now(name, plan.replica_to_promote) for name in named):
+        return plan.replica_to_promote
+    return next((name for name in named if role(run, name) == "master"), None)
+
+
+def _gave_up(run: Run, plan: Plan, taken: Taken, said: SentinelSaid | None) -> bool:
+    """Whether the leader answers, leads nothing, and nobody was promoted. One that is silent may still act."""
+    if said is None or said.entry.failover_in_progress:
+        return False
+    aborted = run.timeline.events(taken.sent_at_s, "-failover-abort", run.request.master_name)
+    if aborted:
+        run.note(f"Sentinel {aborted[0][0]}: {aborted[0][1].channel}")
+        return True
+    waited = run.clock.now_s() > taken.sent_at_s + LEADER_SILENCE_S
+    return waited and role(run, plan.replica_to_promote) == "replica"
+
+
+# ---- nobody promotes -------------------------------------------------------------------------------------------------
+
+
+def _rolled_back(run: Run, plan: Plan, told: Sequence[Address]) -> FailoverError:
+    """No Sentinel promotes: the old master is made a master again, where that is provably safe; the error that says which.
+
+    Once the candidate is a master, the old one is never made one again.
+    """
+    seen = look(run)
+    may_act = [*seen.in_progress(), *(address for address in told if address in seen.silent)]
+    if may_act or role(run, plan.replica_to_promote) != "replica":
+        acting = ", ".join(map(str, may_act)) or "unknown"
+        return failure("promotion_in_doubt", f"Sentinel {acting} may still promote {plan.replica_to_promote}")
+    detail = "; ".join(note for note in run.record.notes if "Sentinel" in note) or "no Sentinel could be reached"
+    if plan.strategy != FENCED:
+        return failure("trigger_refused", detail)
+    roll_back(run, plan)
+    return failure("trigger_refused", f"{detail}; {plan.old_master} is the master again")
+
+
+def names_everywhere(run: Run, master: Address, sentinels: Sequence[Address]) -> dict[Address, str]:
+    """Of these Sentinels, those that do not name a master, and what each says instead."""
+    answers = run.fleet.gather(sentinels, lambda address: named_master(run, address))
+    found = {}
+    for address, answer in answers.items():
+        if isinstance(answer, (LinkError, ReplyError)):
+            found[address] = answer.message
+        elif not run.same_now(answer, master):
+            found[address] = f"it names {answer}"
+    return found

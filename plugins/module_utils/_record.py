@@ -1,0 +1,137 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a run has found out and done, and the result that is made of it.
+
+Pure. This module is private to the collection redis_ha.sentinel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import FailoverError
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Plan
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
+
+OUTCOMES = ("switched", "unchanged", "planned", "refused", "aborted", "incomplete", "unknown")
+
+
+@dataclass
+class Record:
+    """What is known of a run while it goes on. It grows and is never taken back, but for ``lossless``, which later news can only deny.
+
+    Attributes:
+        step: The step that the run is in.
+        asked: The options that the caller gave, as plain data.
+        promotion: Who promotes: ``program`` or ``sentinel``; ``None`` where nobody is promoted.
+        promotion_reason: Why.
+        fenced_at_s: When writes stopped, in monotonic seconds.
+        agreed_at_s: When every Sentinel named the new master and it took writes.
+        moved: Whether there is a new master.
+        lossless: Whether the new master is shown to have every acknowledged write.
+        repaired: What an interrupted run had left and this one put back.
+        notes: What the caller should know.
+        left: What is left to do.
+        full_syncs_before: How many full resynchronisations each node had served before the move.
+    """
+
+    step: str = "discover"
+    asked: dict[str, Any] = field(default_factory=dict)
+    understood: str = ""
+    started_at: str | None = None
+    fenced_at: str | None = None
+    ended_at: str | None = None
+    strategy: str = ""
+    promotion: str | None = None
+    promotion_reason: str = ""
+    old_master: Address | None = None
+    new_master: Address | None = None
+    leader: Address | None = None
+    plan: Plan | None = None
+    server_versions: dict[str, str] = field(default_factory=dict)
+    fenced_at_s: float | None = None
+    agreed_at_s: float | None = None
+    moved: bool = False
+    lossless: bool = False
+    lossless_reason: str = ""
+    repaired: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    steps_ms: dict[str, float] = field(default_factory=dict)
+    replicas: list[dict[str, Any]] = field(default_factory=list)
+    way_back: str | None = None
+
+    def deny_lossless(self, reason: str) -> None:
+        """It is not, or no longer, shown that nothing was lost."""
+        self.lossless = False
+        self.lossless_reason = reason
+
+    @property
+    def write_gap_ms(self) -> float | None:
+        """What clients feel: from the fence until every Sentinel names the new master and it takes writes."""
+        if self.fenced_at_s is None or self.agreed_at_s is None:
+            return None
+        return round((self.agreed_at_s - self.fenced_at_s) * 1000, 1)
+
+
+def result_of(record: Record, timeline: list[dict[str, Any]], outcome: str, changed: bool) -> dict[str, Any]:
+    """The result of a run, with every key that the documentation calls always returned."""
+    old_master = str(record.old_master) if record.old_master else None
+    new_master = str(record.new_master) if record.new_master else None
+    return {
+        "changed": changed,
+        "outcome": outcome,
+        "phase": record.step,
+        "error": None,
+        "understood": record.understood,
+        "request": record.asked,
+        "strategy": record.strategy or None,
+        "promotion": record.promotion,
+        "promotion_reason": record.promotion_reason or None,
+        "old_master": record.old_master.as_result() if record.old_master else None,
+        "new_master": record.new_master.as_result() if record.new_master else None,
+        "leader": str(record.leader) if record.leader else None,
+        "plan": record.plan.as_result() if record.plan else None,
+        "lossless": record.lossless if record.moved else None,
+        "lossless_reason": record.lossless_reason if record.moved else "nothing was moved",
+        "write_gap_ms": record.write_gap_ms,
+        "started_at": record.started_at,
+        "fenced_at": record.fenced_at,
+        "ended_at": record.ended_at,
+        "phases_ms": record.steps_ms,
+        "timeline": timeline,
+        "replicas": record.replicas,
+        "server_versions": record.server_versions,
+        "repaired": record.repaired,
+        "notes": list(dict.fromkeys(record.notes)),
+        "way_back": record.way_back,
+        "remedy": None,
+        "diff": {
+            "before": {"master": old_master},
+            "after": {"master": new_master if record.moved or outcome == "planned" else old_master},
+        },
+    }
+
+
+def failed_result(record: Record, timeline: list[dict[str, Any]], error: FailoverError) -> dict[str, Any]:
+    """The result of a run that ended with an error."""
+    outcome = "aborted" if error.outcome == "refused" and record.fenced_at_s is not None else error.outcome
+    changed = record.moved or outcome in ("incomplete", "unknown") or bool(record.repaired)
+    if error.code != "left_to_do":
+        record.notes += record.left
+    return {
+        **result_of(record, timeline, outcome, changed),
+        "failed": True,
+        "msg": error.sentence,
+        "phase": error.phase or record.step,
+        "error": error.code,
+        "remedy": error.remedy,
+        "seen": error.seen,
+    }
+
+
+def nothing_done() -> dict[str, Any]:
+    """The result of a run whose options could not even be used."""
+    return result_of(Record(step="options"), [], "refused", changed=False)

@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One run: the services that its phases use, and the record that they write.
+
+This module is private to the collection redis_ha.sentinel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Callable
+
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import failure
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Request
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import Record
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import Step
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Timeline
+
+
+@dataclass
+class Run:
+    """What every phase is handed.
+
+    Attributes:
+        fleet: The clients.
+        request: What the caller asks for.
+        clock: Time.
+        timeline: Where entries are put down.
+        stop_requested: Whether the user wants the run to end; looked at until the fence goes up.
+        snapshot: What everybody said when the run began.
+        record: What the result is made of.
+    """
+
+    fleet: Fleet
+    request: Request
+    clock: Clock
+    timeline: Timeline
+    stop_requested: Callable[[], bool] = lambda: False
+    snapshot: Snapshot = field(default_factory=lambda: Snapshot("", (), ()))
+    record: Record = field(default_factory=Record)
+
+    @contextmanager
+    def step(self, step: Step) -> Iterator[None]:
+        """What is done in here belongs to a step, and its time is counted there."""
+        began_s = self.clock.now_s()
+        self.record.step = step.name
+        self.timeline.begin(step.name, at_s=began_s)
+        try:
+            yield
+        finally:
+            spent_ms = (self.clock.now_s() - began_s) * 1000
+            self.record.steps_ms[step.name] = round(self.record.steps_ms.get(step.name, 0.0) + spent_ms, 1)
+
+    def note(self, text: str) -> None:
+        """Something that the caller should know."""
+        self.record.notes.append(text)
+
+    def left(self, text: str) -> None:
+        """Something that is left to do."""
+        self.record.left.append(text)
+
+    def left_or_noted(self, text: str) -> None:
+        """Something that is left to do where the master was moved, and only worth a note where it was not."""
+        (self.left if self.record.moved else self.note)(text)
+
+    def stop_if_requested(self) -> None:
+        """End here, if the user wants it.
+
+        Raises:
+            Refused: He does.
+        """
+        if self.stop_requested():
+            raise failure("interrupted", "the run was asked to end")
+
+    def same_now(self, one: Address | None, other: Address | None) -> bool:
+        """Whether two addresses are one server, also where a name has come up since the snapshot."""
+        if one is None or other is None:
+            return False
+        return self.snapshot.same(one, other) or self.fleet.endpoint(one) == self.fleet.endpoint(other)
+
+    @property
+    def sentinels(self) -> list[Address]:
+        """The Sentinels that answered when the run began, and know this master."""
+        return [view.address for view in self.snapshot.informed_sentinels]

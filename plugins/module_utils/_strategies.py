@@ -1,0 +1,270 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How a master is moved: each way a function, to be read beside the table in docs/failover.md.
+
+This module is private to the collection redis_ha.sentinel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._aftermath import (
+    agree,
+    disconnect_clients,
+    follow,
+    record_promotion,
+    settle,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
+    Look,
+    look,
+    replication,
+    wait_applied,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._demotion import (
+    LATE_BYTES_WAIT_S,
+    Demotion,
+    roll_back,
+    stop_and_demote,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
+    LinkError,
+    ReplyError,
+    failure,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM, route
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import COORDINATED, FENCED, FINISH, Plan
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import (
+    Raised,
+    probe,
+    raised_priorities,
+    recheck,
+    refuse_if_disturbed,
+    repair,
+    steer,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion import (
+    Promotion,
+    by_program,
+    by_sentinel,
+    tell_all,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Replication
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import ANNOUNCE, JOIN
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import FINISH as FINISH_STEP
+
+COORDINATED_TIMEOUT_MS = 10_000
+"""COORDINATED pauses writes for as long as failover-timeout if the replica does not answer: lowered for the time of the failover."""
+JOIN_POLL_S = 0.05
+
+
+def move(run: Run, plan: Plan) -> None:
+    """Carry out a plan that moves the master, or finishes a move.
+
+    Raises:
+        FailoverError: How it ended, where it did not end well.
+    """
+    if plan.action == FINISH:
+        finish(run, plan)
+    elif plan.strategy == FENCED:
+        fenced(run, plan)
+    elif plan.strategy == COORDINATED:
+        coordinated(run, plan)
+    else:
+        plain(run, plan)
+
+
+def fenced(run: Run, plan: Plan) -> None:
+    """The old master stops being a master before the new one becomes one."""
+    with raised_priorities(run) as raised:
+        plan = probe(run, plan)
+        leaders = steer(run, plan, raised)
+        recheck(run, plan, leaders[0])
+        demotion = stop_and_demote(run, plan, lambda: recheck(run, plan, leaders[0]))
+        promotion = _promote(run, plan, leaders, demotion)
+        _complete(run, plan, promotion, demotion, raised)
+
+
+def _promote(run: Run, plan: Plan, leaders: Sequence[Address], demotion: Demotion) -> Promotion:
+    way = by_program if plan.promotion == PROGRAM else by_sentinel
+    return way(run, plan, leaders, demotion.seen)
+
+
+def _complete(
+    run: Run, plan: Plan, promotion: Promotion, demotion: Demotion | None, raised: Raised | None = None
+) -> None:
+    record_promotion(run, promotion, demotion)
+    agree(run, promotion)
+    if promotion.by == PROGRAM or demotion is not None:
+        follow(run, plan, promotion)
+        disconnect_clients(run, plan, promotion.master)
+    settle(run, plan, raised)
+
+
+def coordinated(run: Run, plan: Plan) -> None:
+    """Valkey 9's own way: the servers hand over to each other."""
+    run.record.lossless_reason = "the servers handed over at equal offsets by themselves; this run did not read them"
+    with raised_priorities(run) as raised:
+        leader = steer(run, plan, raised)[0]
+        seen = refuse_if_disturbed(run, plan, leader)
+        before_ms = seen.said[leader].entry.failover_timeout_ms
+        try:
+            if before_ms > COORDINATED_TIMEOUT_MS:
+                _set_failover_timeout(run, leader, COORDINATED_TIMEOUT_MS)
+            promotion = by_sentinel(run, plan, (leader,), seen)
+            record_promotion(run, promotion, None)
+            agree(run, promotion)
+        finally:
+            if before_ms > COORDINATED_TIMEOUT_MS:
+                _set_failover_timeout(run, leader, before_ms)
+        settle(run, plan, raised)
+
+
+def _set_failover_timeout(run: Run, sentinel: Address, milliseconds: int) -> None:
+    try:
+        run.fleet.sentinel(sentinel).order("SENTINEL", "SET", run.request.master_name, "failover-timeout", milliseconds)
+    except (LinkError, ReplyError) as error:
+        if run.record.leader is None:
+            raise failure("sentinel_not_permitted", f"failover-timeout cannot be set: {error}") from error
+        run.left(f"set failover-timeout {milliseconds} on Sentinel {sentinel}: {error}")
+
+
+def plain(run: Run, plan: Plan) -> None:
+    """``SENTINEL FAILOVER`` alone: right when the master is down."""
+    run.record.lossless_reason = (
+        "SENTINEL FAILOVER alone leaves the old master writable until Sentinel demotes it, about eleven seconds later"
+        if plan.master_reachable
+        else "the old master could not be asked; what it had acknowledged and not replicated is lost"
+    )
+    with raised_priorities(run) as raised:
+        leaders = steer(run, plan, raised)
+        seen = refuse_if_disturbed(run, plan, leaders[0])
+        promotion = by_sentinel(run, plan, leaders, seen)
+        _complete(run, plan, promotion, None, raised)
+
+
+# ---- what somebody else began ----------------------------------------------------------------------------------------
+
+
+def finish(run: Run, plan: Plan) -> None:
+    """Go on where an interrupted run stopped: the old master is a replica of the candidate, and not every Sentinel knows."""
+    with run.step(FINISH_STEP):
+        demotion = _demotion_found(run, plan)
+    if plan.epoch is not None:
+        promotion = _spread(run, plan, plan.epoch)
+    else:
+        # Steering of the interrupted run stands until the priorities are put back, at the end.
+        promotion = _promote(run, plan, plan.leaders, demotion)
+    _complete(run, plan, promotion, demotion)
+    repair(run, plan.repairs)
+
+
+def _spread(run: Run, plan: Plan, epoch: int) -> Promotion:
+    """Some Sentinel names the candidate already: its epoch is told to the others, which would hear it within two seconds."""
+    with run.step(ANNOUNCE):
+        aware = plan.leaders[0]
+        ways = {
+            view.address: route(run.snapshot, view, plan.replica_to_promote, aware)
+            for view in run.snapshot.informed_sentinels
+            if not run.same_now(view.current, plan.new_master)
+        }
+        told = tell_all(run, ways, epoch, plan)
+        named = tuple(address for address in run.sentinels if address not in ways)
+        return Promotion(plan.replica_to_promote, PROGRAM, aware, epoch, (*named, *told))
+
+
+def _demotion_found(run: Run, plan: Plan) -> Demotion:
+    """What an earlier run had demoted, and whether the candidate has everything.
+
+    Raises:
+        Aborted: It has not, and the old master is the master again.
+        Refused: A node cannot be asked.
+    """
+    candidate = plan.replica_to_promote
+    try:
+        final = replication(run, plan.old_master)
+        found = replication(run, candidate)
+        if not found.is_master and not found.has_applied(final.position):
+            wait_applied(run, (candidate,), final.position, run.clock.now_s() + LATE_BYTES_WAIT_S)
+            found = replication(run, candidate)
+    except (LinkError, ReplyError) as error:
+        raise failure("node_unreachable", str(error)) from error
+    seen = look(run)
+    if _has_everything(found, final):
+        proof = f"{candidate} has everything up to offset {final.offset}, where {plan.old_master} ended"
+        return Demotion(final.position, (candidate,), proof, seen)
+    if not found.is_master:
+        _return_to_old_master(run, plan, seen)
+    return Demotion(final.position, (), "", seen)
+
+
+def _has_everything(candidate: Replication, old_master: Replication) -> bool:
+    if not candidate.is_master:
+        return candidate.has_applied(old_master.position)
+    if old_master.replid == candidate.replid:
+        # The old master follows it already, from the very place where it ended.
+        return True
+    # A master's offset counts its own writes, too; what it had before them ends at its second offset.
+    return old_master.replid == candidate.replid2 and old_master.offset < candidate.second_offset
+
+
+def _return_to_old_master(run: Run, plan: Plan, seen: Look) -> None:
+    """Where the candidate lacks acknowledged writes and certainly nobody promotes it, the old master is made the master again.
+
+    Raises:
+        Aborted: It is.
+    """
+    answered = len(seen.said) == len(run.snapshot.sentinels)
+    quiet = all(
+        not said.entry.failover_in_progress and run.same_now(said.entry.address, plan.old_master)
+        for said in seen.said.values()
+    )
+    if answered and quiet:
+        roll_back(run, plan)
+        raise failure(
+            "late_writes",
+            f"an interrupted run had demoted {plan.old_master}, which had acknowledged more than {plan.new_master} has; it is the master again",
+        )
+
+
+def join(run: Run, plan: Plan) -> None:
+    """Wait for the end of a failover that somebody else began.
+
+    Raises:
+        Aborted: It ended without moving the master.
+        Unknown: It has not ended in time.
+    """
+    run.record.leader = plan.leaders[0]
+    run.record.lossless_reason = (
+        f"a failover that this run did not begin (Sentinel {plan.leaders[0]} led it) was joined"
+    )
+    with run.step(JOIN):
+        new_master = _joined_master(run, plan)
+    if new_master is None or run.same_now(new_master, plan.old_master):
+        run.record.new_master = plan.old_master
+        raise failure(
+            "joined_failover_failed", f"the failover that was in progress ended without moving {plan.old_master}"
+        )
+    run.record.new_master, run.record.moved = new_master, True
+    settle(run, replace(plan, new_master=new_master))
+    repair(run, plan.repairs)
+
+
+def _joined_master(run: Run, plan: Plan) -> Address | None:
+    deadline_s = run.clock.now_s() + run.request.timeout_s
+    while run.clock.now_s() < deadline_s:
+        seen = look(run)
+        names = {run.snapshot.identity(said.named) if said.named else None for said in seen.said.values()}
+        if not seen.silent and not seen.in_progress() and len(names) == 1:
+            named = names.pop()
+            known = {run.snapshot.identity(address): address for address in (*plan.others, plan.old_master)}
+            return known.get(named, named) if named else None
+        run.clock.sleep(JOIN_POLL_S)
+    raise failure(
+        "joined_failover_unfinished",
+        f"the failover led by Sentinel {plan.leaders[0]} has not ended within {run.request.timeout_s:g} s",
+    )

@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Pictures of the reports on every kind of run, to be looked at.
+
+``python -m lab.screenshots FOLDER [KIND ...]`` writes one PNG for each kind, width and colour scheme, and one as it is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from playwright.sync_api import Browser, sync_playwright
+from unit.report_shapes import SHAPES, shape_pages
+
+# No sandbox: tests run as root. The rest keeps the browser from talking to anybody.
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+Scheme = Literal["light", "dark"]
+
+PHONE, SCREEN = 390, 1280
+VIEWS: tuple[tuple[int, Scheme], ...] = ((PHONE, "light"), (PHONE, "dark"), (SCREEN, "light"), (SCREEN, "dark"))
+PAPER = 695
+"""The width of A4 without its margins, in pixels."""
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The browser of this machine."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+def take(browser: Browser, shape: str, folder: Path) -> None:
+    """Take all pictures of one report."""
+    html = shape_pages(shape).html
+    for width, scheme in VIEWS:
+        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        page.set_content(html)
+        page.screenshot(path=folder / f"{shape}-{width}-{scheme}.png", full_page=True)
+        page.close()
+    page = browser.new_page(viewport={"width": PAPER, "height": 1000})
+    page.set_content(html)
+    page.emulate_media(media="print")
+    page.screenshot(path=folder / f"{shape}-paper.png", full_page=True)
+    page.close()
+
+
+def main() -> None:
+    """Take the pictures that the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m lab.screenshots", description="Pictures of the reports.")
+    parser.add_argument("folder", type=Path, help="where to write them; it is made if it does not exist")
+    parser.add_argument("kind", nargs="*", default=sorted(SHAPES), help=f"of {', '.join(sorted(SHAPES))}")
+    asked = parser.parse_args()
+    unknown = set(asked.kind) - set(SHAPES)
+    if unknown:
+        parser.error(f"no such kind: {', '.join(sorted(unknown))}")
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    with chromium() as browser:
+        for shape in asked.kind:
+            take(browser, shape, asked.folder)
+    print(f"{(len(VIEWS) + 1) * len(asked.kind)} pictures in {asked.folder}")
+
+
+if __name__ == "__main__":
+    main()
