@@ -19,6 +19,7 @@ description:
   - Who is master is what a majority of those Sentinels name that answer. Where there is no majority, a warning says what each of them said, and none of that
     master's nodes is in C(redis_masters) or C(redis_replicas) for its sake.
   - A server that cannot be asked is in the inventory all the same, with the reason in its C(error). If no Sentinel can be asked, the source fails.
+  - A node that stands in the tables of the Sentinels and belongs to another deployment is left out, and a warning names it.
   - Sends questions only (C(INFO), C(ROLE), and the questions of C(SENTINEL)).
 author:
   - The redis_ha.sentinel authors (@redis-ha)

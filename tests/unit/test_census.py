@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -64,15 +65,16 @@ class SentinelScript:
         return self.changes.get(question, rows[question])
 
 
-def answer_as_node(command: Sequence[object]) -> Any:
-    """Answers as a master that nobody follows."""
+def answer_as_node(follower: Address | None, command: Sequence[object]) -> Any:
+    """Answers as a master that one replica follows, or none."""
     if command == ("ROLE",):
         return ["master", 7, []]
     if command[:2] == ("CLIENT", "LIST"):
         return ""
     if command != ("INFO",):
         return []
-    return "redis_version:7.0.15\r\nrun_id:\r\nrole:master\r\nmaster_repl_offset:7"
+    attached = f"\r\nslave0:ip={follower.host},port={follower.port},state=online,offset=7,lag=0" if follower else ""
+    return f"redis_version:7.0.15\r\nrun_id:\r\nrole:master\r\nmaster_repl_offset:7{attached}"
 
 
 class ScriptedClient(Client):
@@ -103,6 +105,7 @@ class ScriptedFleet(Fleet):
 
     def __init__(self, given: Sequence[Address], sentinels: dict[Address, Answer | None], **options: Any) -> None:
         self.dead: set[Address] = options.pop("dead", set())
+        self.attached: dict[Address, Address] = options.pop("attached", {})
         super().__init__(ConnectionOptions(tuple(given), **options))
         self.sentinels = sentinels
         self.exchanges: list[tuple[Address, list[tuple[object, ...]]]] = []
@@ -112,7 +115,9 @@ class ScriptedFleet(Fleet):
         return ScriptedClient(address, self.sentinels[address], self)
 
     def node(self, address: Address) -> Client:
-        return ScriptedClient(address, None if address in self.dead else answer_as_node, self)
+        if address in self.dead:
+            return ScriptedClient(address, None, self)
+        return ScriptedClient(address, partial(answer_as_node, self.attached.get(address)), self)
 
     def asked(self, address: Address) -> int:
         """How often something was sent to a server."""
@@ -244,3 +249,11 @@ def test_settings_are_asked_of_those_that_answer_only() -> None:
     assert found["cache-1"].nodes[0].modules == ()
     assert {fleet.asked(node_of(name)) for name in names(2)} == {2}
     assert fleet.asked(node_of("cache-0", 1)) == 0
+
+
+def test_a_replica_that_no_sentinel_shows_is_asked_too() -> None:
+    hidden = Address("10.0.0.9", 7001)
+    fleet = ScriptedFleet([S1], three(names(1)), attached={node_of("cache-0"): hidden})
+    found = take_snapshots(fleet, names(1), settings=False)["cache-0"]
+    assert hidden in {node.address for node in found.nodes}
+    assert fleet.asked(hidden) == 1
