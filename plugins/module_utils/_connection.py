@@ -387,23 +387,30 @@ class Client:
                 return AuthError(name, f"it refuses the login: {str(cause).rstrip('.')}", sent=False)
         # Once a server has answered, an error of TLS is the end of the connection like any other.
         handshake = self._access.tls is not None and not (sent and self._answered)
-        for cause in causes:
-            if handshake and isinstance(cause, ssl.SSLError) and not isinstance(cause, TimeoutError):
-                return TlsError(name, f"the TLS handshake failed: {refusal(cause)}", sent=False)
+        refused = next((cause for cause in causes if _is_of_tls(cause)), None) if handshake else None
+        if refused is not None:
+            return TlsError(name, f"the TLS handshake failed: {refusal(refused)}", sent=False)
         for cause in causes:
             if isinstance(cause, (redis_errors.TimeoutError, socket.timeout)):
                 return LinkError(name, "it does not answer in time" if sent else "no connection in time", sent)
-        for cause in causes:
             if isinstance(cause, socket.gaierror):
                 return LinkError(name, f"the name cannot be resolved: {cause.strerror}", sent=False)
-        kind = _ClosedError if sent else LinkError
+        return self._lost(error, causes, sent, handshake)
+
+    def _lost(self, error: BaseException, causes: list[BaseException], sent: bool, handshake: bool) -> LinkError:
+        """A connection that ended, and no better name for why."""
+        name = str(self.address)
         reason = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
         said = reason or str(error)
         if not self._answered and _is_closed(causes):
             if handshake:
                 return TlsError(name, f"the TLS handshake failed: {refusal(error)}", sent)
             said = f"it closes the connection without an answer ({said}); if it speaks TLS only, set tls"
-        return kind(name, said, sent)
+        return (_ClosedError if sent else LinkError)(name, said, sent)
+
+
+def _is_of_tls(cause: BaseException) -> bool:
+    return isinstance(cause, ssl.SSLError) and not isinstance(cause, TimeoutError)
 
 
 class _ClosedError(LinkError):

@@ -36,6 +36,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     fenced_nodes,
     hidden_check,
     steered_nodes,
+    too_few_after,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused, failure
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import (
@@ -276,20 +277,44 @@ def decide(snapshot: Snapshot, request: Request, deaf: Collection[Address] = ())
         Refused: Something speaks against it; every reason is named.
     """
     reachable = check_sentinels_reachable(snapshot, request.min_sentinels)
-    if critical(reachable):
-        raise refuse(critical(reachable))
+    _require(reachable)
     notes = tuple(check.detail for check in reachable if check.status != "ok")
     if not snapshot.informed_sentinels:
-        raise refuse(critical(check_master_known(snapshot)))
-
+        _require(check_master_known(snapshot))
     joined = _in_progress(snapshot) or _half_told(snapshot)
     if joined is not None:
         return joined
-    checks = [check for hard in SENTINEL_CHECKS for check in hard(snapshot)]
-    if critical(checks):
-        raise refuse(critical(checks))
-    old_master = snapshot.master_address
-    if old_master is None:
+    old_master = _agreed_master(snapshot, request)
+    repairs = find_repairs(snapshot)
+    settled = _half_finished(snapshot, request, old_master, repairs, deaf)
+    settled = settled or _stays(snapshot, request, old_master, repairs, notes)
+    if settled is not None:
+        return settled
+    lossy = request.strategy == PLAIN or is_down(snapshot)
+    hard = MOVE_CHECKS if lossy else (*MOVE_CHECKS, *LOSSLESS_CHECKS)
+    _require([check for demanded in hard for check in demanded(snapshot)])
+    return _plan_move(snapshot, request, old_master, repairs, notes, deaf)
+
+
+def _require(checks: Sequence[Check]) -> None:
+    """See that none of these has failed.
+
+    Raises:
+        Refused: Some have.
+    """
+    failed = critical(checks)
+    if failed:
+        raise refuse(failed)
+
+
+def _agreed_master(snapshot: Snapshot, request: Request) -> Address:
+    """The master that all Sentinels name, if they are fit to move it.
+
+    Raises:
+        Refused: They are not, or name none.
+    """
+    _require([check for demanded in SENTINEL_CHECKS for check in demanded(snapshot)])
+    if snapshot.master_address is None:
         raise refuse(
             [
                 Check(
@@ -300,11 +325,17 @@ def decide(snapshot: Snapshot, request: Request, deaf: Collection[Address] = ())
                 )
             ]
         )
-    repairs = find_repairs(snapshot)
-    finishing = _half_finished(snapshot, request, old_master, repairs, deaf)
-    if finishing is not None:
-        return finishing
+    return snapshot.master_address
 
+
+def _stays(
+    snapshot: Snapshot, request: Request, old_master: Address, repairs: tuple[Repair, ...], notes: tuple[str, ...]
+) -> Plan | None:
+    """What to do where the master is not to be moved; nothing where it is.
+
+    Raises:
+        Refused: It is not the one that the caller expects.
+    """
     if request.target is not None and snapshot.same(request.target, old_master):
         return Plan(NOTHING, old_master, repairs=repairs, notes=(*notes, f"{old_master} is the master already"))
     if request.expected_master is not None and not snapshot.same(request.expected_master, old_master):
@@ -319,16 +350,8 @@ def decide(snapshot: Snapshot, request: Request, deaf: Collection[Address] = ())
             ]
         )
     if request.avoid and not snapshot.on_host(old_master, request.avoid):
-        return Plan(
-            NOTHING,
-            old_master,
-            repairs=repairs,
-            notes=(*notes, f"the master {old_master} is on none of the hosts to leave"),
-        )
-    lossy = request.strategy == PLAIN or is_down(snapshot)
-    strange = [check for hard in (*MOVE_CHECKS, *(() if lossy else LOSSLESS_CHECKS)) for check in hard(snapshot)]
-    if critical(strange):
-        raise refuse(critical(strange))
+        note = f"the master {old_master} is on none of the hosts to leave"
+        return Plan(NOTHING, old_master, repairs=repairs, notes=(*notes, note))
     fenced_master = any(snapshot.same(repair.address, old_master) and _is_fence(repair) for repair in repairs)
     unasked = request.target is None and not request.avoid and request.expected_master is None
     if repairs and unasked and not fenced_master:
@@ -337,7 +360,7 @@ def decide(snapshot: Snapshot, request: Request, deaf: Collection[Address] = ())
             "moved it already. Run again to move it, or say expected_master."
         )
         return Plan(REPAIR, old_master, repairs=repairs, notes=(*notes, note))
-    return _plan_move(snapshot, request, old_master, repairs, notes, deaf)
+    return None
 
 
 def is_down(snapshot: Snapshot) -> bool:
@@ -681,7 +704,7 @@ def _last_asked_first(snapshot: Snapshot, leaders: list[SentinelView]) -> tuple[
 
 def _instead_of_losing(snapshot: Snapshot) -> str:
     master = snapshot.node(snapshot.master_address)
-    if master is not None and master.reachable:
+    if master is not None and (master.reachable or master.error_code != "unreachable"):
         return "Mend what is named: the master is up, and SENTINEL FAILOVER alone would throw away what it acknowledges meanwhile."
     return (
         f"If the master is up, mend the way from here to it. If it is down, no Sentinel majority has said so yet: Sentinel does {snapshot.down_after_ms // 1000} s "
@@ -748,7 +771,8 @@ def _choose(snapshot: Snapshot, request: Request, fitness: list[Fitness]) -> tup
                 for it in allowed
             ]
         )
-    return _suited_by_version(snapshot, fit)
+    takes_writes = [it for it in fit if not too_few_after(snapshot, it.address)]
+    return _suited_by_version(snapshot, takes_writes or fit)
 
 
 def _suited_by_version(snapshot: Snapshot, fit: list[Fitness]) -> tuple[Fitness, tuple[str, ...]]:

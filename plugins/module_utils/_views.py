@@ -19,6 +19,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError, ReplyError
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import is_foreign, unlisted_replicas
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import refuse
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     NEVER_MS,
@@ -162,6 +163,8 @@ def node_view(snapshot: Snapshot, node: NodeView) -> dict[str, Any]:
         "product": node.product or None,
         "version": _version(node.version),
         "run_id": node.run_id or None,
+        "foreign": is_foreign(snapshot, node.address) or (False if node.reachable else None),
+        "hidden": any(node is other for other in unlisted_replicas(snapshot)) or (False if node.reachable else None),
         "uptime_s": _info_number(node, "uptime_in_seconds"),
         "role": node.role.role if node.role else None,
         "link": (node.role.link or None) if node.role else None,

@@ -224,6 +224,14 @@ masters:
         run_id:
           description: Its run id, another one after each start.
           type: str
+        foreign:
+          description:
+            - Whether it belongs to another deployment, though the Sentinels list it. It has another history of writes, and a master that is not of this one.
+            - It is asked what it is, and nothing more. Null where it cannot be asked.
+          type: bool
+        hidden:
+          description: Whether it is attached to the master and no Sentinel lists it. It is new, or says C(replica-announced no).
+          type: bool
         uptime_s:
           description: Seconds since it started.
           type: int

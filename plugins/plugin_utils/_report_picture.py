@@ -52,6 +52,11 @@ class Bar:
     label: str
     title: str
 
+    @property
+    def label_width(self) -> float:
+        """The room that the label takes, with a little around it."""
+        return min(self.width, len(self.label) * CHARACTER_PX + 4)
+
 
 @dataclass(frozen=True)
 class Row:

@@ -600,3 +600,23 @@ def test_a_replica_on_a_host_to_leave_is_steered_away_from_also_without_a_fence(
     it = plan(seen, strategy=strategy, avoid=(OM.host, R.host))
     assert it.new_master == S
     assert it.steering == (Steering(R, 50),)
+
+
+def test_a_replica_that_would_refuse_writes_is_not_chosen() -> None:
+    greedy = {"replica-priority": "100", "min-replicas-to-write": "3", "min-replicas-max-lag": "10"}
+    seen = nodes(replica_node(R, config=greedy))
+    assert plan(seen).new_master == S
+    assert refusal(seen, target=R).code == "min_replicas"
+
+
+@pytest.mark.parametrize(
+    ("used", "expected"), [("58", None), ("59", "node_clients"), ("60", "node_clients"), ("", None)]
+)
+def test_a_run_needs_connections(used: str, expected: str | None) -> None:
+    full = master_node(info={"loading": "0", "maxclients": "60", "connected_clients": used})
+    if expected is None:
+        assert plan(nodes(full)).strategy == "fenced"
+    else:
+        refused = refusal(nodes(full))
+        assert refused.code == expected
+        assert "up to 3 at a time" in refused.remedy
