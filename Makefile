@@ -55,6 +55,10 @@ $(SUITES): setup
 bench: setup  ## Measure the figures that the documentation gives; BENCH_ARGS goes to it
 	@python -m bench $(BENCH_ARGS)
 
+.PHONY: matrix
+matrix: setup  ## Test with every supported ansible-core, Python and redis-py; ARGS="--only 2.16" for some
+	@python tests/tools/matrix.py $(ARGS)
+
 .PHONY: killed
 killed: setup  ## Kill the program before and after each message that changes something; KILLED_ARGS goes to it
 	@python -m bench.killed $(KILLED_ARGS)

@@ -82,3 +82,9 @@ def test_the_reason_where_nobody_knows_the_master() -> None:
     assert vote(ignorant(L0), dead(L1)).reason == (
         f"No Sentinel knows a master called {NAME}. Sentinel {L0}: no such master; Sentinel {L1}: Connection refused."
     )
+
+
+def test_the_reason_where_nobody_answers() -> None:
+    assert vote(dead(L0), dead(L1)).reason == (
+        f"No Sentinel can be asked for the master of {NAME}. Sentinel {L0}: Connection refused; Sentinel {L1}: Connection refused."
+    )
