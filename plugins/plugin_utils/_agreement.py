@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import SentinelView
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import SentinelView
 
 
 @dataclass(frozen=True)
