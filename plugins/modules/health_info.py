@@ -199,7 +199,6 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._module import r
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import HEALTH, invalid, master_name
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import PROBED_COMMANDS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._probes import (
-    Evidence,
     gather_evidence,
     save_role,
     save_sentinel_configs,
@@ -208,6 +207,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation impor
     AFTER,
     BEFORE,
     Baseline,
+    Evidence,
     Situation,
     Thresholds,
     is_masked,
