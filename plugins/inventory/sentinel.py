@@ -107,10 +107,9 @@ from typing import Any
 
 from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._census import take_snapshots
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._census import take_snapshots, watched_masters
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import CONNECTION
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import watched_masters
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._access import opened_fleet
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._hosts import (
     GroupNameTakenError,

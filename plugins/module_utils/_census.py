@@ -13,11 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Callable
 
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import access_check
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client, Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError, ReplyError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import one_server_once, own_nodes
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import refuse
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
+    parse_address,
     parse_info,
     parse_master_entry,
     parse_peer_entries,
@@ -34,6 +37,49 @@ QUESTIONS = ("MASTER", "GET-MASTER-ADDR-BY-NAME", "REPLICAS", "SENTINELS", "CKQU
 """What a Sentinel is asked about each master."""
 
 Failure = (LinkError, ReplyError)
+
+
+def watched_masters(fleet: Fleet) -> list[str]:
+    """The names of all masters that the named Sentinels watch.
+
+    Raises:
+        Refused: None of these Sentinels can be asked.
+    """
+    try:
+        return _names(fleet, fleet.options.sentinels)
+    except LinkError as error:
+        raise refuse([access_check("sentinel", parse_address(error.address), error.message, error.code)]) from error
+    except ReplyError as error:
+        if "unknown command" in error.message.lower():
+            check = access_check(
+                "sentinel", parse_address(error.address), "this is a data node, not a Sentinel", "unreachable"
+            )
+        else:
+            code = "not_permitted" if error.prefix == "NOPERM" else "unreachable"
+            check = access_check("sentinel", parse_address(error.address), f"{error.prefix} {error.message}", code)
+        raise refuse([check]) from error
+
+
+def _names(fleet: Fleet, sentinels: Iterable[Address]) -> list[str]:
+    """The names of all masters that these Sentinels watch.
+
+    Raises:
+        LinkError: None of them can be asked.
+        ReplyError: It refuses.
+    """
+    answers = fleet.gather(sentinels, lambda address: fleet.sentinel(address).ask("SENTINEL", "MASTERS"))
+    names: set[str] = set()
+    failure: LinkError | ReplyError | None = None
+    answered = False
+    for answer in answers.values():
+        if isinstance(answer, (LinkError, ReplyError)):
+            failure = failure or answer
+        else:
+            answered = True
+            names.update(parse_master_entry(row).name for row in answer)
+    if failure is not None and not answered:
+        raise failure
+    return sorted(names)
 
 
 def take_snapshots(fleet: Fleet, master_names: Iterable[str], settings: bool = True) -> dict[str, Snapshot]:

@@ -30,7 +30,12 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
     ReplicaEntry,
     Replication,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import (
+    NodeView,
+    SentinelView,
+    Snapshot,
+    lag_bytes,
+)
 
 OK = "ok"
 WARNING = "warning"
@@ -851,7 +856,6 @@ def _own_objections(snapshot: Snapshot, node: NodeView | None, max_lag_bytes: in
         return [], -1
     replication = node.replication
     objections = []
-    master = snapshot.node(snapshot.master_address)
     if replication.priority == 0:
         objections.append(("target_never_promoted", "its replica-priority is 0: it is never to be promoted"))
     if replication.is_master:
@@ -860,14 +864,21 @@ def _own_objections(snapshot: Snapshot, node: NodeView | None, max_lag_bytes: in
         objections.append(("target_chained", f"it follows {replication.master}, not the master"))
     if node.info.get("loading", "0") != "0":
         objections.append(("target_loading", "it is loading its data"))
+    objections += _link_objections(replication, snapshot.node(snapshot.master_address))
+    behind_bytes = lag_bytes(snapshot, replication)
+    if behind_bytes is not None and behind_bytes > max_lag_bytes:
+        objections.append(
+            ("target_lagging", f"it is {behind_bytes} bytes behind the master, {max_lag_bytes} are allowed")
+        )
+    return objections, -1 if behind_bytes is None else behind_bytes
+
+
+def _link_objections(replication: Replication, master: NodeView | None) -> list[tuple[str, str]]:
     if replication.sync_in_progress:
-        objections.append(("target_syncing", "it is in the middle of a full synchronisation"))
-    elif not replication.link_up and (master is None or master.is_master):
-        objections.append(("target_link_down", "its link to the master is down"))
-    lag_bytes = _lag_bytes(master, replication)
-    if lag_bytes > max_lag_bytes:
-        objections.append(("target_lagging", f"it is {lag_bytes} bytes behind the master, {max_lag_bytes} are allowed"))
-    return objections, lag_bytes
+        return [("target_syncing", "it is in the middle of a full synchronisation")]
+    if not replication.link_up and (master is None or master.is_master):
+        return [("target_link_down", "its link to the master is down")]
+    return []
 
 
 def _lag_bytes(master: NodeView | None, replication: Replication) -> int:

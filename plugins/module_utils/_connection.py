@@ -380,28 +380,16 @@ class Client:
     def _link_error(self, error: BaseException, sent: bool) -> LinkError:
         name = str(self.address)
         causes = list(_causes(error))
-        if any("max number of clients" in str(cause) for cause in causes):
-            return _FullError(name, "it has as many connections as its maxclients allows", sent=False)
-        for cause in causes:
-            if isinstance(cause, (redis_errors.AuthenticationError, redis_errors.ResponseError)):
-                return AuthError(name, f"it refuses the login: {str(cause).rstrip('.')}", sent=False)
         # Once a server has answered, an error of TLS is the end of the connection like any other.
         handshake = self._access.tls is not None and not (sent and self._answered)
-        refused = next((cause for cause in causes if _is_of_tls(cause)), None) if handshake else None
-        if refused is not None:
-            return TlsError(name, f"the TLS handshake failed: {refusal(refused)}", sent=False)
-        for cause in causes:
-            if isinstance(cause, (redis_errors.TimeoutError, socket.timeout)):
-                return LinkError(name, "it does not answer in time" if sent else "no connection in time", sent)
-            if isinstance(cause, socket.gaierror):
-                return LinkError(name, f"the name cannot be resolved: {cause.strerror}", sent=False)
-        return self._lost(error, causes, sent, handshake)
-
-    def _lost(self, error: BaseException, causes: list[BaseException], sent: bool, handshake: bool) -> LinkError:
-        """A connection that ended, and no better name for why."""
-        name = str(self.address)
-        reason = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
-        said = reason or str(error)
+        known = (
+            _login_error(name, causes)
+            or (_handshake_error(name, causes) if handshake else None)
+            or _network_error(name, causes, sent)
+        )
+        if known is not None:
+            return known
+        said = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror), str(error))
         if not self._answered and _is_closed(causes):
             if handshake:
                 return TlsError(name, f"the TLS handshake failed: {refusal(error)}", sent)
@@ -409,8 +397,30 @@ class Client:
         return (_ClosedError if sent else LinkError)(name, said, sent)
 
 
-def _is_of_tls(cause: BaseException) -> bool:
-    return isinstance(cause, ssl.SSLError) and not isinstance(cause, TimeoutError)
+def _login_error(name: str, causes: Iterable[BaseException]) -> LinkError | None:
+    """What a server says of a connection that it does not let in."""
+    if any("max number of clients" in str(cause) for cause in causes):
+        return _FullError(name, "it has as many connections as its maxclients allows", sent=False)
+    for cause in causes:
+        if isinstance(cause, (redis_errors.AuthenticationError, redis_errors.ResponseError)):
+            return AuthError(name, f"it refuses the login: {str(cause).rstrip('.')}", sent=False)
+    return None
+
+
+def _handshake_error(name: str, causes: Iterable[BaseException]) -> LinkError | None:
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, TimeoutError):
+            return TlsError(name, f"the TLS handshake failed: {refusal(cause)}", sent=False)
+    return None
+
+
+def _network_error(name: str, causes: Iterable[BaseException], sent: bool) -> LinkError | None:
+    if any(isinstance(cause, (redis_errors.TimeoutError, socket.timeout)) for cause in causes):
+        return LinkError(name, "it does not answer in time" if sent else "no connection in time", sent)
+    for cause in causes:
+        if isinstance(cause, socket.gaierror):
+            return LinkError(name, f"the name cannot be resolved: {cause.strerror}", sent=False)
+    return None
 
 
 class _ClosedError(LinkError):

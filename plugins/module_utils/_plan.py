@@ -957,11 +957,12 @@ def _steps(plan: Plan) -> list[str]:
         ]
     if plan.action in (NOTHING, REPAIR) or plan.new_master is None:
         return steps
+    if plan.strategy == FENCED and plan.action == MOVE:
+        steps.append(f"see {plan.new_master} reach the master's offset while writes go on")
     steps += [
         f"raise replica-priority on {steer.address} from {steer.priority} to {steer.raised}" for steer in plan.steering
     ]
     if plan.strategy == FENCED and plan.action == MOVE:
-        steps.append(f"see {plan.new_master} reach the master's offset while writes go on")
         if plan.fence == PAUSE_FENCE:
             steps.append(f"pause writes on {plan.old_master}, {plan.lease_ms} ms at a time")
         else:

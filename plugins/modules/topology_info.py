@@ -384,7 +384,7 @@ remedy:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._census import take_snapshots
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._census import take_snapshots, watched_masters
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._module import run_module
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import TOPOLOGY
@@ -392,7 +392,6 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import (
     deployment_view,
     require_master,
-    watched_masters,
 )
 
 

@@ -17,8 +17,12 @@ from typing import Any
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import ConnectionOptions
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import foreign_nodes, own_nodes
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import lag_bytes
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import (
+    NodeView,
+    SentinelView,
+    Snapshot,
+    lag_bytes,
+)
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._agreement import Agreement, agreement
 
 MASTER, REPLICA, SENTINEL = "master", "replica", "sentinel"

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import SentinelView
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import SentinelView
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._agreement import Agreement, agreement
 from unit.builders import L0, L1, L2, NAME, OM, R, S, sentinel_view
 

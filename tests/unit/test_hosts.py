@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import ConnectionOptions
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._hosts import (
     MACHINE,
     SERVER,
