@@ -115,7 +115,12 @@ LIBRARIES = (
         "Node.js",
         "node",
         "redis",
-        {DEFAULT: {}, "scanInterval 100 ms": {"options": {"scanInterval": 100}}},
+        {
+            DEFAULT: {},
+            "scanInterval 100 ms": {"options": {"scanInterval": 100}},
+            "maxCommandRediscovers 1000": {"options": {"maxCommandRediscovers": 1000}},
+            "writes again": dict(_AGAIN),
+        },
     ),
     Library(
         "predis",
