@@ -37,7 +37,7 @@ def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
 
 
 def options(deployment: Deployment, **more: Any) -> dict[str, Any]:
-    return {"sentinels": deployment.sentinel_addresses, "master_name": "mymaster", "align": False, **more}
+    return {"sentinels": deployment.sentinel_addresses, "master_name": "mymaster", **more}
 
 
 @contextmanager

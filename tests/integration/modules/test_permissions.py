@@ -70,7 +70,6 @@ def fail_over(deployment: Deployment) -> dict[str, Any]:
         "failover",
         sentinels=deployment.sentinel_addresses,
         master_name="mymaster",
-        align=False,
         redis_username="failover",
         redis_password="PASSWORD",
         sentinel_username="failover",
@@ -165,7 +164,7 @@ Steps = dict[tuple[str, str, str], frozenset[str]]
 @pytest.fixture(scope="module")
 def sent() -> Steps:
     """What two undisturbed runs send: one that is aligned, on the usual server; one on Redis 6.0, where something else stops writes."""
-    runs = [watched_run(None, align=True), watched_run("redis-6.0", align=False)]
+    runs = [watched_run(None, align=True), watched_run("redis-6.0")]
     return {key: frozenset().union(*(run.get(key, ()) for run in runs)) for key in {key for run in runs for key in run}}
 
 
