@@ -16,7 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Event, parse_event
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import PROMOTED
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
+    ANNOUNCE_FAILED,
+    ANNOUNCED,
+    PROMOTED,
+    TRIGGER_REFUSED,
+    TRIGGERED,
+)
 
 SWITCHED = "switched"
 UNCHANGED = "unchanged"
@@ -219,6 +225,13 @@ class Run:
             return self.new_master
         return self.old_master if self.outcome in (UNCHANGED, PLANNED) else ""
 
+    @property
+    def sentinels(self) -> tuple[str, ...]:
+        """Every Sentinel that is known of, the leading one first."""
+        told = {it.subject for it in self.said(ANNOUNCED, ANNOUNCE_FAILED, TRIGGERED, TRIGGER_REFUSED) if it.subject}
+        known = {it.sentinel for it in self.timeline if it.sentinel} | told | set(self.plan.leaders)
+        return tuple(sorted(known | ({self.leader} - {""}), key=lambda it: (it != self.leader, it)))
+
     def said(self, *kinds: str) -> tuple[Entry, ...]:
         """What the program itself put down."""
         return tuple(it for it in self.timeline if not it.sentinel and it.kind in kinds)
@@ -286,7 +299,7 @@ def read_run(
         fenced_at=_utc(fields.get("fenced_at")),
         ended_at=_utc(fields.get("ended_at")),
         server_versions=tuple(
-            (clean(where, 260), clean(version, 60))
+            (clean(where, 260), clean(version))
             for where, version in _mapping(fields.get("server_versions")).items()
             if clean(where) and clean(version)
         ),
@@ -335,6 +348,9 @@ def _option(value: object) -> str:
     """What was asked for, as it stands in a playbook; empty, where nothing was."""
     if isinstance(value, bool):
         return "true" if value else ""
+    number = _number(value)
+    if number is not None:
+        return str(int(number) if number.is_integer() else number)
     return ", ".join(_lines(value)) or clean(value)
 
 

@@ -100,7 +100,7 @@ class World:
         modern: bool = True,
         down_after_ms: int = 5000,
         quorum: int = 2,
-        proxy: bool = True,
+        proxy: bool = False,
         bytes_per_s: float = 100_000.0,
         priorities: dict[Address, int] | None = None,
     ) -> None:
