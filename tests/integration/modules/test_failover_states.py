@@ -29,7 +29,7 @@ def deployment() -> Iterator[Deployment]:
 def fail_over(deployment: Deployment, **options: Any) -> dict[str, Any]:
     return run_module(
         "failover",
-        **{"sentinels": deployment.sentinel_addresses, "master_name": "mymaster", "align": False, **options},
+        **{"sentinels": deployment.sentinel_addresses, "master_name": "mymaster", **options},
     )
 
 

@@ -74,9 +74,7 @@ def told(result: dict[str, Any], name: str) -> str:
 
 
 def fail_over(deployment: Deployment, **options: Any) -> dict[str, Any]:
-    result = run_module(
-        "failover", sentinels=deployment.sentinel_addresses[:1], master_name="mymaster", align=False, **options
-    )
+    result = run_module("failover", sentinels=deployment.sentinel_addresses[:1], master_name="mymaster", **options)
     assert result["outcome"] == "switched", str(result)
     return result
 
