@@ -238,7 +238,7 @@ class FakeFleet(Fleet):
         self._world.listeners.append((address, on_event))
 
     def resolve(self, host: str) -> str:
-        return host
+        return next((real.host for name, real in self._world.announced.items() if name.host == host), host)
 
     def gather(self, keys: Iterable[Any], ask: Callable[[Any], Any]) -> dict[Any, Any]:
         def attempt(key: Any) -> Any:

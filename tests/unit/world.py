@@ -37,6 +37,8 @@ class Node:
     address: Address
     run_id: str
     master: Address | None = None
+    shown_master: Address | None = None
+    """The master by the name that it was told."""
     alive: bool = True
     stuck: bool = False
     data: list[tuple[str, float]] = field(default_factory=list)
@@ -135,6 +137,7 @@ class World:
         self.nodes: dict[Address, Node] = {}
         for address in (OM, *replicas):
             node = Node(address, address.host[-1] * 40, None if address == OM else OM, modern=modern)
+            node.shown_master = node.master
             node.data = [("history-0", 1_000_000.0)]
             node.path = [(self.now_s, 1_000_000.0)]
             node.settings = {
@@ -251,8 +254,9 @@ class World:
 
     # -- roles --
 
-    def follow(self, node: Node, master: Address) -> None:
+    def follow(self, node: Node, shown: Address) -> None:
         """REPLICAOF."""
+        master = self.real(shown)
         if node.master == master:
             return
         if node.is_master:
@@ -262,7 +266,7 @@ class World:
                 for other in self.nodes.values():
                     if other.master == node.address:
                         other.linked = False
-        node.master = master
+        node.master, node.shown_master = master, shown
         node.linked = False
         node.has_writers = False
 
