@@ -13,6 +13,8 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache/collections
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 ARGS ?=
 BENCH_ARGS ?=
+CLIENTS_ARGS ?=
+KILLED_ARGS ?=
 
 JUDGES := sanity lint docs types style floor changelog licences
 SUITES := unit contract integration molecule
@@ -52,6 +54,21 @@ $(SUITES): setup
 .PHONY: bench
 bench: setup  ## Measure the figures that the documentation gives; BENCH_ARGS goes to it
 	@python -m bench $(BENCH_ARGS)
+
+.PHONY: matrix
+matrix: setup  ## Test with every supported ansible-core, Python and redis-py; ARGS="--only 2.16" for some
+	@python tests/tools/matrix.py $(ARGS)
+
+.PHONY: killed
+killed: setup  ## Kill the program before and after each message that changes something; KILLED_ARGS goes to it
+	@python -m bench.killed $(KILLED_ARGS)
+
+.PHONY: clients
+clients: setup  ## Measure what client libraries see of a move, and write docs/clients.md; CLIENTS_ARGS goes to it
+	@python -m bench.clients --page docs/clients.md $(CLIENTS_ARGS)
+.PHONY: screenshots
+screenshots: setup  ## Pictures of the report on every kind of run, in .cache/screenshots, to be looked at
+	@python -m lab.screenshots .cache/screenshots $(ARGS)
 
 .PHONY: setup
 setup:  ## Make the private Python environment, or bring it up to date

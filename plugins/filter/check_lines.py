@@ -54,28 +54,28 @@ _LABELS = {"failed": "FAILED", "waived": "waived", "warning": "warning"}
 def check_lines(checks: Sequence[Mapping[str, str]], waivers: Iterable[str] = ()) -> list[str]:
     """What failed, what was waived, what is only a warning; and the names of what is well."""
     waived = set(waivers)
-    groups: dict[str, list[Mapping[str, str]]] = {"failed": [], "waived": [], "warning": []}
-    fine: list[str] = []
+    groups: dict[str, list[Mapping[str, str]]] = {"failed": [], "waived": [], "warning": [], "fine": []}
     for check in checks:
-        if check["status"] == "critical":
-            groups["waived" if check["name"] in waived else "failed"].append(check)
-        elif check["status"] == "warning":
-            groups["warning"].append(check)
-        else:
-            fine.append(check["name"])
-    lines = []
-    for group, members in groups.items():
-        for check in members:
-            lines += _wrapped(_LABELS[group], f"{check['name']}: {check['detail']}")
-            if check["remedy"]:
-                lines += _wrapped("", f"What to do: {check['remedy']}")
+        groups[_group(check, waived)].append(check)
+    lines = [line for group in _LABELS for check in groups[group] for line in _check(_LABELS[group], check)]
+    fine = list(dict.fromkeys(check["name"] for check in groups["fine"]))
     if fine:
-        names = list(dict.fromkeys(fine))
-        lines += _wrapped("ok", f"{len(names)} checks: {', '.join(names)}")
+        lines += _wrapped("ok", f"{len(fine)} checks: {', '.join(fine)}")
     unused = sorted(waived - {check["name"] for check in groups["waived"]})
     if unused:
         lines += _wrapped("note", f"waivers of which nothing made use: {', '.join(unused)}")
     return lines
+
+
+def _group(check: Mapping[str, str], waived: set[str]) -> str:
+    if check["status"] == "critical":
+        return "waived" if check["name"] in waived else "failed"
+    return "warning" if check["status"] == "warning" else "fine"
+
+
+def _check(label: str, check: Mapping[str, str]) -> list[str]:
+    lines = _wrapped(label, f"{check['name']}: {check['detail']}")
+    return lines + (_wrapped("", f"What to do: {check['remedy']}") if check["remedy"] else [])
 
 
 def _wrapped(label: str, text: str) -> list[str]:

@@ -19,6 +19,7 @@ description:
   - Who is master is what a majority of those Sentinels name that answer. Where there is no majority, a warning says what each of them said, and none of that
     master's nodes is in C(redis_masters) or C(redis_replicas) for its sake.
   - A server that cannot be asked is in the inventory all the same, with the reason in its C(error). If no Sentinel can be asked, the source fails.
+  - A node that stands in the tables of the Sentinels and belongs to another deployment is left out, and a warning names it.
   - Sends questions only (C(INFO), C(ROLE), and the questions of C(SENTINEL)).
 author:
   - The redis_ha.sentinel authors (@redis-ha)
@@ -37,7 +38,7 @@ options:
     description:
       - Several deployments in one inventory. Each is a dictionary with its C(name) and with those of O(sentinels), O(sentinel_username), O(sentinel_password),
         O(redis_username), O(redis_password), O(tls), O(sentinel_tls), O(validate_certs), O(ca_certs), O(client_cert_file), O(client_key_file),
-        O(connect_timeout) and O(address_map) that differ from the options beside it. Values may be templates.
+        O(connect_timeout), O(address_map) and O(renamed_commands) that differ from the options beside it. Values may be templates.
       - With it, the groups of a master are called C(redis_DEPLOYMENT_NAME), C(redis_master_of_DEPLOYMENT_NAME) and so on, and C(redis_DEPLOYMENT) has all
         hosts of a deployment.
       - If one of them cannot be asked, the source fails. An inventory that silently lacks a deployment would be worse than none.
@@ -106,10 +107,9 @@ from typing import Any
 
 from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._census import ask_role, take_snapshots
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._census import take_snapshots, watched_masters
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import CONNECTION
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import watched_masters
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._access import opened_fleet
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._hosts import (
     GroupNameTakenError,
@@ -193,7 +193,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         label = f"Deployment {deployment}: " if deployment else ""
         try:
             with opened_fleet({name: self._templated(value) for name, value in options.items()}) as fleet:
-                snapshots = take_snapshots(fleet, self._wanted_masters(fleet), ask_role)
+                snapshots = take_snapshots(fleet, self._wanted_masters(fleet), settings=False)
                 rows = server_rows(deployment, snapshots, fleet.options)
         except AnsibleError as error:
             raise AnsibleParserError(f"{label}{error}") from error

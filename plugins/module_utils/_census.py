@@ -13,24 +13,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Callable
 
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import access_check
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client, Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError, ReplyError
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import one_server_once, own_nodes
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import refuse
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
+    parse_address,
     parse_info,
     parse_master_entry,
     parse_peer_entries,
     parse_replica_entries,
-    parse_replication,
-    parse_role,
     parse_version,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import (
-    NodeView,
-    SentinelView,
-    Snapshot,
-    ask_node,
-)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import _addresses, ask_node, ask_settings
 
 MASTERS_AT_ONCE = 50
 """How many masters one exchange with a Sentinel is about. It does nothing else meanwhile, so the exchanges are kept short."""
@@ -41,28 +39,69 @@ QUESTIONS = ("MASTER", "GET-MASTER-ADDR-BY-NAME", "REPLICAS", "SENTINELS", "CKQU
 Failure = (LinkError, ReplyError)
 
 
-def take_snapshots(
-    fleet: Fleet, master_names: Iterable[str], ask: Callable[[Client], NodeView] = ask_node
-) -> dict[str, Snapshot]:
-    """Ask all Sentinels, those given and those they know, and all nodes that they know, once for all masters.
+def watched_masters(fleet: Fleet) -> list[str]:
+    """The names of all masters that the named Sentinels watch.
+
+    Raises:
+        Refused: None of these Sentinels can be asked.
+    """
+    try:
+        return _names(fleet, fleet.options.sentinels)
+    except LinkError as error:
+        raise refuse([access_check("sentinel", parse_address(error.address), error.message, error.code)]) from error
+    except ReplyError as error:
+        if "unknown command" in error.message.lower():
+            check = access_check(
+                "sentinel", parse_address(error.address), "this is a data node, not a Sentinel", "unreachable"
+            )
+        else:
+            code = "not_permitted" if error.prefix == "NOPERM" else "unreachable"
+            check = access_check("sentinel", parse_address(error.address), f"{error.prefix} {error.message}", code)
+        raise refuse([check]) from error
+
+
+def _names(fleet: Fleet, sentinels: Iterable[Address]) -> list[str]:
+    """The names of all masters that these Sentinels watch.
+
+    Raises:
+        LinkError: None of them can be asked.
+        ReplyError: It refuses.
+    """
+    answers = fleet.gather(sentinels, lambda address: fleet.sentinel(address).ask("SENTINEL", "MASTERS"))
+    names: set[str] = set()
+    failure: LinkError | ReplyError | None = None
+    answered = False
+    for answer in answers.values():
+        if isinstance(answer, (LinkError, ReplyError)):
+            failure = failure or answer
+        else:
+            answered = True
+            names.update(parse_master_entry(row).name for row in answer)
+    if failure is not None and not answered:
+        raise failure
+    return sorted(names)
+
+
+def take_snapshots(fleet: Fleet, master_names: Iterable[str], settings: bool = True) -> dict[str, Snapshot]:
+    """Ask all Sentinels, those given and those they know, and all nodes that they know or that are attached to a master, once for all masters.
 
     Args:
         fleet: The clients.
         master_names: The names of the masters.
-        ask: What is asked of each node.
+        settings: Also ask the nodes of each deployment for their settings.
     """
     views = ask_sentinels(fleet, master_names)
-    named = {name: _named_addresses(of_master) for name, of_master in views.items()}
-    _resolve(fleet, {address.host for addresses in named.values() for address in addresses})
-    seen: dict[Address, Address] = {}
-    for addresses in named.values():
-        for address in addresses:
-            seen.setdefault(fleet.endpoint(address), address)
-    nodes = _ask_nodes(fleet, seen, ask)
-    return {
-        name: _snapshot(fleet, name, of_master, [nodes[endpoint] for endpoint in _endpoints(fleet, named[name])])
+    members = {name: _named_addresses(of_master) for name, of_master in views.items()}
+    asked: dict[Address, NodeView] = {}
+    _ask_those_not_asked(fleet, asked, members.values())
+    for name, of_master in views.items():
+        members[name] += _attached(fleet, of_master, asked)
+    _ask_those_not_asked(fleet, asked, members.values())
+    snapshots = {
+        name: _snapshot(fleet, name, of_master, [asked[endpoint] for endpoint in _endpoints(fleet, members[name])])
         for name, of_master in views.items()
     }
+    return _with_settings(fleet, snapshots) if settings else snapshots
 
 
 def ask_sentinels(fleet: Fleet, master_names: Iterable[str]) -> dict[str, tuple[SentinelView, ...]]:
@@ -179,29 +218,6 @@ def _about(replies: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def ask_role(client: Client) -> NodeView:
-    """What an inventory needs to know of a data node: what it is, and how far it has come.
-
-    Raises:
-        LinkError: It cannot be asked.
-        ReplyError: It does not permit INFO or ROLE.
-    """
-    server, replication, role = client.ask_many([("INFO", "server"), ("INFO", "replication"), ("ROLE",)])
-    info = {**parse_info(server), **parse_info(replication)}
-    if info.get("redis_mode") == "sentinel":
-        raise LinkError(str(client.address), "this is a Sentinel, not a data node", sent=False)
-    return NodeView(
-        address=client.address,
-        product="valkey" if "valkey_version" in info else "redis",
-        version=parse_version(info.get("valkey_version") or info.get("redis_version", "")),
-        compatible_version=parse_version(info.get("redis_version", "")),
-        run_id=info.get("run_id", ""),
-        role=parse_role(role),
-        replication=parse_replication(info),
-        info=info,
-    )
-
-
 def _named_addresses(views: Iterable[SentinelView]) -> list[Address]:
     """The nodes that the Sentinels of one master name, the master first."""
     found: dict[Address, None] = {}
@@ -222,59 +238,79 @@ def _resolve(fleet: Fleet, hosts: Iterable[str]) -> None:
     fleet.gather({fleet.options.reachable(Address(host, 1)).host for host in hosts}, fleet.resolve)
 
 
+def _ask_those_not_asked(fleet: Fleet, asked: dict[Address, NodeView], members: Iterable[Iterable[Address]]) -> None:
+    """Add what each node says of itself, by where it is reached."""
+    addresses = [address for of_master in members for address in of_master]
+    _resolve(fleet, {address.host for address in addresses})
+    seen: dict[Address, Address] = {}
+    for address in addresses:
+        if fleet.endpoint(address) not in asked:
+            seen.setdefault(fleet.endpoint(address), address)
+    for address, answer in _ask_nodes(fleet, seen.values(), ask_node).items():
+        if isinstance(answer, Failure):
+            error, code = _said(answer)
+            asked[fleet.endpoint(address)] = NodeView(address, error=error, error_code=code)
+        else:
+            asked[fleet.endpoint(address)] = answer
+
+
 def _ask_nodes(
-    fleet: Fleet, seen: Mapping[Address, Address], ask: Callable[[Client], NodeView]
-) -> dict[Address, NodeView]:
-    """What each node says of itself, by where it is reached.
+    fleet: Fleet, addresses: Iterable[Address], ask: Callable[[Client], NodeView]
+) -> dict[Address, NodeView | LinkError | ReplyError]:
+    """What each node answers.
 
     Its connection is closed at once: with a thousand nodes there would be more of them than a process may have open.
     """
 
-    def ask_and_close(endpoint: Address) -> NodeView:
-        client = fleet.node(seen[endpoint])
+    def ask_and_close(address: Address) -> NodeView:
+        client = fleet.node(address)
         try:
             return ask(client)
         finally:
             client.close()
 
-    nodes = {}
-    for endpoint, answer in fleet.gather(seen, ask_and_close).items():
-        if isinstance(answer, Failure):
-            error, code = _said(answer)
-            nodes[endpoint] = NodeView(seen[endpoint], error=error, error_code=code)
-        else:
-            nodes[endpoint] = answer
-    return nodes
+    return fleet.gather(addresses, ask_and_close)
 
 
-def _snapshot(fleet: Fleet, master_name: str, views: tuple[SentinelView, ...], nodes: Iterable[NodeView]) -> Snapshot:
-    ordered = tuple(sorted(nodes, key=lambda node: node.address))
-    everything = {address for view in views for address in _addresses_of_view(view)}
-    everything |= {address for node in ordered for address in _addresses_of_node(node)}
+def _attached(fleet: Fleet, views: Iterable[SentinelView], asked: Mapping[Address, NodeView]) -> list[Address]:
+    """The replicas that are attached to the master, some of which Sentinel may know and not show."""
+    masters = {fleet.endpoint(view.current) for view in views if view.current is not None}
+    replications = (asked[endpoint].replication for endpoint in masters)
+    return [
+        replica.address
+        for replication in replications
+        if replication is not None and replication.is_master
+        for replica in replication.attached
+        # A program that only reads the stream of changes attaches with port 0.
+        if replica.address.port
+    ]
+
+
+def _snapshot(
+    fleet: Fleet, master_name: str, views: tuple[SentinelView, ...], answered: Sequence[NodeView]
+) -> Snapshot:
+    nodes, twins = one_server_once(answered)
+    merged = {fleet.endpoint(second): fleet.endpoint(first) for second, first in twins.items()}
+    identities = {address: fleet.endpoint(address) for address in _addresses(views, answered)}
     return Snapshot(
         master_name=master_name,
         sentinels=views,
-        nodes=ordered,
-        identities={address: fleet.endpoint(address) for address in everything},
+        nodes=tuple(sorted(nodes, key=lambda node: node.address)),
+        identities={address: merged.get(endpoint, endpoint) for address, endpoint in identities.items()},
     )
 
 
-def _addresses_of_view(view: SentinelView) -> Iterable[Address]:
-    yield view.address
-    if view.current is not None:
-        yield view.current
-    for peer in view.peers:
-        yield peer.address
-    for replica in view.replicas:
-        yield replica.address
-        if replica.master.port:
-            yield replica.master
-
-
-def _addresses_of_node(node: NodeView) -> Iterable[Address]:
-    yield node.address
-    if node.replication is not None:
-        for attached in node.replication.attached:
-            yield attached.address
-        if node.replication.master is not None:
-            yield node.replication.master
+def _with_settings(fleet: Fleet, snapshots: Mapping[str, Snapshot]) -> dict[str, Snapshot]:
+    """The same, with what only nodes of each deployment are asked, all of them side by side."""
+    own = {node.address: node for snapshot in snapshots.values() for node in own_nodes(snapshot) if node.reachable}
+    answers = _ask_nodes(fleet, own, lambda client: ask_settings(client, own[client.address]))
+    for address, answer in answers.items():
+        if isinstance(answer, Failure):
+            error, code = _said(answer)
+            own[address] = NodeView(address, error=error, error_code=code)
+        else:
+            own[address] = answer
+    return {
+        name: replace(snapshot, nodes=tuple(own.get(node.address, node) for node in snapshot.nodes))
+        for name, snapshot in snapshots.items()
+    }

@@ -28,8 +28,14 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
     Address,
     PeerEntry,
     ReplicaEntry,
+    Replication,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import (
+    NodeView,
+    SentinelView,
+    Snapshot,
+    lag_bytes,
+)
 
 OK = "ok"
 WARNING = "warning"
@@ -249,11 +255,14 @@ HELLO_MAX_AGE_MS = 10_000
 
 DOWN_FLAGS = frozenset({"s_down", "o_down", "disconnected"})
 
+CALLED_DOWN = frozenset({"s_down", "o_down"})
+"""Without these a link that is ``disconnected`` is only being made anew, as after each failover."""
+
 
 def check_master_seen(snapshot: Snapshot) -> list[Check]:
     """Every Sentinel reaches the master."""
     views = snapshot.informed_sentinels
-    blind = [view for view in views if view.master and view.master.flags & DOWN_FLAGS]
+    blind = [view for view in views if view.master and view.master.flags & CALLED_DOWN]
     if not blind:
         return [Check("master_seen", OK, "every Sentinel reaches the master")]
     said = "; ".join(
@@ -296,7 +305,7 @@ def _quorum_facts(snapshot: Snapshot, view: SentinelView) -> str:
 
 def _sees_master_down_alone(snapshot: Snapshot, view: SentinelView) -> bool:
     others = [other.master for other in snapshot.informed_sentinels if other is not view and other.master]
-    return bool(view.master and view.master.flags & DOWN_FLAGS) and any(not it.flags & DOWN_FLAGS for it in others)
+    return bool(view.master and view.master.flags & CALLED_DOWN) and any(not it.flags & CALLED_DOWN for it in others)
 
 
 def _why_no_quorum(snapshot: Snapshot, view: SentinelView) -> str:
@@ -328,7 +337,7 @@ def check_sentinels_meet(snapshot: Snapshot) -> list[Check]:
                             "and look whether its user may PUBLISH and SUBSCRIBE there.",
                         )
                     )
-            elif entry.down:
+            elif entry.flags & CALLED_DOWN:
                 checks.append(
                     _meet_check(
                         f"Sentinel {view.address} does not reach Sentinel {other.address} ({_listed(sorted(entry.flags & DOWN_FLAGS))}), which answers here",
@@ -422,6 +431,7 @@ def check_foreign_nodes(snapshot: Snapshot) -> list[Check]:
     for node in foreign:
         replication = node.replication
         if replication is None:
+            said.append(f"{node.address} cannot be asked ({node.error}), and follows what is not of this deployment")
             continue
         part = f"follows {replication.master}" if replication.master else "is a master of its own"
         said.append(f"{node.address} {part}, with another history of writes ({replication.replid[:8]}...)")
@@ -648,16 +658,22 @@ def refuses_writes(master: NodeView, good: int, wanted: int) -> Check:
 def check_writes_after(snapshot: Snapshot, target: Address) -> list[Check]:
     """The master takes writes, and the replica to promote will: each has as many replicas as its ``min-replicas-to-write`` demands."""
     checks = []
-    master, node = snapshot.node(snapshot.master_address), snapshot.node(target)
+    master = snapshot.node(snapshot.master_address)
     if master is not None and master.reachable:
         good, wanted = good_replicas(master), wanted_replicas(master)
         if good is not None and good < wanted:
             checks.append(refuses_writes(master, good, wanted))
-    if node is not None and node.reachable:
-        wanted, followers = wanted_replicas(node), len(followers_after(snapshot, node))
-        if followers < wanted:
-            checks.append(would_refuse_writes([f"{node.address} demands {wanted} and would have {followers}"]))
-    return checks
+    short = too_few_after(snapshot, target)
+    return [*checks, would_refuse_writes([short])] if short else checks
+
+
+def too_few_after(snapshot: Snapshot, promoted: Address) -> str:
+    """How many replicas a node would lack for its ``min-replicas-to-write`` once it is promoted; empty where it would have enough."""
+    node = snapshot.node(promoted)
+    if node is None or not node.reachable:
+        return ""
+    wanted, followers = wanted_replicas(node), len(followers_after(snapshot, node))
+    return f"{node.address} demands {wanted} and would have {followers}" if followers < wanted else ""
 
 
 def followers_after(snapshot: Snapshot, promoted: NodeView) -> list[NodeView]:
@@ -840,7 +856,6 @@ def _own_objections(snapshot: Snapshot, node: NodeView | None, max_lag_bytes: in
         return [], -1
     replication = node.replication
     objections = []
-    master = snapshot.node(snapshot.master_address)
     if replication.priority == 0:
         objections.append(("target_never_promoted", "its replica-priority is 0: it is never to be promoted"))
     if replication.is_master:
@@ -849,18 +864,28 @@ def _own_objections(snapshot: Snapshot, node: NodeView | None, max_lag_bytes: in
         objections.append(("target_chained", f"it follows {replication.master}, not the master"))
     if node.info.get("loading", "0") != "0":
         objections.append(("target_loading", "it is loading its data"))
+    objections += _link_objections(replication, snapshot.node(snapshot.master_address))
+    behind_bytes = lag_bytes(snapshot, replication)
+    if behind_bytes is not None and behind_bytes > max_lag_bytes:
+        objections.append(
+            ("target_lagging", f"it is {behind_bytes} bytes behind the master, {max_lag_bytes} are allowed")
+        )
+    return objections, -1 if behind_bytes is None else behind_bytes
+
+
+def _link_objections(replication: Replication, master: NodeView | None) -> list[tuple[str, str]]:
     if replication.sync_in_progress:
-        objections.append(("target_syncing", "it is in the middle of a full synchronisation"))
-    elif not replication.link_up and (master is None or master.is_master):
-        objections.append(("target_link_down", "its link to the master is down"))
-    lag_bytes = -1
-    if master is not None and master.replication is not None and master.replication.replid == replication.replid:
-        lag_bytes = max(0, master.replication.offset - replication.applied_offset)
-        if lag_bytes > max_lag_bytes:
-            objections.append(
-                ("target_lagging", f"it is {lag_bytes} bytes behind the master, {max_lag_bytes} are allowed")
-            )
-    return objections, lag_bytes
+        return [("target_syncing", "it is in the middle of a full synchronisation")]
+    if not replication.link_up and (master is None or master.is_master):
+        return [("target_link_down", "its link to the master is down")]
+    return []
+
+
+def _lag_bytes(master: NodeView | None, replication: Replication) -> int:
+    """How far a replica is behind; -1 where the two histories cannot be compared."""
+    if master is None or master.replication is None or master.replication.replid != replication.replid:
+        return -1
+    return max(0, master.replication.offset - replication.applied_offset)
 
 
 RENAMED_REMEDY = (

@@ -380,30 +380,47 @@ class Client:
     def _link_error(self, error: BaseException, sent: bool) -> LinkError:
         name = str(self.address)
         causes = list(_causes(error))
-        if any("max number of clients" in str(cause) for cause in causes):
-            return _FullError(name, "it has as many connections as its maxclients allows", sent=False)
-        for cause in causes:
-            if isinstance(cause, (redis_errors.AuthenticationError, redis_errors.ResponseError)):
-                return AuthError(name, f"it refuses the login: {str(cause).rstrip('.')}", sent=False)
         # Once a server has answered, an error of TLS is the end of the connection like any other.
         handshake = self._access.tls is not None and not (sent and self._answered)
-        for cause in causes:
-            if handshake and isinstance(cause, ssl.SSLError) and not isinstance(cause, TimeoutError):
-                return TlsError(name, f"the TLS handshake failed: {refusal(cause)}", sent=False)
-        for cause in causes:
-            if isinstance(cause, (redis_errors.TimeoutError, socket.timeout)):
-                return LinkError(name, "it does not answer in time" if sent else "no connection in time", sent)
-        for cause in causes:
-            if isinstance(cause, socket.gaierror):
-                return LinkError(name, f"the name cannot be resolved: {cause.strerror}", sent=False)
-        kind = _ClosedError if sent else LinkError
-        reason = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
-        said = reason or str(error)
+        known = (
+            _login_error(name, causes)
+            or (_handshake_error(name, causes) if handshake else None)
+            or _network_error(name, causes, sent)
+        )
+        if known is not None:
+            return known
+        said = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror), str(error))
         if not self._answered and _is_closed(causes):
             if handshake:
                 return TlsError(name, f"the TLS handshake failed: {refusal(error)}", sent)
             said = f"it closes the connection without an answer ({said}); if it speaks TLS only, set tls"
-        return kind(name, said, sent)
+        return (_ClosedError if sent else LinkError)(name, said, sent)
+
+
+def _login_error(name: str, causes: Iterable[BaseException]) -> LinkError | None:
+    """What a server says of a connection that it does not let in."""
+    if any("max number of clients" in str(cause) for cause in causes):
+        return _FullError(name, "it has as many connections as its maxclients allows", sent=False)
+    for cause in causes:
+        if isinstance(cause, (redis_errors.AuthenticationError, redis_errors.ResponseError)):
+            return AuthError(name, f"it refuses the login: {str(cause).rstrip('.')}", sent=False)
+    return None
+
+
+def _handshake_error(name: str, causes: Iterable[BaseException]) -> LinkError | None:
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, TimeoutError):
+            return TlsError(name, f"the TLS handshake failed: {refusal(cause)}", sent=False)
+    return None
+
+
+def _network_error(name: str, causes: Iterable[BaseException], sent: bool) -> LinkError | None:
+    if any(isinstance(cause, (redis_errors.TimeoutError, socket.timeout)) for cause in causes):
+        return LinkError(name, "it does not answer in time" if sent else "no connection in time", sent)
+    for cause in causes:
+        if isinstance(cause, socket.gaierror):
+            return LinkError(name, f"the name cannot be resolved: {cause.strerror}", sent=False)
+    return None
 
 
 class _ClosedError(LinkError):

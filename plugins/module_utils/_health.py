@@ -40,6 +40,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_before i
     check_replicas,
     check_sentinel_user,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_files import check_node_files
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_leftovers import (
     check_no_fence_after,
     check_no_fence_before,
@@ -94,6 +95,7 @@ BEFORE_CHECKS: tuple[CheckFunction, ...] = (
     check_modules,
     check_pause_budget,
     check_config_files,
+    check_node_files,
     check_no_fence_before,
     check_no_steering_before,
     check_no_pause_before,
@@ -118,6 +120,7 @@ AFTER_CHECKS: tuple[CheckFunction, ...] = (
     check_master_moved,
     check_history,
     check_old_master,
+    check_node_files,
     check_known_replicas,
     check_followers,
     check_not_chained,
@@ -180,9 +183,10 @@ def examine(situation: Situation, phase: str) -> list[Check]:
     if phase == AFTER:
         return [check for function in AFTER_CHECKS for check in function(situation)]
     checks = [check for function in BEFORE_CHECKS for check in function(situation)]
-    checks.append(check_move(situation, checks))
-    if checks[-1].status == OK:
+    move = check_move(situation, checks)
+    if any(check.status == OK for check in move):
         checks = [_done_without(check) for check in checks]
+    checks += move
     if situation.failover_leaders:
         # The module joins it; what a failover disturbs while it goes on is no reason to refuse.
         return [_softened(check) for check in checks]

@@ -29,8 +29,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation impor
     counted,
     listed,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import lag_bytes
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, lag_bytes
 
 
 def check_nodes_reachable(s: Situation) -> list[Check]:

@@ -25,9 +25,9 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     check_master_node,
     check_replicas_exist,
     failed_logins,
-    followers_after,
     good_replicas,
     refuses_writes,
+    too_few_after,
     wanted_replicas,
     would_refuse_writes,
 )
@@ -69,6 +69,17 @@ def check_master_role(s: Situation) -> list[Check]:
     return named("master_role", check_master_node(s.snapshot))
 
 
+SAID_BY = {
+    "masterauth_missing": "replication_login",
+    "node_not_permitted": "node_permissions",
+    "command_unavailable": "node_permissions",
+    "min_replicas": "min_replicas",
+    "no_suitable_replica": "fit_replicas",
+    "no_replica": "fit_replicas",
+}
+"""Which check says more of a reason for which the move would be refused."""
+
+
 def planned(s: Situation) -> Plan | Refused:
     """What the module would do if it were asked for no more than to move this master."""
     request = Request(
@@ -80,28 +91,40 @@ def planned(s: Situation) -> Plan | Refused:
         return refused
 
 
-def check_move(s: Situation, others: Iterable[Check]) -> Check:
+def _says(detail: str, reason: str) -> bool:
+    """Whether a check says what a reason does: in the same words, or of the same server that it cannot be asked, and why."""
+    server, _colon, error = reason.removeprefix("node ").partition(": ")
+    return reason in detail or (reason.startswith("node ") and server in detail and error in detail)
+
+
+def check_move(s: Situation, others: Iterable[Check]) -> list[Check]:
     """``move_possible``: the module would move this master. It decides by the same list as the move itself.
 
-    What the other checks have said already is only named.
+    Nothing where other checks have failed for the same reasons.
     """
     found = planned(s)
     if isinstance(found, Plan):
         if found.action != MOVE:
-            return Check("move_possible", OK, f"the module would {found.action} first: {'; '.join(found.notes)}")
-        return Check("move_possible", OK, f"the module would move it to {found.new_master}, {found.strategy}")
-    said = {check.detail for check in others}
-    reasons = found.seen["reasons"]
-    new = [reason for reason in reasons if not any(reason["detail"] in detail for detail in said)]
-    codes = listed(dict.fromkeys(reason["name"] for reason in reasons))
-    texts = "; ".join(dict.fromkeys(reason["detail"] for reason in new))
+            return [Check("move_possible", OK, f"the module would {found.action} first: {'; '.join(found.notes)}")]
+        return [Check("move_possible", OK, f"the module would move it to {found.new_master}, {found.strategy}")]
+    said = [check.detail for check in others if check.status == CRITICAL]
+    # That no other way is left is never the reason.
+    reasons = [reason for reason in found.seen["reasons"] if reason["name"] != "no_lossless_way"] or found.seen[
+        "reasons"
+    ]
+    failed = {check.name for check in others if check.status == CRITICAL}
+    new = [
+        reason
+        for reason in reasons
+        if SAID_BY.get(reason["name"]) not in failed and not any(_says(detail, reason["detail"]) for detail in said)
+    ]
+    if not new:
+        return []
+    texts = dict.fromkeys(f"{reason['name']}: {reason['detail']}" for reason in new)
     remedies = dict.fromkeys(reason["remedy"] for reason in new if reason["remedy"])
-    return Check(
-        "move_possible",
-        CRITICAL,
-        f"the module would refuse to move it: {codes}" + (f" ({texts})" if texts else ""),
-        " ".join(remedies) or "See the checks that have failed.",
-    )
+    return [
+        Check("move_possible", CRITICAL, f"the module would refuse to move it: {'; '.join(texts)}", " ".join(remedies))
+    ]
 
 
 @dataclass(frozen=True)
@@ -334,16 +357,8 @@ def check_min_replicas_before(s: Situation) -> list[Check]:
         good, wanted = good_replicas(master), wanted_replicas(master)
         if good is not None and good < wanted:
             checks.append(refuses_writes(master, good, wanted))
-    short = []
     candidates = [replica for replica in assess(s) if replica.fitness.electable]
-    for replica in candidates:
-        node = s.snapshot.node(replica.address)
-        if node is None or not node.reachable:
-            continue
-        wanted = wanted_replicas(node)
-        followers = followers_after(s.snapshot, node)
-        if len(followers) < wanted:
-            short.append(f"{node.address} demands {wanted} and would have {len(followers)}")
+    short = [text for replica in candidates if (text := too_few_after(s.snapshot, replica.address))]
     if short:
         unmet = would_refuse_writes(short)
         checks.append(unmet if len(short) == len(candidates) else replace(unmet, status=WARNING))

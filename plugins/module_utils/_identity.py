@@ -107,7 +107,11 @@ def _named(view: SentinelView) -> list[Address]:
 
 def _is_foreign(snapshot: Snapshot, node: NodeView, ours: set[Address], live: set[str], past: set[str]) -> bool:
     replication = node.replication
-    if replication is None or not live or snapshot.identity(node.address) in ours:
+    if snapshot.identity(node.address) in ours:
+        return False
+    if replication is None:
+        return _follows_a_stranger(snapshot, node, ours)
+    if not live:
         return False
     if node.info.get("loading", "0") != "0" or replication.replid in live:
         return False
@@ -115,6 +119,19 @@ def _is_foreign(snapshot: Snapshot, node: NodeView, ours: set[Address], live: se
     if replication.replid in past and not follows:
         return False
     return follows or holds_data(node) or bool(replication.attached)
+
+
+def _follows_a_stranger(snapshot: Snapshot, node: NodeView, ours: set[Address]) -> bool:
+    """Of a node that cannot be asked: whether every Sentinel that lists it sees it up, and in step with a master that is not of this deployment."""
+    rows = [
+        entry
+        for view in snapshot.informed_sentinels
+        for entry in view.replicas
+        if snapshot.same(entry.address, node.address)
+    ]
+    return bool(rows) and all(
+        not row.down and row.link_up and row.master.port and snapshot.identity(row.master) not in ours for row in rows
+    )
 
 
 def holds_data(node: NodeView) -> bool:

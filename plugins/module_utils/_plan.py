@@ -36,6 +36,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     fenced_nodes,
     hidden_check,
     steered_nodes,
+    too_few_after,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused, failure
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import (
@@ -83,6 +84,8 @@ SENTINEL_WRITE_STOP_MS = 1_400
 """Sentinel looks at the replica that it promotes once a second; it may take that long and some ticks to notice."""
 NO_GOOD_REPLICA_YET_MS = 1_200
 """Before 6.2 a replica connects to its new master within a second; until then a master with ``min-replicas-to-write`` refuses writes."""
+DEAD_AFTER_MS = 3_000
+"""A master that no Sentinel has heard for so long, three of its pings, and that cannot be reached from here either, is dead."""
 SENTINEL_HEALS_MS = 30_000
 """Beyond down-after: 20 s until Sentinel calls a master that turned replica down, 10 s until its INFO shows it (``sentinel.c``)."""
 
@@ -276,20 +279,44 @@ def decide(snapshot: Snapshot, request: Request, deaf: Collection[Address] = ())
         Refused: Something speaks against it; every reason is named.
     """
     reachable = check_sentinels_reachable(snapshot, request.min_sentinels)
-    if critical(reachable):
-        raise refuse(critical(reachable))
+    _require(reachable)
     notes = tuple(check.detail for check in reachable if check.status != "ok")
     if not snapshot.informed_sentinels:
-        raise refuse(critical(check_master_known(snapshot)))
-
+        _require(check_master_known(snapshot))
     joined = _in_progress(snapshot) or _half_told(snapshot)
     if joined is not None:
         return joined
-    checks = [check for hard in SENTINEL_CHECKS for check in hard(snapshot)]
-    if critical(checks):
-        raise refuse(critical(checks))
-    old_master = snapshot.master_address
-    if old_master is None:
+    old_master = _agreed_master(snapshot, request)
+    repairs = find_repairs(snapshot)
+    settled = _half_finished(snapshot, request, old_master, repairs, deaf)
+    settled = settled or _stays(snapshot, request, old_master, repairs, notes)
+    if settled is not None:
+        return settled
+    lossy = request.strategy == PLAIN or is_down(snapshot)
+    hard = MOVE_CHECKS if lossy else (*MOVE_CHECKS, *LOSSLESS_CHECKS)
+    _require([check for demanded in hard for check in demanded(snapshot)])
+    return _plan_move(snapshot, request, old_master, repairs, notes, deaf)
+
+
+def _require(checks: Sequence[Check]) -> None:
+    """See that none of these has failed.
+
+    Raises:
+        Refused: Some have.
+    """
+    failed = critical(checks)
+    if failed:
+        raise refuse(failed)
+
+
+def _agreed_master(snapshot: Snapshot, request: Request) -> Address:
+    """The master that all Sentinels name, if they are fit to move it.
+
+    Raises:
+        Refused: They are not, or name none.
+    """
+    _require([check for demanded in SENTINEL_CHECKS for check in demanded(snapshot)])
+    if snapshot.master_address is None:
         raise refuse(
             [
                 Check(
@@ -300,11 +327,17 @@ def decide(snapshot: Snapshot, request: Request, deaf: Collection[Address] = ())
                 )
             ]
         )
-    repairs = find_repairs(snapshot)
-    finishing = _half_finished(snapshot, request, old_master, repairs, deaf)
-    if finishing is not None:
-        return finishing
+    return snapshot.master_address
 
+
+def _stays(
+    snapshot: Snapshot, request: Request, old_master: Address, repairs: tuple[Repair, ...], notes: tuple[str, ...]
+) -> Plan | None:
+    """What to do where the master is not to be moved; nothing where it is.
+
+    Raises:
+        Refused: It is not the one that the caller expects.
+    """
     if request.target is not None and snapshot.same(request.target, old_master):
         return Plan(NOTHING, old_master, repairs=repairs, notes=(*notes, f"{old_master} is the master already"))
     if request.expected_master is not None and not snapshot.same(request.expected_master, old_master):
@@ -318,17 +351,10 @@ def decide(snapshot: Snapshot, request: Request, deaf: Collection[Address] = ())
                 )
             ]
         )
+    _require_known_hosts(snapshot, request)
     if request.avoid and not snapshot.on_host(old_master, request.avoid):
-        return Plan(
-            NOTHING,
-            old_master,
-            repairs=repairs,
-            notes=(*notes, f"the master {old_master} is on none of the hosts to leave"),
-        )
-    lossy = request.strategy == PLAIN or is_down(snapshot)
-    strange = [check for hard in (*MOVE_CHECKS, *(() if lossy else LOSSLESS_CHECKS)) for check in hard(snapshot)]
-    if critical(strange):
-        raise refuse(critical(strange))
+        note = f"the master {old_master} is on none of the hosts to leave"
+        return Plan(NOTHING, old_master, repairs=repairs, notes=(*notes, note))
     fenced_master = any(snapshot.same(repair.address, old_master) and _is_fence(repair) for repair in repairs)
     unasked = request.target is None and not request.avoid and request.expected_master is None
     if repairs and unasked and not fenced_master:
@@ -337,7 +363,30 @@ def decide(snapshot: Snapshot, request: Request, deaf: Collection[Address] = ())
             "moved it already. Run again to move it, or say expected_master."
         )
         return Plan(REPAIR, old_master, repairs=repairs, notes=(*notes, note))
-    return _plan_move(snapshot, request, old_master, repairs, notes, deaf)
+    return None
+
+
+def _require_known_hosts(snapshot: Snapshot, request: Request) -> None:
+    """At least one of the hosts to leave carries a server of this deployment; all addresses of one host may be given.
+
+    Raises:
+        Refused: None does. To go on would mean to take down a host that nothing has left.
+    """
+    known = [view.address for view in snapshot.sentinels] + [node.address for node in snapshot.nodes]
+    known += [entry.address for view in snapshot.informed_sentinels for entry in view.replicas]
+    if not request.avoid or any(snapshot.on_host(address, request.avoid) for address in known):
+        return
+    hosts = ", ".join(sorted({address.host for address in known}))
+    raise refuse(
+        [
+            Check(
+                "avoid_unknown",
+                "critical",
+                f"no server of {request.master_name} is on {', '.join(request.avoid)}; its servers are on {hosts}",
+                "Name the host as Sentinel shows it. All addresses of a host may be given (ansible_all_ipv4_addresses): one of them must be among these.",
+            )
+        ]
+    )
 
 
 def is_down(snapshot: Snapshot) -> bool:
@@ -644,6 +693,7 @@ def _plan_unfenced(
             **common,
         )
     if request.strategy == PLAIN or down:
+        _require_acceptance(snapshot, request)
         loss = (
             "the master is down: what it had not replicated is lost"
             if down
@@ -672,6 +722,41 @@ def _plan_unfenced(
     )
 
 
+def _require_acceptance(snapshot: Snapshot, request: Request) -> None:
+    """``plain`` throws away what a master that lives acknowledges: it wants a word, or a master that is dead beyond doubt.
+
+    Raises:
+        Refused: There is neither.
+    """
+    if request.accept_loss or is_down(snapshot):
+        return
+    node, address = snapshot.node(snapshot.master_address), snapshot.master_address
+    heard_ms = min((v.master.last_ok_ping_ms for v in snapshot.informed_sentinels if v.master), default=0)
+    if node is not None and (node.reachable or node.error_code != "unreachable"):
+        raise refuse(
+            [
+                Check(
+                    "loss_not_accepted",
+                    "critical",
+                    f"the master {address} is up: with strategy plain, what it acknowledges in the next eleven seconds would be lost",
+                    "Use strategy=fenced, which loses nothing. Only if these writes do not matter, set accept_loss to true.",
+                )
+            ]
+        )
+    if heard_ms < DEAD_AFTER_MS or request.expected_master is None:
+        raise refuse(
+            [
+                Check(
+                    "master_not_down",
+                    "critical",
+                    f"the master {address} cannot be asked from here, and no Sentinel majority calls it down; a Sentinel last heard it {heard_ms} ms ago",
+                    _instead_of_losing(snapshot)
+                    + f" To move it sooner, give expected_master; that is accepted once no Sentinel has heard it for {DEAD_AFTER_MS // 1000} s.",
+                )
+            ]
+        )
+
+
 def _last_asked_first(snapshot: Snapshot, leaders: list[SentinelView]) -> tuple[Address, ...]:
     """Where Sentinel promotes, the first one that clients ask leads last (see :func:`choose_promoter`)."""
     addresses = [view.address for view in leaders]
@@ -681,7 +766,7 @@ def _last_asked_first(snapshot: Snapshot, leaders: list[SentinelView]) -> tuple[
 
 def _instead_of_losing(snapshot: Snapshot) -> str:
     master = snapshot.node(snapshot.master_address)
-    if master is not None and master.reachable:
+    if master is not None and (master.reachable or master.error_code != "unreachable"):
         return "Mend what is named: the master is up, and SENTINEL FAILOVER alone would throw away what it acknowledges meanwhile."
     return (
         f"If the master is up, mend the way from here to it. If it is down, no Sentinel majority has said so yet: Sentinel does {snapshot.down_after_ms // 1000} s "
@@ -748,7 +833,8 @@ def _choose(snapshot: Snapshot, request: Request, fitness: list[Fitness]) -> tup
                 for it in allowed
             ]
         )
-    return _suited_by_version(snapshot, fit)
+    takes_writes = [it for it in fit if not too_few_after(snapshot, it.address)]
+    return _suited_by_version(snapshot, takes_writes or fit)
 
 
 def _suited_by_version(snapshot: Snapshot, fit: list[Fitness]) -> tuple[Fitness, tuple[str, ...]]:
@@ -871,11 +957,12 @@ def _steps(plan: Plan) -> list[str]:
         ]
     if plan.action in (NOTHING, REPAIR) or plan.new_master is None:
         return steps
+    if plan.strategy == FENCED and plan.action == MOVE:
+        steps.append(f"see {plan.new_master} reach the master's offset while writes go on")
     steps += [
         f"raise replica-priority on {steer.address} from {steer.priority} to {steer.raised}" for steer in plan.steering
     ]
     if plan.strategy == FENCED and plan.action == MOVE:
-        steps.append(f"see {plan.new_master} reach the master's offset while writes go on")
         if plan.fence == PAUSE_FENCE:
             steps.append(f"pause writes on {plan.old_master}, {plan.lease_ms} ms at a time")
         else:

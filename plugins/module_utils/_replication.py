@@ -239,17 +239,7 @@ def _link_state(
     saving = _saving_for(snapshot, master, node)
     # A master that sends what it saves, without a disk between, is said to save until all is sent.
     if replication.sync_in_progress and (not saving or replication.sync_read_bytes > 0):
-        numbers = {}
-        # Without a disk on the master's side nobody knows the size beforehand: the server then says 0.
-        if replication.sync_total_bytes > 0:
-            numbers = {"received_bytes": replication.sync_read_bytes, "total_bytes": replication.sync_total_bytes}
-        elif replication.sync_read_bytes > 0:
-            numbers = {"received_bytes": replication.sync_read_bytes}
-        elif replication.sync_left_bytes > 0:
-            left = f"{replication.sync_left_bytes:,} bytes left"
-            return FULL_SYNC, f"full synchronisation: {left}", {}, left
-        sent = _saved_keys(master) if saving and replication.sync_total_bytes <= 0 else ""
-        return FULL_SYNC, f"full synchronisation: {_amount(numbers)} received{sent and f', {sent}'}", numbers, ""
+        return _full_sync(replication, _saved_keys(master) if saving and replication.sync_total_bytes <= 0 else "")
     if replication.sync_in_progress:
         detail, progress = _save_progress(master)
         return WAITING_FOR_SNAPSHOT, detail, {}, progress
@@ -258,6 +248,19 @@ def _link_state(
         return CONNECTING, f"is connecting to {address} ({link})", {}, ""
     since = f" for {replication.link_down_s} s" if replication.link_down_s >= 0 else ""
     return LINK_DOWN, f"its link to {address} has been down{since} ({link or 'unknown'})", {}, ""
+
+
+def _full_sync(replication: Replication, sent: str) -> tuple[str, str, dict[str, int], str]:
+    numbers = {}
+    # Without a disk on the master's side nobody knows the size beforehand: the server then says 0.
+    if replication.sync_total_bytes > 0:
+        numbers = {"received_bytes": replication.sync_read_bytes, "total_bytes": replication.sync_total_bytes}
+    elif replication.sync_read_bytes > 0:
+        numbers = {"received_bytes": replication.sync_read_bytes}
+    elif replication.sync_left_bytes > 0:
+        left = f"{replication.sync_left_bytes:,} bytes left"
+        return FULL_SYNC, f"full synchronisation: {left}", {}, left
+    return FULL_SYNC, f"full synchronisation: {_amount(numbers)} received{sent and f', {sent}'}", numbers, ""
 
 
 def _linked(

@@ -100,6 +100,7 @@ class MasterEntry:
     failover_state: str
     info_age_ms: int
     role_reported: str
+    last_ok_ping_ms: int = 0
     client_reconfig_script: bool = False
     """Whether this Sentinel calls a script when it changes the master."""
 
@@ -130,6 +131,7 @@ def parse_master_entry(reply: Sequence[Any]) -> MasterEntry:
         failover_state=fields.get("failover-state", ""),
         info_age_ms=_age_ms(fields, "info-refresh"),
         role_reported=fields.get("role-reported", ""),
+        last_ok_ping_ms=_number(fields, "last-ok-ping-reply"),
         client_reconfig_script=bool(fields.get("client-reconfig-script")),
     )
 

@@ -14,8 +14,7 @@ from typing import Any, Callable
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import OK, Check
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import own_nodes
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._probes import Evidence
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, parse_address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Replication, parse_address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
 
 BEFORE = "before"
@@ -23,6 +22,29 @@ AFTER = "after"
 
 UNKNOWN = "not known: "
 """How the detail of a check begins where no server tells."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was asked beyond a snapshot. A missing key was not asked; ``None`` could not be told.
+
+    Attributes:
+        held: For each node: nothing, or what shows that a pause holds writes.
+        logins: For each follower and leader: nothing if the follower could log in to the leader, or why it could not.
+        sentinel_refused: For each node: the users of the Sentinels there, and which of their commands each may not send.
+        config_saves: For each Sentinel: nothing if it saved its configuration, or its error.
+        role_saves: The same for the old master's CONFIG REWRITE.
+        later: A second look at the replication of each node.
+        write_rate_bytes_s: How fast the master's offset moved between the looks.
+    """
+
+    held: Mapping[Address, str | None] = field(default_factory=dict)
+    logins: Mapping[tuple[Address, Address], str | None] = field(default_factory=dict)
+    sentinel_refused: Mapping[Address, Mapping[str, tuple[str, ...]] | None] = field(default_factory=dict)
+    config_saves: Mapping[Address, str] = field(default_factory=dict)
+    role_saves: Mapping[Address, str] = field(default_factory=dict)
+    later: Mapping[Address, Replication] = field(default_factory=dict)
+    write_rate_bytes_s: float | None = None
 
 
 @dataclass(frozen=True)

@@ -172,3 +172,13 @@ class Snapshot:
     def down_after_ms(self) -> int:
         """The smallest ``down-after-milliseconds`` of all Sentinels: what a write stop must stay well below."""
         return min(view.master.down_after_ms for view in self.informed_sentinels if view.master)
+
+
+def lag_bytes(snapshot: Snapshot, replication: Replication) -> int | None:
+    """How far a replica was behind the master; ``None`` for a master, and where the two histories cannot be compared."""
+    master = snapshot.node(snapshot.master_address)
+    if replication.is_master or master is None or master.replication is None:
+        return None
+    if master.replication.replid != replication.replid:
+        return None
+    return max(0, master.replication.offset - replication.applied_offset)

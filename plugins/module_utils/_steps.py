@@ -36,21 +36,21 @@ DISCOVER = Step("discover", "Ask every Sentinel and every node; subscribe to the
 PLAN = Step("plan", "Check every hard requirement, and decide who is promoted and how.", _NONE, _NOTHING_CHANGED)
 LOCK = Step("lock", "Keep a second run of this program away.", _NONE, "the lock ends with the connection")
 REPAIR = Step("repair", "Put back what an interrupted run left.", _NONE, "the next run puts back the rest")
-STEER = Step(
-    "steer",
-    "Raise the priority number of a replica that Sentinel could choose and that lags, and wait until every Sentinel shows it.",
-    _NONE,
-    "the next run puts it back; the old value can be read off the number",
-)
 PROBE = Step(
     "probe",
     "See every candidate reach the offset that the master has now.",
     _NONE,
     _NOTHING_CHANGED,
 )
+STEER = Step(
+    "steer",
+    "Raise the priority number of every replica that Sentinel must not choose, and wait until the Sentinels show it.",
+    _NONE,
+    "the next run puts it back; the old value can be read off the number",
+)
 RECHECK = Step(
     "recheck",
-    "Look once more: the master is a master, no TILT, no failover, no other run, and the Sentinels listen.",
+    "Look once more: the master is a master, the candidates and the Sentinels answer, no TILT, no failover, no other run.",
     _NONE,
     _NOTHING_CHANGED,
 )
@@ -134,8 +134,8 @@ STEPS: tuple[Step, ...] = (
     REPAIR,
     JOIN,
     FINISH,
-    STEER,
     PROBE,
+    STEER,
     RECHECK,
     FENCE,
     CATCH_UP,

@@ -29,16 +29,7 @@ def refusal(error: BaseException) -> str:
     """
     reason = getattr(error, "reason", None) or ""
     if isinstance(error, ssl.SSLCertVerificationError):
-        said = error.verify_message
-        if error.verify_code == _EXPIRED:
-            return "its certificate has expired"
-        if error.verify_code == _NOT_YET_VALID:
-            return "its certificate is not valid yet"
-        if error.verify_code in _WRONG_HOST:
-            return f"its certificate is for another host ({said.rstrip('.')})"
-        if error.verify_code in _UNKNOWN_AUTHORITY:
-            return f"its certificate is signed by no authority that is trusted here ({said})"
-        return f"its certificate does not hold ({said})"
+        return _distrust(error.verify_code, error.verify_message)
     if any(reason.startswith(known) for known in _NO_TLS):
         return "it does not speak TLS"
     if "ALERT" in reason and ("CERT" in reason or "UNKNOWN_CA" in reason):
@@ -48,20 +39,26 @@ def refusal(error: BaseException) -> str:
     return str(error)
 
 
+def _distrust(code: int, said: str) -> str:
+    """What is wrong with the certificate of a server."""
+    if code == _EXPIRED:
+        return "its certificate has expired"
+    if code == _NOT_YET_VALID:
+        return "its certificate is not valid yet"
+    if code in _WRONG_HOST:
+        return f"its certificate is for another host ({said.rstrip('.')})"
+    if code in _UNKNOWN_AUTHORITY:
+        return f"its certificate is signed by no authority that is trusted here ({said})"
+    return f"its certificate does not hold ({said})"
+
+
 def unusable_file(ca_certs: str | None, client_cert_file: str | None, client_key_file: str | None) -> str:
     """What is wrong with the files that connections are to be made with; nothing if they can be used."""
+    named = {"ca_certs": ca_certs, "client_cert_file": client_cert_file, "client_key_file": client_key_file}
+    for name, path in named.items():
+        if path and (why := _unreadable(path)):
+            return f"{name}={path} cannot be read: {why}"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    for name, path in (
-        ("ca_certs", ca_certs),
-        ("client_cert_file", client_cert_file),
-        ("client_key_file", client_key_file),
-    ):
-        try:
-            if path:
-                with open(path, "rb"):
-                    pass
-        except OSError as error:
-            return f"{name}={path} cannot be read: {error.strerror}"
     try:
         if ca_certs:
             context.load_verify_locations(ca_certs)
@@ -79,3 +76,12 @@ def unusable_file(ca_certs: str | None, client_cert_file: str | None, client_key
             "in PEM form without a passphrase"
         )
     return ""
+
+
+def _unreadable(path: str) -> str:
+    """Why a file cannot be read; nothing if it can."""
+    try:
+        with open(path, "rb"):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)

@@ -40,17 +40,6 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
 
-__all__ = [
-    "NodeView",
-    "SentinelView",
-    "Snapshot",
-    "ask_node",
-    "ask_sentinel",
-    "master_names",
-    "named_connections",
-    "take_snapshot",
-]
-
 CONFIG_READ = (
     "min-replicas-to-write",
     "min-replicas-max-lag",
@@ -73,28 +62,6 @@ def _said(error: LinkError | ReplyError) -> tuple[str, str]:
     if isinstance(error, LinkError):
         return error.message, error.code
     return f"{error.prefix} {error.message}", "not_permitted" if error.prefix == "NOPERM" else "error_reply"
-
-
-def master_names(fleet: Fleet, sentinels: Iterable[Address]) -> list[str]:
-    """The names of all masters that these Sentinels watch.
-
-    Raises:
-        LinkError: None of them can be asked.
-        ReplyError: It refuses.
-    """
-    answers = fleet.gather(sentinels, lambda address: fleet.sentinel(address).ask("SENTINEL", "MASTERS"))
-    names: set[str] = set()
-    failure: LinkError | ReplyError | None = None
-    answered = False
-    for answer in answers.values():
-        if isinstance(answer, (LinkError, ReplyError)):
-            failure = failure or answer
-        else:
-            answered = True
-            names.update(parse_master_entry(row).name for row in answer)
-    if failure is not None and not answered:
-        raise failure
-    return sorted(names)
 
 
 def ask_sentinel(client: Client, master_name: str, probe: bool = False) -> SentinelView:
@@ -178,8 +145,13 @@ def ask_node(client: Client) -> NodeView:
     info = parse_info(info_reply)
     if "sentinel_masters" in info:
         raise LinkError(str(client.address), "this is a Sentinel, not a data node", sent=False)
+    return node_of(client.address, info, role)
+
+
+def node_of(address: Address, info: Mapping[str, str], role: Any) -> NodeView:
+    """What a node says of itself by INFO and by the reply of ROLE."""
     return NodeView(
-        address=client.address,
+        address=address,
         product="valkey" if "valkey_version" in info else "redis",
         version=parse_version(info.get("valkey_version") or info.get("redis_version", "")),
         compatible_version=parse_version(info.get("redis_version", "")),

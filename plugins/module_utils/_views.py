@@ -3,7 +3,7 @@
 
 """What the modules that only look share: when they fail, and a snapshot as plain data, what each Sentinel and each node says, side by side.
 
-Without secrets: a snapshot holds none. What a server does not tell is ``None``. This module is private to the collection
+Without secrets: a snapshot holds none. What a server does not tell is ``None``. Pure. This module is private to the collection
 redis_ha.sentinel.
 """
 
@@ -12,13 +12,11 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
-    access_check,
     check_master_known,
     check_sentinels_reachable,
     critical,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError, ReplyError
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import is_foreign, unlisted_replicas
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import refuse
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     NEVER_MS,
@@ -28,10 +26,13 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
     PeerEntry,
     ReplicaEntry,
     Replication,
-    parse_address,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import master_names
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import (
+    NodeView,
+    SentinelView,
+    Snapshot,
+    lag_bytes,
+)
 
 
 def require_master(snapshot: Snapshot) -> None:
@@ -44,27 +45,6 @@ def require_master(snapshot: Snapshot) -> None:
         raise refuse(critical(check_sentinels_reachable(snapshot, None)))
     if not snapshot.informed_sentinels:
         raise refuse(critical(check_master_known(snapshot)))
-
-
-def watched_masters(fleet: Fleet) -> list[str]:
-    """The names of all masters that the named Sentinels watch.
-
-    Raises:
-        Refused: None of these Sentinels can be asked.
-    """
-    try:
-        return master_names(fleet, fleet.options.sentinels)
-    except LinkError as error:
-        raise refuse([access_check("sentinel", parse_address(error.address), error.message, error.code)]) from error
-    except ReplyError as error:
-        if "unknown command" in error.message.lower():
-            check = access_check(
-                "sentinel", parse_address(error.address), "this is a data node, not a Sentinel", "unreachable"
-            )
-        else:
-            code = "not_permitted" if error.prefix == "NOPERM" else "unreachable"
-            check = access_check("sentinel", parse_address(error.address), f"{error.prefix} {error.message}", code)
-        raise refuse([check]) from error
 
 
 def deployment_view(snapshot: Snapshot) -> dict[str, Any]:
@@ -162,6 +142,8 @@ def node_view(snapshot: Snapshot, node: NodeView) -> dict[str, Any]:
         "product": node.product or None,
         "version": _version(node.version),
         "run_id": node.run_id or None,
+        "foreign": is_foreign(snapshot, node.address) or (False if node.reachable else None),
+        "hidden": any(node is other for other in unlisted_replicas(snapshot)) or (False if node.reachable else None),
         "uptime_s": _info_number(node, "uptime_in_seconds"),
         "role": node.role.role if node.role else None,
         "link": (node.role.link or None) if node.role else None,
@@ -214,16 +196,6 @@ def _attached_view(attached: AttachedReplica) -> dict[str, Any]:
         "offset": attached.offset,
         "lag_s": attached.lag_s,
     }
-
-
-def lag_bytes(snapshot: Snapshot, replication: Replication) -> int | None:
-    """How far a replica was behind the master; ``None`` for a master, and where the two histories cannot be compared."""
-    master = snapshot.node(snapshot.master_address)
-    if replication.is_master or master is None or master.replication is None:
-        return None
-    if master.replication.replid != replication.replid:
-        return None
-    return max(0, master.replication.offset - replication.applied_offset)
 
 
 def _name(address: Address | None) -> str | None:

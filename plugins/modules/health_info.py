@@ -195,19 +195,19 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import Check
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health import examine, is_healthy, may_pass
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_files import role_changers
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._module import run_module
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import HEALTH, invalid, master_name
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import PROBED_COMMANDS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._probes import (
-    Evidence,
     gather_evidence,
     save_role,
     save_sentinel_configs,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import (
-    AFTER,
     BEFORE,
     Baseline,
+    Evidence,
     Situation,
     Thresholds,
     is_masked,
@@ -246,11 +246,10 @@ def _look(fleet: Fleet, params: Mapping[str, Any], baseline: Baseline | None, cl
 
 
 def _save_configs(fleet: Fleet, phase: str, situation: Situation) -> Evidence:
-    old = situation.snapshot.node(situation.old_master) if phase == AFTER else None
     return replace(
         situation.evidence,
         config_saves=save_sentinel_configs(fleet, situation.snapshot),
-        role_saves=save_role(fleet, [old.address] if old is not None and old.reachable and not old.is_master else []),
+        role_saves=save_role(fleet, role_changers(situation, phase)),
     )
 
 

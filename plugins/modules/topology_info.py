@@ -224,6 +224,14 @@ masters:
         run_id:
           description: Its run id, another one after each start.
           type: str
+        foreign:
+          description:
+            - Whether it belongs to another deployment, though the Sentinels list it. It has another history of writes, and a master that is not of this one.
+            - It is asked what it is, and nothing more. Null where it cannot be asked.
+          type: bool
+        hidden:
+          description: Whether it is attached to the master and no Sentinel lists it. It is new, or says C(replica-announced no).
+          type: bool
         uptime_s:
           description: Seconds since it started.
           type: int
@@ -376,7 +384,7 @@ remedy:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._census import take_snapshots
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._census import take_snapshots, watched_masters
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._module import run_module
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import TOPOLOGY
@@ -384,7 +392,6 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import (
     deployment_view,
     require_master,
-    watched_masters,
 )
 
 

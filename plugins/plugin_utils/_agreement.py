@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import SentinelView
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import SentinelView
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Agreement:
     master: Address | None
     named_by: int
     asked: int
+    answered: int
+    knowing: int
     said: tuple[str, ...]
 
     @property
@@ -39,7 +41,9 @@ class Agreement:
 
     @property
     def _what(self) -> str:
-        if not self.asked:
+        if not self.answered:
+            return f"No Sentinel can be asked for the master of {self.master_name}"
+        if not self.knowing:
             return f"No Sentinel knows a master called {self.master_name}"
         return (
             f"No majority of the Sentinels names one master of {self.master_name}: "
@@ -68,7 +72,9 @@ def agreement(master_name: str, views: Sequence[SentinelView], identity: Callabl
         master_name=master_name,
         master=most[0] if len(most) > len(voters) // 2 else None,
         named_by=len(most),
-        asked=len(voters) if any(view.master is not None for view in views) else 0,
+        asked=len(voters),
+        answered=sum(view.reachable for view in views),
+        knowing=sum(view.master is not None for view in views),
         said=tuple(f"Sentinel {view.address}: {_answer(view)}" for view in views),
     )
 

@@ -15,9 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import ConnectionOptions
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import foreign_nodes, own_nodes
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import lag_bytes
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import (
+    NodeView,
+    SentinelView,
+    Snapshot,
+    lag_bytes,
+)
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._agreement import Agreement, agreement
 
 MASTER, REPLICA, SENTINEL = "master", "replica", "sentinel"
@@ -78,7 +83,7 @@ def server_rows(deployment: str, snapshots: Mapping[str, Snapshot], options: Con
 
 def _node_rows(snapshot: Snapshot, options: ConnectionOptions) -> Iterable[Row]:
     master = votes(snapshot).master
-    for node in snapshot.nodes:
+    for node in own_nodes(snapshot):
         replication = node.replication
         yield {
             **_place(node.address, snapshot, options),
@@ -255,6 +260,11 @@ def warnings(snapshots: Mapping[str, Snapshot]) -> list[str]:
         f"{voted.reason} None of its nodes is in {FIXED_GROUPS[MASTER]}."
         for voted in map(votes, snapshots.values())
         if voted.master is None
+    ]
+    found += [
+        f"{node.address} is in the tables of the Sentinels of {name} and belongs to another deployment. It is left out."
+        for name, snapshot in snapshots.items()
+        for node in foreign_nodes(snapshot)
     ]
     sentinels = {view.address: view.error for snapshot in snapshots.values() for view in snapshot.sentinels}
     nodes = {node.address: node.error for snapshot in snapshots.values() for node in snapshot.nodes}

@@ -223,6 +223,7 @@ class _Walk:
         self._program = _Track("program", "")
         # The program looks every few milliseconds, Sentinel once a second: where both tell, the program is right.
         self._seen_promoted = bool(run.said(PROMOTED))
+        self._seen_triggered = bool(run.said(TRIGGERED))
         self._stops: list[WriteStop] = []
         self._marks: dict[str, float] = {}
         self._fenced_ms: float | None = None
@@ -355,7 +356,7 @@ class _Walk:
 
     def _hear(self, it: Entry) -> None:
         node = self._nodes.get(it.subject)
-        if it.kind == "+try-failover" and self._triggered_ms is None:
+        if it.kind == "+try-failover" and not self._seen_triggered and self._triggered_ms is None:
             self._triggered_ms = it.at_ms
             self._mark(it.at_ms, spoken(TRIGGER))
         elif it.kind in ("+promoted-slave", "+switch-master"):
@@ -487,10 +488,7 @@ def _node_tracks(run: Run) -> dict[str, _Track]:
 
 
 def _sentinel_tracks(run: Run) -> dict[str, _Track]:
-    heard = {it.sentinel for it in run.timeline if it.sentinel}
-    known = sorted(heard | set(run.plan.leaders) | ({run.leader} if run.leader else set()))
-    known.sort(key=lambda address: address != run.leader)
     return {
         address: _Track("sentinel", "Sentinel, leads" if address == run.leader else "Sentinel", [(0.0, NAMES_OLD)])
-        for address in known
+        for address in run.sentinels
     }

@@ -182,11 +182,10 @@ class _People:
         replicas = {*run.plan.siblings, *run.plan.lagging, *(replica.address for replica in run.replicas)}
         replicas.update(it.subject for it in run.timeline if it.kind.startswith(("+slave-reconf", "+convert-to")))
         self._add("replica", "replicas", replicas)
-        sentinels = {it.sentinel for it in run.timeline if it.sentinel} | set(run.plan.leaders)
         if run.leader:
             self._keys.setdefault(run.leader, LEADER)
             self.participants.append(Participant(LEADER, "Sentinel, leads", run.leader))
-        self._add("Sentinel", "Sentinels", sentinels)
+        self._add("Sentinel", "Sentinels", set(run.sentinels))
         self._names = short_names(self._keys)
 
     def _add(self, role: str, together: str, addresses: set[str]) -> None:
@@ -312,7 +311,8 @@ def _promoted(said: _Said) -> Iterator[Message]:
 
 def _announced(said: _Said) -> Iterator[Message]:
     yield from said.call(said.subject, "PUBLISH hello: the new master")
-    yield from said.reply(said.subject, CLIENTS, "names the new master")
+    if said.subject == LEADER:  # the others: when all of them do
+        yield from said.reply(LEADER, CLIENTS, "names the new master")
 
 
 def _announce_failed(said: _Said) -> Iterator[Message]:
@@ -361,7 +361,7 @@ SPOKEN: dict[str, Callable[[_Said], Iterator[Message]]] = {
     AGREED: _agreed,
     FOLLOWING: _calling("REPLICAOF the new master"),
     DISCONNECTED: _disconnected,
-    SETTLED: _noting("every replica follows"),
+    SETTLED: _noting("everybody follows it"),
     NOT_SETTLED: _noting("something is left"),
     MOVED_ON: _noting("Sentinel has made it the master"),
     EVENTS_LOST: _noting("sends no events any more"),
@@ -512,6 +512,8 @@ TIME_WIDTH = 84.0
 HEAD_HEIGHT = 44.0
 ROW = 30.0
 GAP_ROW = 24.0
+PRINTED = 1.1
+"""On paper text is larger."""
 LONG_SILENCE_MS = 400.0
 
 
@@ -551,7 +553,7 @@ class Silence:
     @property
     def width(self) -> float:
         """Of the label, with what stands around it."""
-        return (len(self.label) + 4) * CHARACTER_PX
+        return (len(self.label) + 4) * CHARACTER_PX * PRINTED
 
 
 @dataclass(frozen=True)
@@ -605,4 +607,4 @@ def _arrow(conversation: Conversation, columns: dict[str, Column], message: Mess
     middle = (x + end_x) / 2
     text_x = min(max(middle, TIME_WIDTH + width / 2), WIDTH - width / 2 - 2)
     sentence = f"{conversation.between(message)}: {message.full_text}"
-    return Arrow(y, x, end_x, message.kind, conversation.when(message), text, text_x, width, sentence)
+    return Arrow(y, x, end_x, message.kind, conversation.when(message), text, text_x, width * PRINTED, sentence)

@@ -124,6 +124,7 @@ def _markdown() -> jinja2.Environment:
         block=block,
         duration=duration,
         lane_in_words=lane_in_words,
+        moments=moments,
         event_lines=event_lines,
         mermaid_sequence=mermaid_sequence,
         mermaid_states=mermaid_states,
@@ -202,6 +203,11 @@ def lane_in_words(lane: Lane, traced: Trace) -> str:
         since = f"{moment(segment.start_ms - traced.zero_ms)}: " if number else ""
         parts.append(f"{since}{STATES[segment.state][0]}")
     return " → ".join(parts)
+
+
+def moments(traced: Trace) -> str:
+    """Every moment that has a name."""
+    return ", ".join(f"{mark.label} {moment(mark.at_ms - traced.zero_ms)}" for mark in traced.marks)
 
 
 _PLAIN = re.compile(r"[^A-Za-z0-9 .,:/()+\u2026\u2192\u2212-]")

@@ -52,6 +52,11 @@ class Bar:
     label: str
     title: str
 
+    @property
+    def label_width(self) -> float:
+        """The room that the label takes, with a little around it."""
+        return min(self.width, len(self.label) * CHARACTER_PX + 4)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -84,6 +89,7 @@ class Panel:
     end_ms: float
     close_up: bool
     caption: str
+    caption_x: float
     ticks: tuple[Tick, ...]
 
     def at(self, ms: float) -> float:
@@ -242,7 +248,9 @@ def _panels(trace: Trace, style: Style, spare: float) -> tuple[Panel, ...]:
         first = x == style.names_width
         caption = _caption(until_ms - first_ms, close_up, first, style) if len(stretches) > 1 else ""
         ticks = _ticks(first_ms, until_ms, x, width, trace.zero_ms)
-        panels.append(Panel(x, width, first_ms, until_ms, close_up, caption, ticks))
+        half = len(caption) * CHARACTER_PX / 2
+        caption_x = min(max(x + width / 2, half), style.width - half)
+        panels.append(Panel(x, width, first_ms, until_ms, close_up, caption, caption_x, ticks))
         x += width + PANEL_GAP
     return tuple(panels)
 

@@ -16,7 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Event, parse_event
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import PROMOTED
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
+    ANNOUNCE_FAILED,
+    ANNOUNCED,
+    MOVED_ON,
+    PROMOTED,
+    TRIGGER_REFUSED,
+    TRIGGERED,
+)
 
 SWITCHED = "switched"
 UNCHANGED = "unchanged"
@@ -206,7 +213,7 @@ class Run:
     def moved(self) -> bool:
         """Whether the master was moved, by whomever."""
         joined = self.plan.action == "join" and self.outcome == INCOMPLETE
-        return self.outcome == SWITCHED or joined or any(self.said(PROMOTED))
+        return self.outcome == SWITCHED or joined or any(self.said(PROMOTED, MOVED_ON))
 
     @property
     def master_before(self) -> str:
@@ -218,6 +225,13 @@ class Run:
         if self.moved:
             return self.new_master
         return self.old_master if self.outcome in (UNCHANGED, PLANNED) else ""
+
+    @property
+    def sentinels(self) -> tuple[str, ...]:
+        """Every Sentinel that is known of, the leading one first."""
+        told = {it.subject for it in self.said(ANNOUNCED, ANNOUNCE_FAILED, TRIGGERED, TRIGGER_REFUSED) if it.subject}
+        known = {it.sentinel for it in self.timeline if it.sentinel} | told | set(self.plan.leaders)
+        return tuple(sorted(known | ({self.leader} - {""}), key=lambda it: (it != self.leader, it)))
 
     def said(self, *kinds: str) -> tuple[Entry, ...]:
         """What the program itself put down."""
@@ -286,7 +300,7 @@ def read_run(
         fenced_at=_utc(fields.get("fenced_at")),
         ended_at=_utc(fields.get("ended_at")),
         server_versions=tuple(
-            (clean(where, 260), clean(version, 60))
+            (clean(where, 260), clean(version))
             for where, version in _mapping(fields.get("server_versions")).items()
             if clean(where) and clean(version)
         ),
@@ -335,6 +349,9 @@ def _option(value: object) -> str:
     """What was asked for, as it stands in a playbook; empty, where nothing was."""
     if isinstance(value, bool):
         return "true" if value else ""
+    number = _number(value)
+    if number is not None:
+        return str(int(number) if number.is_integer() else number)
     return ", ".join(_lines(value)) or clean(value)
 
 

@@ -121,17 +121,16 @@ def _attempt(trial: Trial, collections: Path, pause_ms: float) -> dict[str, Any]
 
 def _kill_and_heal(trial: Trial, deployment: Deployment, recorder: Recorder, collections: Path) -> dict[str, Any]:
     old_master = deployment.master().address
-    code, messages, output = _killed_run(trial, deployment, collections)
+    arguments = _arguments(deployment, deployment.replicas()[0].address)
+    code, messages, output = _killed_run(trial, arguments, collections)
     died_s = time.monotonic()
     line: dict[str, Any] = {"messages": messages, "old_master": old_master}
     if code != -signal.SIGKILL:
-        line["outcome"] = json.loads(output)["outcome"] if output.startswith("{") else f"ended with {code}"
+        line["outcome"] = json.loads(output)["outcome"] if output.strip() else f"ended with {code}"
     else:
         line["outcome"] = "killed"
         if trial.then == "again":
-            result = run_module(
-                "failover", timeout_s=_RUN_S, collections=collections, **_arguments(deployment, old_master)
-            )
+            result = run_module("failover", timeout_s=_RUN_S, collections=collections, **arguments)
             line |= {"again": result["outcome"], "again_s": round(time.monotonic() - died_s, 3)}
             line["again_message"] = result.get("msg")
     _wait_until_healed(deployment, recorder)
@@ -151,18 +150,14 @@ def _sum_up(deployment: Deployment, recorder: Recorder) -> dict[str, Any]:
     return {**figures, "full": recording["resynchronisations"]["full"], "new_master": master}
 
 
-def _arguments(deployment: Deployment, expected_master: str) -> dict[str, Any]:
-    """Repeated with the same ``expected_master``, a finished move is not made again."""
-    return {
-        "sentinels": deployment.sentinel_addresses,
-        "master_name": MASTER,
-        "expected_master": expected_master,
-    }
+def _arguments(deployment: Deployment, target: str) -> dict[str, Any]:
+    """Repeated with the same target, a move that is finished is not made again."""
+    return {"sentinels": deployment.sentinel_addresses, "master_name": MASTER, "target": target}
 
 
-def _killed_run(trial: Trial, deployment: Deployment, collections: Path) -> tuple[int, list[dict[str, Any]], str]:
+def _killed_run(trial: Trial, arguments: dict[str, Any], collections: Path) -> tuple[int, list[dict[str, Any]], str]:
     """The module, killed at a message; how it ended, its messages and what it printed."""
-    with _arguments_file(_arguments(deployment, deployment.master().address)) as (file, log):
+    with _arguments_file(arguments) as (file, log):
         asked = {"log": str(log), "at": trial.at, "when": trial.when}
         process = subprocess.Popen(
             [sys.executable, "-m", "lab.killed_run", f"{MODULES}.failover", str(file)],

@@ -25,15 +25,17 @@ from pathlib import Path
 from typing import Any, Self
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import Failover
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import fail_over
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import (
     CONNECTION,
     FAILOVER,
     connection_options,
     failover_request,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Happening, Timeline
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Entry, Timeline
 
+from lab.disturbed_run import check_moment, is_moment
 from lab.errors import LabError
 
 NODE_PORT, SENTINEL_PORT = 6379, 26379
@@ -130,7 +132,7 @@ class Case:
 
     Attributes:
         name: What it is called.
-        step: The happening of the timeline at which the cut is made: a phase, or a step.
+        step: When the cut is made: at the beginning of the step of that name, or at the first entry of that kind.
         cut: Its kind, see ``rules_of``.
         host: Where: ``master``, ``target``, ``sibling`` or ``leader``.
         heal_s: After how many seconds it is mended; never during the run if it is ``None``.
@@ -304,36 +306,34 @@ def wait_until_nothing_is_on_its_way(lab: Lab) -> None:
         time.sleep(0.05)
 
 
-def program(
-    lab: Lab, options: Mapping[str, Any], hook: Callable[[Failover, Happening], None] | None = None
-) -> dict[str, Any]:
+def program(lab: Lab, options: Mapping[str, Any], hook: Callable[[Run, Entry], None] | None = None) -> dict[str, Any]:
     """One run of the module's own code."""
     defaults = {name: spec.get("default") for name, spec in {**CONNECTION, **FAILOVER}.items()}
-    params = {**defaults, "master_name": lab.master_name, "align": False, "connect_timeout": 1.0, **options}
+    params = {**defaults, "master_name": lab.master_name, "connect_timeout": 1.0, **options}
     clock = Clock()
     fleet = Fleet(connection_options(params))
-    runs: list[Failover] = []
-    timeline = Timeline(clock, lambda happening: hook(runs[0], happening) if hook and runs else None)
-    runs.append(Failover(fleet, failover_request(params), clock, timeline))
+    runs: list[Run] = []
+    timeline = Timeline(clock, lambda entry: hook(runs[0], entry) if hook else None)
+    runs.append(Run(fleet, failover_request(params), clock, timeline))
     try:
-        return runs[0].run()
+        return fail_over(runs[0])
     finally:
         fleet.close()
 
 
 def disturbed(lab: Lab, case: Case, options: Mapping[str, Any], places: Mapping[str, Host]) -> dict[str, Any]:
     """A run in whose course the cut is made, and mended in time."""
+    check_moment(case.step)
     made = threading.Event()
     timers: list[threading.Timer] = []
 
-    def disturb(run: Failover, happening: Happening) -> None:
-        if happening.what != case.step or happening.who != "program" or made.is_set():
+    def disturb(run: Run, entry: Entry) -> None:
+        if not is_moment(entry, case.step) or made.is_set():
             return
         made.set()
         host = places.get(case.host)
         if host is None:
-            progress = run.progress
-            leader = progress.leader or progress.to_lead or (progress.plan and progress.plan.preferred_leaders[0])
+            leader = run.record.leader or (run.record.plan and run.record.plan.leaders[0])
             host = next(host for host in lab.hosts if host.sentinel == str(leader))
         lab.cut(host, case.cut)
         if case.heal_s is not None:
@@ -399,8 +399,8 @@ def main(description: Mapping[str, Any], case: Case) -> int:
             raise LabError(f"the deployment was not whole before {case.name}: {ill}")
         old = lab.by_node(next(iter(lab.named().values())))
         sibling, target = (host for host in lab.hosts if host is not old)
-        # The first is told last to lead: so it is the sibling's that leads.
-        sentinels = [old.sentinel, sibling.sentinel, target.sentinel]
+        # The first leads where the program promotes, the second where Sentinel does.
+        sentinels = [sibling.sentinel, target.sentinel, old.sentinel]
         options = {"sentinels": sentinels, "target": target.node, "min_sentinels": 2, "timeout": 12}
         places = {"master": old, "target": target, "sibling": sibling}
         with writers(lab) as end:

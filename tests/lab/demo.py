@@ -32,37 +32,28 @@ WIDTH = 100
 _WRITES_BEFORE = 1000
 _WRITES_AFTER = 1000
 _DEMOTION_TIMEOUT_S = 40.0
-_ANSWER_MS = 5.0
+_ANSWER_MS = 2.0
 """The last answers that were sent before the fence reach the writers about this much later."""
 _LABEL_WIDTH = 42
 _COLUMN_WIDTH = 29
 
-# What the demonstration says for an entry of the timeline; None: left out, a person learns nothing from it. The braces
-# hold what the entry's own text names first and second. What is not here is shown as it is.
-_PROGRAM = {
+# What the demonstration says for an entry of the timeline, by its kind; None: left out, a person learns nothing from it. The braces
+# hold the subject of the entry, and what its text names beside it. What is not here is shown as it is.
+_STEPS = {
     "discover": "asks every Sentinel and every node; all is well",
-    "plan": None,
-    "lock": None,
-    "steer": None,
-    "steered": "raises the replica-priority of {0}, so that Sentinel will not choose it",
     "probe": "sees that the replicas keep up while writes go on",
-    "align": "waits for the moment at which Sentinel will be quickest; writes go on",
-    "moment missed": "that moment was missed; nothing has happened, the next one will do",
-    "recheck": None,
-    "await_tick": None,
-    "fence": "{0} acknowledges no more writes",
-    "catch_up": None,
-    "demote": None,
+}
+_PROGRAM = {
+    "priority_raised": "raises the replica-priority of {0}, so that Sentinel will not choose it",
+    "priority_restored": "puts the replica-priority of {0} back",
+    "fence_raised": "{0} acknowledges no more writes",
     "demoted": "{1} has everything that {0} acknowledged; {0} is a replica now",
-    "trigger": "SENTINEL FAILOVER, to {0}",
-    "promote": None,
+    "triggered": "SENTINEL FAILOVER, to {0}",
     "promoted": "{0} is a master",
-    "agree": None,
+    "announced": "tells {0}, which names the new master at once",
     "agreed": "every Sentinel names {0}",
-    "release": None,
-    "released": "closes what is still connected to {0}",
-    "settle": None,
-    "unsteered": "puts the replica-priority of {0} back",
+    "following": "{0} follows the new master",
+    "disconnected": "closes what is still connected to {0}",
     "settled": "every replica follows, and the failover is over",
 }
 _SENTINEL = {
@@ -282,7 +273,7 @@ class Demonstration:
                 began.append((at_s, f"sentinel {sentinel.address}"))
 
         with self._load() as recorder, Watch(self._deployment.sentinels, heard):
-            say("   It checks, and waits up to about ten seconds for the right moment. Writes go on meanwhile ...")
+            say("   It asks everybody, checks, and moves the master ...")
             began_s = time.monotonic()
             result = run_ad_hoc("failover", arguments)
             took_s = time.monotonic() - began_s
@@ -309,7 +300,8 @@ class Demonstration:
         left, right = plain.recording, fenced.recording
         self._row("acknowledged writes", left.writes_acknowledged, right.writes_acknowledged)
         self._row("  of these lost", left.writes_lost, right.writes_lost, judged=True)
-        self._row("longest gap without a lasting write", f"{left.longest_gap_s:.2f} s", f"{right.longest_gap_s:.2f} s")
+        gaps = (f"{recording.longest_gap_s * 1000:,.0f} ms" for recording in (left, right))
+        self._row("longest gap without a lasting write", *gaps)
         self._row(
             "refused or not sent (surely not written)", left.refused + left.not_sent, right.refused + right.not_sent
         )
@@ -332,7 +324,7 @@ class Demonstration:
         say = self._screen
         assert fenced.result is not None
         timeline = fenced.result.get("timeline", [])
-        fence_ms = next((entry["at_ms"] for entry in timeline if entry["what"] == "fence" and entry["detail"]), None)
+        fence_ms = next((entry["at_ms"] for entry in timeline if entry["kind"] == "fence_raised"), None)
         say(say.bold("What our run did") + ("" if fence_ms is None else ", in milliseconds from the fence"))
         say()
         lines = [(entry["at_ms"] - (fence_ms or 0), *self._story(entry)) for entry in timeline]
@@ -356,13 +348,13 @@ class Demonstration:
         """Who did it, and what in a person's words; nothing where a person would learn nothing."""
         ours = entry["who"] == "program"
         who = "program" if ours else self._names.shorten(entry["who"].removeprefix("sentinel "))
-        plain = self._names.shorten(f"{entry['what']}: {entry['detail']}" if entry["detail"] else entry["what"])
-        text = (_PROGRAM if ours else _SENTINEL).get(entry["what"], plain)
-        named = self._names.named_in(entry["detail"])
-        if text is None or text.count("{") == 0:
-            # A phase has no detail; an event of the same name has.
-            return who, text or ""
-        return who, text.format(*named) if len(named) > text.count("{1}") else ""
+        named = self._names.named_in(f"{entry['subject']} {entry['detail']}")
+        kind = entry["kind"]
+        if kind == "step_begins":
+            return who, _STEPS.get(entry["step"], "")
+        plain = self._names.shorten(f"{kind}: {entry['detail']}" if entry["detail"] else kind)
+        text = (_PROGRAM if ours else _SENTINEL).get(kind, plain)
+        return who, text.format(*named) if text is not None else ""
 
     def _write_stop_ms(self, fenced: Move, fence_ms: float | None) -> tuple[float, float] | None:
         """When the writers' longest gap began and ended, in the time of the timeline.
@@ -373,7 +365,7 @@ class Demonstration:
         if fence_ms is None:
             return None
         for entry in fenced.result["timeline"]:
-            if entry["what"] == "+try-failover" and entry["who"] in fenced.led_at_s:
+            if entry["kind"] == "+try-failover" and entry["who"] in fenced.led_at_s:
                 fence_s = fenced.led_at_s[entry["who"]] - (entry["at_ms"] - fence_ms) / 1000
                 began_ms = (fenced.recording.longest_gap_began_s - fence_s) * 1000
                 return began_ms, began_ms + fenced.recording.longest_gap_s * 1000
@@ -393,8 +385,9 @@ class Demonstration:
             if before.writes_lost
             else "lost nothing this time"
         )
+        gap_ms = recording.longest_gap_s * 1000
         say(f"SENTINEL FAILOVER {lost}, with a gap of {before.longest_gap_s:.1f} s.")
-        say(say.good(say.bold(f"redis_ha.sentinel.failover lost none, with a gap of {recording.longest_gap_s:.2f} s.")))
+        say(say.good(say.bold(f"redis_ha.sentinel.failover lost none, with a gap of {gap_ms:.0f} ms.")))
         return True
 
 

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: The redis_ha.sentinel authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A run of the failover that kills or suspends itself at a chosen step: `python -m lab.disturbed_run KILL demote OPTIONS`.
+"""A run of the failover that is disturbed at a chosen step: `python -m lab.disturbed_run DISTURBANCE OPTIONS`, both as JSON.
 
-The real program against real servers; only the moment of the disturbance is ours.
+The step is the name of one, whose beginning counts, or a kind of entry of the timeline. The real program against real servers; only the moment of
+the disturbance is ours.
 """
 
 from __future__ import annotations
@@ -12,39 +13,99 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import redis
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import Failover
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import fail_over
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import (
     CONNECTION,
     FAILOVER,
     connection_options,
     failover_request,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Happening, Timeline
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import ENTRY_KINDS, STEP_BEGINS, STEPS
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import PROGRAM, Clock, Entry, Timeline
 
 
-def main(signal_name: str, step: str, options: dict[str, Any]) -> None:
-    """Run, send ourselves the signal when `step` comes up for the first time, and print the result."""
-    number = signal.Signals[f"SIG{signal_name}"]
-    disturbed = False
+@dataclass(frozen=True)
+class Disturbance:
+    """What happens at a step.
 
-    def disturb(happening: Happening) -> None:
-        nonlocal disturbed
-        if happening.what == step and not disturbed:
-            disturbed = True
-            os.kill(os.getpid(), number)
+    Attributes:
+        step: When: at the beginning of the step of that name, or at the first entry of that kind.
+        signal: The name of a signal, which the program sends itself.
+        leader: The process of each Sentinel: the signal is for the one that leads, and the program goes on.
+        rival: A Sentinel, as ``host:port``, that an operator tells to fail over in that moment, in place of a signal.
+    """
 
+    step: str
+    signal: str = ""
+    leader: Mapping[str, int] = field(default_factory=dict)
+    rival: str = ""
+
+    def strike(self, run: Run) -> None:
+        """Do it."""
+        if self.rival:
+            _fail_over_by_hand(self.rival, run.request.master_name)
+            return
+        process = self.leader[str(run.record.leader)] if self.leader else os.getpid()
+        os.kill(process, signal.Signals[f"SIG{self.signal}"])
+
+
+def _fail_over_by_hand(sentinel: str, master_name: str) -> None:
+    host, _colon, port = sentinel.rpartition(":")
+    client = redis.Redis(host, int(port))
+    try:
+        client.execute_command("SENTINEL", "FAILOVER", master_name)  # type: ignore[no-untyped-call]
+    except redis.ResponseError as error:
+        # Refused as any operator may be; the run has to be right all the same.
+        print(f"SENTINEL FAILOVER: {error}", file=sys.stderr)
+    finally:
+        client.close()
+
+
+def is_moment(entry: Entry, moment: str) -> bool:
+    """Whether an entry of the program is a chosen moment: the beginning of the step of that name, or an entry of that kind."""
+    return entry.who == PROGRAM and moment in (entry.kind, entry.step if entry.kind == STEP_BEGINS else "")
+
+
+def check_moment(moment: str) -> None:
+    """Make sure that there can be such a moment.
+
+    Raises:
+        ValueError: There cannot.
+    """
+    if moment not in ENTRY_KINDS and moment not in {step.name for step in STEPS}:
+        raise ValueError(f"{moment!r} is neither a step nor a kind of entry")
+
+
+def main(disturbance: Disturbance, options: dict[str, Any]) -> None:
+    """Run, disturb when the step comes up for the first time, and print the result."""
+    check_moment(disturbance.step)
     defaults = {name: spec.get("default") for name, spec in {**CONNECTION, **FAILOVER}.items()}
     params = {**defaults, **options}
     clock = Clock()
     fleet = Fleet(connection_options(params))
+    runs: list[Run] = []
+
+    def disturb(entry: Entry) -> None:
+        if is_moment(entry, disturbance.step) and not disturbed:
+            disturbed.append(entry)
+            disturbance.strike(runs[0])
+
+    disturbed: list[Entry] = []
+    runs.append(Run(fleet, failover_request(params), clock, Timeline(clock, disturb)))
     try:
-        print(json.dumps(Failover(fleet, failover_request(params), clock, Timeline(clock, disturb)).run()))
+        print(json.dumps(fail_over(runs[0])))
     finally:
         fleet.close()
+    if not disturbed:
+        sys.exit(f"the run never came to {disturbance.step}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))
+    main(Disturbance(**json.loads(sys.argv[1])), json.loads(sys.argv[2]))

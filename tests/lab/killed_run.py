@@ -23,8 +23,7 @@ from typing import Any
 from redis import connection
 
 QUESTIONS = frozenset(
-    (
-        "ACL",
+    [
         "AUTH",
         "COMMAND",
         "DBSIZE",
@@ -43,18 +42,22 @@ QUESTIONS = frozenset(
         "TIME",
         "UNSUBSCRIBE",
         "WAIT",
-    )
+    ]
 )
 """Commands that change nothing that anybody else sees."""
 CHANGES = {
+    "ACL": frozenset(("DELUSER", "LOAD", "SAVE", "SETUSER")),
     "CLIENT": frozenset(("KILL", "PAUSE", "UNPAUSE")),
     "CONFIG": frozenset(("SET", "REWRITE", "RESETSTAT")),
+    "MODULE": frozenset(("LOAD", "LOADEX", "UNLOAD")),
     "SENTINEL": frozenset(
         ("CONFIG", "DEBUG", "FAILOVER", "FLUSHCONFIG", "MONITOR", "REMOVE", "RESET", "SET", "SIMULATE-FAILURE")
     ),
 }
 """Commands of which some kinds change something."""
 _HELLO_FIELDS = 8
+_NOBODY = "redis_ha.sentinel:"
+"""Begins the name of a master that does not exist: with it the program asks whether it may order something."""
 
 Command = list[str]
 
@@ -83,6 +86,8 @@ def changes(commands: Sequence[Command]) -> list[Command]:
 
 def _changes(command: Command) -> bool:
     name = command[0].upper()
+    if any(word.startswith(_NOBODY) for word in command[2:3]):
+        return False
     if name in CHANGES:
         return len(command) > 1 and command[1].upper() in CHANGES[name]
     if name == "PUBLISH" and len(command) > 2:

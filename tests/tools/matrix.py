@@ -3,12 +3,12 @@
 
 """Tests the collection with every ansible-core, Python and redis-py that it supports, and writes down how that ended.
 
-    python tests/tools/matrix.py              all of them
-    python tests/tools/matrix.py --only 2.16  those whose label holds this text
-    python tests/tools/matrix.py --list       what there is
+    make matrix                       all of them
+    make matrix ARGS="--only 2.16"    those whose label holds this text
+    make matrix ARGS=--list           what there is
 
 Interpreters are Debian's, unpacked below .cache/matrix: no root, nothing of the machine's own. Debian has no Python 3.12; one on PATH
-is used, and without it those lines are left out. Needs the environment of `make setup`.
+is used, and without it those lines are left out.
 """
 
 from __future__ import annotations
@@ -24,12 +24,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.errors import LabError
+from lab.servers import download_packages
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
-
-from lab.errors import LabError  # noqa: E402 - after the path to it
-from lab.servers import download_packages  # noqa: E402
-
 CACHE = ROOT / ".cache" / "matrix"
 PAGE = ROOT / "docs" / "versions.md"
 MARK = "<!-- written by tests/tools/matrix.py -->"
@@ -38,7 +36,16 @@ SUITES = {"3.11": "bookworm", "3.13": "trixie", "3.14": "forky"}
 """Which Debian has which Python."""
 
 # What the tests themselves need; the versions of ansible-core and redis-py come from the case.
-TEST_TOOLS = ("pytest>=9,<10", "pytest-timeout", "pytest-xdist", "PyYAML", "cryptography", "ansible-runner", "jinja2")
+TEST_TOOLS = (
+    "pytest>=9,<10",
+    "pytest-timeout",
+    "pytest-xdist",
+    "PyYAML",
+    "cryptography",
+    "ansible-runner",
+    "jinja2",
+    "markdown-it-py",
+)
 # Enough of the integration tests to see that modules and plugins work with real servers.
 CORE = (
     "tests/integration/modules/test_topology_info.py",
@@ -51,7 +58,10 @@ NEWEST = ">=6.1,<9"
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the matrix. `redis_py` is what modules and plugins load; the tests themselves always use the newest."""
+    """One line of the matrix. `redis_py` is what modules and plugins load; the tests themselves always use the newest.
+
+    redis-py 3.5 cannot be imported by Python 3.12 and later.
+    """
 
     python: str
     core: str
@@ -79,7 +89,7 @@ CASES = (
     Case("3.12", "2.20"),
     Case("3.12", "2.21"),
     Case("3.13", "2.20"),
-    Case("3.13", "2.21", "3.5.3"),
+    Case("3.13", "2.21", "4.3.4"),
     Case("3.14", "2.20"),
     Case("3.14", "2.21"),
     Case("3.14", "2.22", information=True),
@@ -197,9 +207,10 @@ def environment_of(case: Case, log: Path) -> tuple[Path, Path]:
         (tests, (case.core_requirement, f"redis{NEWEST}", *TEST_TOOLS)),
         (modules, (case.core_requirement, case.redis_requirement)),
     ):
-        if not (folder / "ready").exists():
+        made_from, wanted = folder / "made-from", "\n".join(requirements)
+        if not made_from.exists() or made_from.read_text() != wanted:
             install(requirements, folder, log, python)
-            (folder / "ready").touch()
+            made_from.write_text(wanted)
     return tests, modules
 
 
@@ -220,7 +231,7 @@ def judge(case: Case) -> Outcome:
         "REDIS_HA_LAB_PYTHON": str(modules / "bin" / "python"),
     }
     failed = run(
-        [tests / "bin" / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit", *CORE],
+        [tests / "bin" / "python", "-m", "pytest", "-q", "tests/unit", *CORE],
         log,
         environment,
     )

@@ -81,7 +81,7 @@ class Script:
     def say(self, at_ms: float, kind: str, subject: str = "", detail: str = "") -> Script:
         """The program puts something down."""
         assert kind in ENTRY_KINDS
-        self._entries.append(Entry(at_ms, PROGRAM, kind, self._step, subject, detail))
+        self._entries.append(Entry(round(at_ms, 1), PROGRAM, kind, self._step, subject, detail))
         return self
 
     def hear(self, events: str) -> Script:

@@ -11,12 +11,12 @@ from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import Check
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health import examine
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._probes import Evidence
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import (
     AFTER,
     BEFORE,
     Baseline,
+    Evidence,
     Situation,
     Thresholds,
     parse_baseline,

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import SentinelView
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import SentinelView
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._agreement import Agreement, agreement
 from unit.builders import L0, L1, L2, NAME, OM, R, S, sentinel_view
 
@@ -81,4 +81,10 @@ def test_the_reason_says_what_each_of_them_said() -> None:
 def test_the_reason_where_nobody_knows_the_master() -> None:
     assert vote(ignorant(L0), dead(L1)).reason == (
         f"No Sentinel knows a master called {NAME}. Sentinel {L0}: no such master; Sentinel {L1}: Connection refused."
+    )
+
+
+def test_the_reason_where_nobody_answers() -> None:
+    assert vote(dead(L0), dead(L1)).reason == (
+        f"No Sentinel can be asked for the master of {NAME}. Sentinel {L0}: Connection refused; Sentinel {L1}: Connection refused."
     )

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._census import (
     MASTERS_AT_ONCE,
-    ask_role,
     ask_sentinels,
     take_snapshots,
 )
@@ -65,11 +65,16 @@ class SentinelScript:
         return self.changes.get(question, rows[question])
 
 
-def answer_as_node(command: Sequence[object]) -> Any:
-    """Answers as a master that nobody follows."""
+def answer_as_node(follower: Address | None, command: Sequence[object]) -> Any:
+    """Answers as a master that one replica follows, or none."""
     if command == ("ROLE",):
         return ["master", 7, []]
-    return "redis_version:7.0.15\r\nrun_id:abc\r\nrole:master\r\nmaster_repl_offset:7"
+    if command[:2] == ("CLIENT", "LIST"):
+        return ""
+    if command != ("INFO",):
+        return []
+    attached = f"\r\nslave0:ip={follower.host},port={follower.port},state=online,offset=7,lag=0" if follower else ""
+    return f"redis_version:7.0.15\r\nrun_id:\r\nrole:master\r\nmaster_repl_offset:7{attached}"
 
 
 class ScriptedClient(Client):
@@ -99,6 +104,8 @@ class ScriptedFleet(Fleet):
     """A fleet of servers that are functions; any other address is a healthy node."""
 
     def __init__(self, given: Sequence[Address], sentinels: dict[Address, Answer | None], **options: Any) -> None:
+        self.dead: set[Address] = options.pop("dead", set())
+        self.attached: dict[Address, Address] = options.pop("attached", {})
         super().__init__(ConnectionOptions(tuple(given), **options))
         self.sentinels = sentinels
         self.exchanges: list[tuple[Address, list[tuple[object, ...]]]] = []
@@ -108,7 +115,9 @@ class ScriptedFleet(Fleet):
         return ScriptedClient(address, self.sentinels[address], self)
 
     def node(self, address: Address) -> Client:
-        return ScriptedClient(address, answer_as_node, self)
+        if address in self.dead:
+            return ScriptedClient(address, None, self)
+        return ScriptedClient(address, partial(answer_as_node, self.attached.get(address)), self)
 
     def asked(self, address: Address) -> int:
         """How often something was sent to a server."""
@@ -132,7 +141,7 @@ def three(watched: Sequence[str], **changes: Any) -> dict[Address, Answer | None
 def test_sentinels_are_asked_once_for_fifty_masters_and_nodes_once_for_all() -> None:
     watched = names(2 * MASTERS_AT_ONCE + 1)
     fleet = ScriptedFleet([S1, S2, S3], three(watched))
-    found = take_snapshots(fleet, watched, ask_role)
+    found = take_snapshots(fleet, watched, settings=False)
     assert found.keys() == set(watched)
     assert {sentinel: fleet.asked(sentinel) for sentinel in (S1, S2, S3)} == dict.fromkeys((S1, S2, S3), 1 + 3)
     for name in watched:
@@ -144,7 +153,7 @@ def test_sentinels_are_asked_once_for_fifty_masters_and_nodes_once_for_all() -> 
 
 def test_connections_to_nodes_do_not_stay_open() -> None:
     fleet = ScriptedFleet([S1], three(names(2)))
-    take_snapshots(fleet, names(2), ask_role)
+    take_snapshots(fleet, names(2), settings=False)
     assert sorted(fleet.closed) == sorted(node_of(name, number) for name in names(2) for number in (0, 1))
 
 
@@ -226,10 +235,25 @@ def test_no_masters_no_questions() -> None:
 
 
 def test_a_node_that_cannot_be_asked_is_listed_with_the_reason() -> None:
-    def refuse(client: Client) -> Any:
-        raise LinkError(str(client.address), "Connection refused", sent=False)
+    fleet = ScriptedFleet([S1], three(names(1)), dead={node_of("cache-0", 1)})
+    found = take_snapshots(fleet, names(1))["cache-0"]
+    assert {node.address: (node.error, node.error_code) for node in found.nodes} == {
+        node_of("cache-0"): ("", ""),
+        node_of("cache-0", 1): ("Connection refused", "unreachable"),
+    }
 
-    found = take_snapshots(ScriptedFleet([S1], three(names(1))), names(1), refuse)["cache-0"]
-    assert [(node.address, node.error, node.error_code) for node in found.nodes] == [
-        (node_of("cache-0", number), "Connection refused", "unreachable") for number in (0, 1)
-    ]
+
+def test_settings_are_asked_of_those_that_answer_only() -> None:
+    fleet = ScriptedFleet([S1], three(names(2)), dead={node_of("cache-0", 1)})
+    found = take_snapshots(fleet, names(2))
+    assert found["cache-1"].nodes[0].modules == ()
+    assert {fleet.asked(node_of(name)) for name in names(2)} == {2}
+    assert fleet.asked(node_of("cache-0", 1)) == 0
+
+
+def test_a_replica_that_no_sentinel_shows_is_asked_too() -> None:
+    hidden = Address("10.0.0.9", 7001)
+    fleet = ScriptedFleet([S1], three(names(1)), attached={node_of("cache-0"): hidden})
+    found = take_snapshots(fleet, names(1), settings=False)["cache-0"]
+    assert hidden in {node.address for node in found.nodes}
+    assert fleet.asked(hidden) == 1

@@ -672,11 +672,15 @@ def test_what_is_published_on_a_node_is_heard_until_it_is_enough() -> None:
     def said(*words: str) -> bytes:
         return f"*{len(words)}\r\n".encode() + b"".join(f"${len(word)}\r\n{word}\r\n".encode() for word in words)
 
+    def is_enough(text: str) -> bool:
+        heard.append(text)
+        return text == "one"
+
     hello = b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n" + said("message", "c", "one") + said("message", "c", "two")
     with serving(hello, HANG) as server:
         fleet = Fleet(ConnectionOptions(()))
         try:
-            fleet.hear(server.address, "c", 5.0, lambda text: heard.append(text) or text == "one")
+            fleet.hear(server.address, "c", 5.0, is_enough)
             began_s = time.monotonic()
             with pytest.raises(LinkError):
                 fleet.hear(Address("127.0.0.1", 1), "c", 5.0, lambda _text: True)

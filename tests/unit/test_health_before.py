@@ -9,9 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._health import examine
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_files import role_changers
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import PROBED_COMMANDS
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import AFTER, BEFORE, Situation
 from unit.builders import OM, R, S, master_entry, master_node, replica_entry, replica_node
-from unit.situations import Case, before, nodes, unreachable, views
+from unit.situations import Case, after, before, follower, new_master, nodes, nodes_after, unreachable, views
 
 LEADING = master_entry(flags=frozenset({"master", "failover_in_progress"}), failover_state="wait_promotion")
 OF_R, OF_S = "replica 10.0.0.2:6379", "replica 10.0.0.3:6379"
@@ -231,7 +234,23 @@ RESERVATIONS = [
     ),
 ]
 
+TOOK_OVER = master_node(link={"replid": "b" * 40, "replid2": "a" * 40, "second_offset": 901})
+
 NODES = [
+    Case(
+        "all can save",
+        "node_config_writable",
+        before(role_saves={OM: "", R: "", S: ""}),
+        "ok",
+        ("3 nodes saved their configuration",),
+    ),
+    Case(
+        "a replica cannot save",
+        "node_config_writable",
+        before(role_saves={OM: "", R: "ERR Rewriting config file: Permission denied", S: ""}),
+        "critical",
+        ("10.0.0.2:6379 cannot save its configuration: ERR Rewriting config file: Permission denied",),
+    ),
     Case(
         "the module would move it",
         "move_possible",
@@ -244,18 +263,7 @@ NODES = [
         "move_possible",
         before(nodes=nodes(unreachable(S, "auth", "it refuses the login: WRONGPASS"))),
         "critical",
-        (
-            "the module would refuse to move it: node_auth, no_lossless_way (node 10.0.0.3:6379: it refuses the login: WRONGPASS; no strategy is left that "
-            "loses nothing, and the master is not down)",
-        ),
-    ),
-    Case(
-        "what another check has said",
-        "move_possible",
-        before(views(quorum_ok=False, quorum_detail="NOQUORUM")),
-        "critical",
-        ("the module would refuse to move it: no_quorum",),
-        "See the checks that have failed.",
+        ("the module would refuse to move it: node_auth: node 10.0.0.3:6379: it refuses the login: WRONGPASS",),
     ),
     Case("a master", "master_role", before(), "ok", ("10.0.0.1:6379 is a master",), ""),
     Case(
@@ -273,6 +281,38 @@ NODES = [
         "critical",
         ("the Sentinels name 10.0.0.1:6379, but 10.0.0.3:6379 says it is a master, too; it holds no data",),
         "It was started without its role, and holds no data. Sentinel makes it a replica within about 20 s: wait, and look again with topology_info.",
+    ),
+    Case(
+        "the old master came back, and wrote nothing",
+        "master_role",
+        before(nodes=nodes(TOOK_OVER, master_node(S, link={"offset": 900}))),
+        "critical",
+        (
+            "the Sentinels name 10.0.0.1:6379, but 10.0.0.3:6379 says it is a master, too; it is of the same history, and has written nothing since "
+            "10.0.0.1:6379 took over",
+        ),
+        "It came back as what it was. Sentinel makes it a replica within about 20 s, and nothing is lost: wait, and look again with topology_info.",
+    ),
+    Case(
+        "the old master was cut off, and wrote",
+        "master_role",
+        before(nodes=nodes(TOOK_OVER, master_node(S, link={"offset": 950}))),
+        "critical",
+        (
+            "the Sentinels name 10.0.0.1:6379, but 10.0.0.3:6379 says it is a master, too; it is of the same history, and 50 bytes were written to it since "
+            "10.0.0.1:6379 took over",
+        ),
+        "It came back, or was cut off. Sentinel makes it a replica within about 20 s, and what only it has is thrown away then: if it may matter, stop it now "
+        "and save its data, before anything else.",
+    ),
+    Case(
+        "a second master of the same history, with data",
+        "master_role",
+        before(nodes=nodes(master_node(S, info={"loading": "0", "db0": "keys=1"}))),
+        "critical",
+        (
+            "the Sentinels name 10.0.0.1:6379, but 10.0.0.3:6379 says it is a master, too; whether it holds what the other does not cannot be told",
+        ),
     ),
     Case(
         "it would stay writable",
@@ -615,3 +655,29 @@ def test_every_probed_command_may_be_refused_on_the_master_and_is_named() -> Non
             if not write_pause and "PAUSE" in command:
                 continue
             assert found[0].status == "critical", command
+
+
+FILE = {"loading": "0", "config_file": "/etc/redis.conf"}
+
+
+def test_whose_files_are_written() -> None:
+    steered = {"replica-priority": "1000000100", "min-replicas-to-write": "0", "min-replicas-max-lag": "10"}
+    ours = nodes(master_node(info=FILE), replica_node(R, info=FILE), replica_node(S, info=FILE, config=steered))
+    assert role_changers(before(nodes=ours), BEFORE) == [OM, R]
+    assert role_changers(before(nodes=nodes(master_node(info={"config_file": ""}))), BEFORE) == []
+    moved = after(nodes=nodes_after(follower(OM, info=FILE), follower(S, info=FILE), new_master(info=FILE)))
+    assert role_changers(moved, AFTER) == [OM, R]
+    assert role_changers(after(nodes=nodes_after(master_node(info=FILE))), AFTER) == []
+
+
+def test_what_another_check_has_said_is_not_said_again() -> None:
+    def failed(case: Situation) -> list[str]:
+        return [check.name for check in examine(case, BEFORE) if check.status == "critical"]
+
+    assert failed(before(views(quorum_ok=False, quorum_detail="NOQUORUM"))) == ["quorum"]
+    assert failed(before(nodes=nodes(unreachable(S)), thresholds={"min_fit_replicas": 2})) == ["fit_replicas"]
+    assert failed(before(nodes=nodes(unreachable(S)))) == ["move_possible"]
+    assert failed(before(nodes=nodes(unreachable(OM), unreachable(R), unreachable(S)))) == [
+        "master_role",
+        "fit_replicas",
+    ]

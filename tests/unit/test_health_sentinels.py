@@ -108,6 +108,28 @@ WHO_IS_WHO = [
     ),
 ]
 
+DOWN = frozenset({"master", "s_down"})
+
+QUORUM = [
+    Case(
+        "one alone does not get into the master",
+        "quorum",
+        before(with_view(1, quorum_ok=False, quorum_detail="NOQUORUM", master=master_entry(flags=DOWN))),
+        "critical",
+        ("Sentinel 10.0.0.2:26379: NOQUORUM (it sees the master down, which others reach)",),
+        "Sentinel 10.0.0.2:26379 alone does not get into the master, and so does not meet the other Sentinels there: look at its auth-user and auth-pass "
+        "(SENTINEL SET mymaster auth-pass), then at its network.",
+    ),
+    Case(
+        "a quorum that no number of votes reaches",
+        "quorum",
+        before(with_view(1, quorum_ok=False, quorum_detail="NOQUORUM", master=master_entry(quorum=5))),
+        "critical",
+        ("Sentinel 10.0.0.2:26379: NOQUORUM (the quorum is 5, and there are 3 Sentinels)",),
+        "No number of votes reaches that quorum: SENTINEL SET mymaster quorum 2 on every Sentinel, or add Sentinels.",
+    ),
+]
+
 WELL = [
     Case("an id each", "sentinel_ids", before(), "ok", ("every Sentinel has a run id of its own",)),
     Case(
@@ -470,6 +492,7 @@ CASES = [
         for case in WHO_IS_WHO
     ),
     *WHO_IS_WHO,
+    *QUORUM,
     *WELL,
 ]
 

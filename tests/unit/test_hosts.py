@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import ConnectionOptions
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import NodeView, SentinelView, Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._hosts import (
     MACHINE,
     SERVER,
@@ -272,3 +272,13 @@ def test_a_prefix_of_ones_own() -> None:
         "redis_masters", "redis_replicas", "redis_sentinels",
         "ha_master_of_masters", "ha_replicas_of_masters", "ha_sentinels_of_masters",
     }  # fmt: skip
+
+
+def test_a_node_of_another_deployment_is_left_out_and_said() -> None:
+    stranger = Address("10.0.0.66", 6379)
+    apart = master_node(stranger, link={"replid": "f" * 40}, run_id="f" * 40, info={"loading": "0", "db0": "keys=1"})
+    shown = healthy(nodes=[master_node(), replica_node(R), replica_node(S), apart])
+    assert str(stranger) not in {row["address"] for row in rows({NAME: shown})}
+    assert warnings({NAME: shown}) == [
+        f"{stranger} is in the tables of the Sentinels of {NAME} and belongs to another deployment. It is left out."
+    ]

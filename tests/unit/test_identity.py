@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import check_foreign_nodes
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import (
     OtherName,
@@ -130,6 +133,24 @@ def test_what_is_foreign(nodes: list[NodeView]) -> None:
         with pytest.raises(Refused) as refused:
             decide(seen, Request(NAME, strategy=strategy))
         assert refused.value.code == "foreign_node"
+
+
+@pytest.mark.parametrize(
+    ("row", "foreign"),
+    [
+        ({"master": ELSEWHERE}, True),
+        ({"master": ELSEWHERE, "link_up": False}, False),
+        ({"master": ELSEWHERE, "flags": frozenset({"slave", "s_down"})}, False),
+        ({"master": S}, False),
+        ({"master": Address("", 0)}, False),
+    ],
+    ids=["in step", "without a link", "down", "chained", "not known"],
+)
+def test_of_a_node_that_cannot_be_asked_the_sentinels_tell_whom_it_follows(row: dict[str, Any], foreign: bool) -> None:
+    rows = (replica_entry(R), replica_entry(S), replica_entry(S2, **row))
+    seen = snapshot(views(replicas=rows), [master_node(), replica_node(R), replica_node(S), unreachable(S2)])
+    assert [node.address for node in foreign_nodes(seen)] == ([S2] if foreign else [])
+    assert bool(check_foreign_nodes(seen)[0].remedy) == foreign
 
 
 def test_nothing_that_a_foreign_node_says_is_taken_for_ours() -> None:
@@ -299,6 +320,16 @@ def test_sentinel_must_not_choose_a_hidden_one_that_is_not_wanted(
 
 def test_one_that_is_listed_at_another_address_does_not_hide() -> None:
     assert unlisted_replicas(hidden(replica_node(S2, run_id="3" * 40))) == ()
+
+
+@pytest.mark.parametrize("module", ["_replies", "_snapshot", "_identity", "_checks", "_plan", "_health_files"])
+def test_what_decides_loads_neither_redis_nor_ansible_nor_socket(module: str) -> None:
+    code = (
+        f"import sys, ansible_collections.redis_ha.sentinel.plugins.module_utils.{module}\n"
+        "print(*sorted({'redis', 'ansible', 'socket', 'ssl'} & set(sys.modules)))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.split() == []
 
 
 # ---- one server, several addresses -------------------------------------------------------------------------------------

@@ -290,7 +290,7 @@ def test_a_healthy_deployment_is_moved_fenced() -> None:
     ],
 )
 def test_the_strategy(strategy: str, seen: Callable[[], Snapshot], expected: str) -> None:
-    it = plan(seen(), strategy=strategy)
+    it = plan(seen(), strategy=strategy, accept_loss=strategy == "plain")
     assert (it.action, it.strategy) == ("move", expected)
     if expected != "fenced":
         assert it.fence == ""
@@ -304,8 +304,48 @@ def test_a_master_that_only_some_call_down_is_not_moved_plainly() -> None:
     assert refusal(seen).code == "master_seen"
 
 
+def heard(ms: int, node: NodeView | None = None) -> Snapshot:
+    """A master that cannot be asked from here, and that the Sentinels heard some milliseconds ago."""
+    seen = views(lambda view: replace(view, master=master_entry(last_ok_ping_ms=ms)))
+    return replace(seen, nodes=(node or gone(OM), replica_node(R), replica_node(S)))
+
+
+def test_a_master_that_is_up_is_moved_plainly_only_where_loss_is_accepted() -> None:
+    error = refusal(snapshot(), strategy="plain", expected_master=OM)
+    assert error.code == "loss_not_accepted"
+    assert "accept_loss" in error.remedy
+    assert refusal(heard(9000, gone(OM, "auth")), strategy="plain", expected_master=OM).code == "loss_not_accepted"
+    assert plan(strategy="plain", accept_loss=True).strategy == "plain"
+
+
+@pytest.mark.parametrize(
+    ("ms", "expected", "allowed"), [(3000, OM, True), (2999, OM, False), (9000, None, False), (0, OM, False)]
+)
+def test_a_master_that_is_dead_beyond_doubt_is_moved_plainly_where_it_is_expected(
+    ms: int, expected: Address | None, allowed: bool
+) -> None:
+    if allowed:
+        assert plan(heard(ms), strategy="plain", expected_master=expected).strategy == "plain"
+    else:
+        error = refusal(heard(ms), strategy="plain", expected_master=expected)
+        assert error.code == "master_not_down"
+        assert "by itself within some seconds" in error.remedy
+
+
+@pytest.mark.parametrize("avoid", [("10.9.9.9",), ("nobody", "10.0.0.99")])
+def test_hosts_that_carry_no_server_of_ours_are_refused_with_those_that_do(avoid: tuple[str, ...]) -> None:
+    error = refusal(snapshot(), avoid=avoid)
+    assert error.code == "avoid_unknown"
+    assert "10.0.0.1, 10.0.0.2, 10.0.0.3" in error.message
+
+
+def test_of_all_addresses_of_a_host_one_must_fit() -> None:
+    assert plan(avoid=("192.0.2.7", OM.host, "fe80::1")).action == "move"
+    assert plan(avoid=("192.0.2.7", S.host)).action == "nothing"
+
+
 def test_plain_is_said_to_lose_writes() -> None:
-    assert any("lost" in note for note in plan(strategy="plain").notes)
+    assert any("lost" in note for note in plan(strategy="plain", accept_loss=True).notes)
 
 
 @pytest.mark.parametrize(("write_pause", "fence"), [(True, "pause"), (False, "min_replicas")])
@@ -454,7 +494,7 @@ def test_the_first_sentinel_given_leads_where_the_program_promotes_and_last_wher
     """The one that leads hears of the promotion first; where it promotes itself, it shows the old master for longer than the others."""
     assert plan().leaders == (L0, L1, L2)
     assert plan(promotion="sentinel").leaders == (L1, L2, L0)
-    assert plan(strategy="plain").leaders == (L1, L2, L0)
+    assert plan(strategy="plain", accept_loss=True).leaders == (L1, L2, L0)
 
 
 @pytest.mark.parametrize(
@@ -467,7 +507,7 @@ def test_the_first_sentinel_given_leads_where_the_program_promotes_and_last_wher
 )
 def test_an_unfit_sentinel_does_not_lead(unfit: dict[str, Any]) -> None:
     # Sentinels that do not reach each other are accepted only where losing writes is.
-    it = plan(one_view(**unfit), strategy="plain")
+    it = plan(one_view(**unfit), strategy="plain", accept_loss=True)
     assert (it.new_master, it.leaders) == (R, (L1, L0))
 
 
@@ -499,7 +539,6 @@ def test_with_one_sentinel_down_the_others_lead_on_request() -> None:
     [
         ({"target": OM}, "nothing"),
         ({"target": OM, "expected_master": R}, "nothing"),
-        ({"avoid": ("10.0.0.7",)}, "nothing"),
         ({"avoid": (R.host,)}, "nothing"),
         ({"avoid": (OM.host,)}, "move"),
         ({"expected_master": OM}, "move"),
@@ -597,6 +636,26 @@ def test_a_replica_on_a_host_to_leave_is_steered_away_from_also_without_a_fence(
     replicas = (replica_entry(R, priority=50), replica_entry(S))
     seen = views(lambda view: replace(view, replicas=replicas, coordinated=True))
     seen = replace(seen, nodes=(master_node(), replica_node(R, link={"priority": 50}), replica_node(S)))
-    it = plan(seen, strategy=strategy, avoid=(OM.host, R.host))
+    it = plan(seen, strategy=strategy, accept_loss=True, avoid=(OM.host, R.host))
     assert it.new_master == S
     assert it.steering == (Steering(R, 50),)
+
+
+def test_a_replica_that_would_refuse_writes_is_not_chosen() -> None:
+    greedy = {"replica-priority": "100", "min-replicas-to-write": "3", "min-replicas-max-lag": "10"}
+    seen = nodes(replica_node(R, config=greedy))
+    assert plan(seen).new_master == S
+    assert refusal(seen, target=R).code == "min_replicas"
+
+
+@pytest.mark.parametrize(
+    ("used", "expected"), [("58", None), ("59", "node_clients"), ("60", "node_clients"), ("", None)]
+)
+def test_a_run_needs_connections(used: str, expected: str | None) -> None:
+    full = master_node(info={"loading": "0", "maxclients": "60", "connected_clients": used})
+    if expected is None:
+        assert plan(nodes(full)).strategy == "fenced"
+    else:
+        refused = refusal(nodes(full))
+        assert refused.code == expected
+        assert "up to 3 at a time" in refused.remedy

@@ -32,28 +32,28 @@ DANGEROUS = {
 """For each kind of advice, by what it is told: what has to stand in the same text."""
 
 
+def skipped(tree: ast.AST) -> set[int]:
+    """Documentation, and the parts of a text that is put together."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+            found |= {id(it.value) for it in node.body if isinstance(it, ast.Expr)}
+        elif isinstance(node, ast.Assign):
+            named = {target.id for target in node.targets if isinstance(target, ast.Name)}
+            found |= {id(node.value)} if named & DOCUMENTATION else set()
+        elif isinstance(node, ast.JoinedStr):
+            found |= {id(part) for part in node.values}
+    return found
+
+
 def texts(path: Path) -> Iterator[tuple[int, str]]:
     """Every text of a module that is neither documentation nor a part of another text."""
     tree = ast.parse(path.read_text())
-    skipped = set()
+    left_out = skipped(tree)
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and node.body:
-            skipped |= {id(it.value) for it in node.body if isinstance(it, ast.Expr)}
-        if isinstance(node, ast.Assign) and any(
-            isinstance(t, ast.Name) and t.id in DOCUMENTATION for t in node.targets
-        ):
-            skipped.add(id(node.value))
         if isinstance(node, ast.JoinedStr):
-            skipped |= {id(part) for part in node.values}
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
-        if isinstance(node, ast.JoinedStr):
-            yield (
-                node.lineno,
-                "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values),
-            )
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, "".join(str(it.value) if isinstance(it, ast.Constant) else "{}" for it in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in left_out:
             yield node.lineno, node.value
 
 

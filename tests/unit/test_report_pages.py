@@ -23,9 +23,8 @@ from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_pages im
 )
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import read_run
 from markdown_it import MarkdownIt
-from unit.report_runs import EVERY_KIND, NEW, OLD, SWITCHED, Result, checks
-
-HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> ```x``` **b** | [a](javascript:alert(3)) ;end #35; %%{init}%% @all {{ 7*7 }}"
+from unit.report_runs import EVERY_KIND, NEW, OLD, PLAIN, PLANNED, SWITCHED, WAY_BACK, Result, checks, run
+from unit.report_shapes import HOSTILE, hostile
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 
@@ -50,16 +49,6 @@ class Elements(HTMLParser):
 
 def pages(result: Result, **more: Any) -> Pages:
     return render(read_run(result, checks(warned=("quorum",)), checks(), **more), made_at="2026-11-22 18:20:31 UTC")
-
-
-def hostile(value: Any) -> Any:
-    """The same, with hostile text in every text that does not decide what the report is about."""
-    if isinstance(value, dict):
-        kept = ("outcome", "who", "what", "action", "status")
-        return {key: child if key in kept else hostile(child) for key, child in value.items()}
-    if isinstance(value, list):
-        return [hostile(child) for child in value]
-    return f"{value} {HOSTILE}" if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
@@ -107,7 +96,7 @@ def test_ids_are_there_once() -> None:
     assert set(ids.values()) == {1}
 
 
-@pytest.mark.parametrize("kind", ["switched", "incomplete", "planned", "refused", "given_back"])
+@pytest.mark.parametrize("kind", ["switched", "incomplete", "planned", "refused", "rolled_back"])
 def test_hostile_text_stays_text_in_html(kind: str) -> None:
     result, tame = hostile(EVERY_KIND[kind]), EVERY_KIND[kind]
     bad = hostile(checks(warned=("quorum",)))
@@ -120,7 +109,7 @@ def test_hostile_text_stays_text_in_html(kind: str) -> None:
     assert "49" not in page.split("7*7", 1)[1][:5], "nothing is templated twice"
 
 
-@pytest.mark.parametrize("kind", ["switched", "incomplete", "planned", "refused", "given_back"])
+@pytest.mark.parametrize("kind", ["switched", "incomplete", "planned", "refused", "rolled_back"])
 def test_hostile_text_stays_text_in_markdown(kind: str) -> None:
     result, tame = hostile(EVERY_KIND[kind]), EVERY_KIND[kind]
     bad = hostile(checks(warned=("quorum",)))
@@ -139,7 +128,9 @@ def test_hostile_text_stays_text_in_markdown(kind: str) -> None:
 @pytest.mark.parametrize(
     ("raw", "escaped"),
     [
-        ("a_b *c* `d`", "a\\_b \\*c\\* \\`d\\`"),
+        ("a_b *c* `d`", "a_b \\*c\\* \\`d\\`"),
+        ("history_kept", "history_kept"),
+        ("_a_ a__b __x__", "\\_a\\_ a\\_\\_b \\_\\_x\\_\\_"),
         ("<b> & [x](y)", "&lt;b&gt; &amp; \\[x\\](y)"),
         ("1. one", "&#49;. one"),
         ("1.00 s", "1.00 s"),
@@ -184,3 +175,57 @@ def test_the_filter() -> None:
 def test_the_filter_refuses_what_is_no_result() -> None:
     with pytest.raises(AnsibleFilterError, match="is a dictionary, not list"):
         report([])
+
+
+def test_names_of_checks_and_options_have_no_backslash() -> None:
+    page = render(read_run(run("switched", request={"expected_master": OLD}), checks("replica_fit"), None)).markdown
+    assert "`replica_fit`" in page
+    assert "expected_master" in page
+    assert "\\_" not in page
+
+
+def test_when_by_whom_with_what_and_how_to_go_back() -> None:
+    made = render(read_run(SWITCHED, operator="mara", job="4711 Move a master"))
+    for shown in (
+        "2026-11-27 01:02:03.456 UTC",
+        "2026-11-27 01:02:04.492 UTC",
+        "2026-11-27 01:02:04.618 UTC",
+        "mara",
+        "4711 Move a master",
+        "orders: target any; leave 192.0.2.21; expected any",
+        "avoid: 192.0.2.21; strategy: auto; timeout: 120",
+        "redis 7.0.15, all 6 servers",
+        "this run: every Sentinel listens to the news",
+    ):
+        assert shown in Elements(made.html).text, shown
+        assert shown in Elements(MARKDOWN.render(made.markdown)).text, shown
+    assert WAY_BACK in Elements(made.html).text
+    assert f"```shell\n{WAY_BACK}\n```" in made.markdown
+
+
+def test_an_old_result_has_a_report_too() -> None:
+    """What later versions added may be missing."""
+    added = {
+        *("started_at", "fenced_at", "ended_at", "promotion", "promotion_reason", "server_versions", "request"),
+        *("way_back", "understood"),
+    }
+    made = render(read_run({key: value for key, value in SWITCHED.items() if key not in added}))
+    assert "No acknowledged write was lost; writes stood still for 12 ms." in made.headline
+    assert "The way back" not in made.html + made.markdown
+
+
+@pytest.mark.parametrize("made", [pages(PLAIN).html, pages(PLAIN).markdown], ids=["html", "markdown"])
+def test_a_full_resynchronisation_after_a_loss_is_discarded_history(made: str) -> None:
+    assert made.count("its own history was discarded") == 2
+
+
+def test_a_plan_has_no_section_without_content() -> None:
+    page = pages(PLANNED).html
+    assert re.findall(r"<h2>(.*?)</h2>", page) == ["Plan", "Checks before", "Checks after", "About this run"]
+
+
+def test_markdown_tells_the_milliseconds_of_each_step() -> None:
+    assert (
+        "fence 0, catch up +0.8 ms, demote +1.7 ms, trigger +2.9 ms, promote +3.8 ms, announce +7.0 ms, agree +12 ms"
+        in Elements(MARKDOWN.render(pages(SWITCHED).markdown)).text
+    )

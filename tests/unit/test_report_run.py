@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import NOT_SETTLED
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_pages import render
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import (
     LONGEST_TEXT,
-    MOST_HAPPENINGS,
+    MOST_ENTRIES,
     Health,
     clean,
     read_run,
@@ -54,7 +55,10 @@ def test_fields_of_a_switch() -> None:
     run = read_run(SWITCHED, checks(), checks("quorum"))
     assert (run.outcome, run.moved, run.lossless) == ("switched", True, True)
     assert (run.master_before, run.master_after, run.master_name) == (OLD, NEW, "orders")
-    assert run.write_gap_and_agreement_ms == pytest.approx(224.2)
+    assert run.write_gap_ms == 12.0
+    assert (run.started_at, run.fenced_at) == ("2026-11-27 01:02:03.456 UTC", "2026-11-27 01:02:04.492 UTC")
+    assert run.request == (("avoid", "192.0.2.21"), ("strategy", "auto"), ("timeout", "120"))
+    assert dict(run.server_versions)[OLD] == "redis 7.0.15"
     assert len(run.timeline) == len(SWITCHED["timeline"])
     assert [check.name for check in run.after.problems] == ["quorum"]
 
@@ -76,10 +80,12 @@ def test_whether_it_was_moved() -> None:
     assert {kind: read_run(result).moved for kind, result in EVERY_KIND.items()} == {
         "switched": True,
         "plain": True,
+        "coordinated": True,
         "joined": True,
         "incomplete": True,
+        "unheard": True,
         "aborted": False,
-        "given_back": False,
+        "rolled_back": False,
         "in_doubt": False,
         "planned": False,
         "refused": False,
@@ -102,11 +108,11 @@ def test_health_that_nobody_asked_and_health_that_failed() -> None:
 
 
 def test_a_long_timeline_loses_its_middle_and_says_so() -> None:
-    line = {"at_ms": 0.0, "who": "program", "what": "moment missed", "detail": "again"}
-    timeline = [{**line, "at_ms": float(number)} for number in range(MOST_HAPPENINGS + 100)]
+    line = {"at_ms": 0.0, "who": "program", "kind": NOT_SETTLED, "detail": "again"}
+    timeline = [{**line, "at_ms": float(number)} for number in range(MOST_ENTRIES + 100)]
     run = read_run({**SWITCHED, "timeline": timeline})
-    assert (len(run.timeline), run.left_out) == (MOST_HAPPENINGS, 100)
-    assert run.timeline[-1].at_ms == MOST_HAPPENINGS + 99
+    assert (len(run.timeline), run.left_out) == (MOST_ENTRIES, 100)
+    assert run.timeline[-1].at_ms == MOST_ENTRIES + 99
     pages = render(run)
     assert "100 in the middle left out" in pages.html
     assert "100 in the middle left out" in pages.markdown
@@ -155,7 +161,24 @@ def test_no_secret_beside_the_named_fields_is_shown() -> None:
     result = with_secrets(SWITCHED)
     result["invocation"]["module_args"].update(redis_password=SECRET, sentinel_password=SECRET, sentinels=[SECRET])
     result["phases_ms"] = SWITCHED["phases_ms"]
+    result["server_versions"] = SWITCHED["server_versions"]
+    result["request"]["renamed_commands"] = {"CONFIG": SECRET}
     result["exception"] = result["stdout"] = result["module_stderr"] = SECRET
     assert SECRET in json.dumps(result)
     pages = render(read_run(result, with_secrets(checks("quorum")), with_secrets(checks())))
     assert SECRET not in pages.html + pages.markdown + pages.headline
+
+
+def test_a_timeline_without_kinds_is_no_timeline() -> None:
+    entry = {"at_ms": 1.0, "who": "program", "what": "fence", "detail": "x acknowledges no more writes"}
+    assert read_run({**SWITCHED, "timeline": [entry]}).timeline == ()
+
+
+def test_no_word_of_a_detail_is_read() -> None:
+    """Other sentences make the same report, but for these sentences."""
+    other = [{**it, "detail": "z"} if it["who"] == "program" and it["detail"] else it for it in SWITCHED["timeline"]]
+    told, silent = (
+        render(read_run({**SWITCHED, "timeline": timeline})).html.split("<details>")[0]
+        for timeline in (SWITCHED["timeline"], other)
+    )
+    assert told == silent

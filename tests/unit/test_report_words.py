@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import STEPS
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_lanes import trace
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import read_run
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_words import Fact, Words, duration, in_words
 from unit.report_runs import (
     ABORTED,
+    COORDINATED,
     EVERY_KIND,
     INCOMPLETE,
     JOINED,
@@ -46,22 +48,32 @@ def fact(said: Words, label: str) -> Fact:
 HEADLINES = {
     "switched": (
         "good",
-        f"orders was moved from {OLD} to {NEW}. No acknowledged write was lost; writes stood still for 170 ms.",
+        f"orders was moved from {OLD} to {NEW}. No acknowledged write was lost; writes stood still for 12 ms.",
     ),
-    "plain": ("attention", f"orders was moved from {OLD} to {NEW}. Acknowledged writes may have been lost."),
-    "joined": (
+    "plain": (
+        "bad",
+        f"Acknowledged writes may be lost: {OLD} went on taking writes for 10.1 s after {NEW} had become the master, "
+        f"and all of those are lost. orders was moved from {OLD} to {NEW}.",
+    ),
+    "coordinated": (
         "attention",
-        f"orders was moved from {OLD} to {NEW} by a failover that somebody else had begun. "
-        "Acknowledged writes may have been lost.",
+        "The servers handed over by themselves; that no write was lost is not proven. "
+        f"orders was moved from {OLD} to {NEW}.",
+    ),
+    "joined": (
+        "bad",
+        f"Acknowledged writes may be lost: {OLD} went on taking writes for 10.1 s after {NEW} had become the master, "
+        f"and all of those are lost. orders was moved from {OLD} to {NEW} by a failover that somebody else had begun.",
     ),
     "incomplete": ("bad", f"orders was moved from {OLD} to {NEW}, and something is left to do."),
     "aborted": ("attention", f"Moving orders from {OLD} to {NEW} was tried and given up; it was not moved."),
-    "given_back": ("attention", f"Moving orders from {OLD} to {NEW} was tried and given up; it was not moved."),
+    "unheard": ("bad", f"orders was moved from {OLD} to {NEW}, and something is left to do."),
+    "rolled_back": ("attention", f"Moving orders from {OLD} to {NEW} was tried and given up; it was not moved."),
     "in_doubt": ("bad", "It is not known whether orders was moved. It may still happen."),
     "planned": (
         "neutral",
         f"Only planned, nothing was changed. A run would move orders from {OLD} to {NEW}; "
-        "writes would stand still for about 320 ms.",
+        "writes would stand still for about 15 ms.",
     ),
     "refused": (
         "attention",
@@ -111,10 +123,31 @@ def test_checks_afterwards_can_be_better_news_than_the_run() -> None:
     assert said.headline.endswith("The checks afterwards found nothing wrong.")
 
 
+def test_a_loss_is_said_first_and_in_red() -> None:
+    for result in (PLAIN, JOINED, {**SWITCHED, "lossless": False}, {**SWITCHED, "lossless": None}):
+        said = words(result, checks(), checks())
+        assert (said.tone, said.word) == ("bad", "Switched, writes may be lost")
+        assert said.headline.startswith("Acknowledged writes may be lost")
+        assert fact(said, "Acknowledged writes lost").tone == "bad"
+
+
+def test_a_loss_is_said_of_what_is_incomplete_too() -> None:
+    said = words({**INCOMPLETE, "lossless": False}, checks(), checks())
+    assert said.tone == "bad"
+    assert said.headline.startswith("Acknowledged writes may be lost. orders was moved")
+
+
+def test_full_resynchronisations_are_discarded_history_where_a_healthy_master_was_left() -> None:
+    assert words(PLAIN).history_discarded
+    assert fact(words(PLAIN), "Replicas").explanation == "2 full resynchronisations: what only they had was discarded"
+    assert not words(SWITCHED).history_discarded
+    dead = {**PLAIN, "timeline": [], "replicas": [replica(OTHER, "full"), replica(OLD, following=False, excused=True)]}
+    assert not words(dead).history_discarded
+
+
 def test_coordinated_claims_no_proof() -> None:
-    handed_over = {**PLAIN, "strategy": "coordinated", "plan": plan(strategy="coordinated")}
-    assert "not proven" in words(handed_over).headline
-    assert fact(words(handed_over), "Acknowledged writes lost").value == "not ruled out"
+    assert fact(words(COORDINATED), "Acknowledged writes lost").value == "not ruled out"
+    assert words(COORDINATED).word == "Switched, loss not ruled out"
 
 
 def test_a_repair_without_a_fence_has_no_figure_for_writes() -> None:
@@ -218,19 +251,36 @@ def test_facts_of_a_switch() -> None:
     said = words(SWITCHED, checks(warned=("quorum",)), checks())
     assert [(it.label, it.value, it.tone) for it in said.facts] == [
         ("Acknowledged writes lost", "none", "good"),
-        ("Writes stood still", "170 ms", "neutral"),
+        ("Writes stood still", "12 ms", "neutral"),
         ("Replicas", "2 of 2 follow", "good"),
         ("Checks before", "1 warning", "attention"),
         ("Checks after", "all 6 passed", "good"),
     ]
     assert fact(said, "Acknowledged writes lost").explanation == SWITCHED["lossless_reason"]
-    assert fact(said, "Writes stood still").explanation == "224 ms until every Sentinel named the new master"
+    assert fact(said, "Writes stood still").explanation == (
+        "from 2026-11-27 01:02:04.492 UTC until every Sentinel named the new master and it took writes"
+    )
 
 
-def test_two_masters_are_two_masters() -> None:
-    assert fact(words(PLAIN), "Two masters at once").value == "10.1 s"
-    assert fact(words(JOINED), "Two masters at once").value == "10.1 s"
-    assert all(it.label != "Two masters at once" for it in words(SWITCHED).facts)
+def test_how_long_there_were_two_masters_is_how_much_was_lost() -> None:
+    for result in (PLAIN, JOINED):
+        assert fact(words(result), "Acknowledged writes lost").value == "all that the old master took in 10.1 s"
+
+
+def test_steps_have_the_words_of_the_table() -> None:
+    named = {step.name.replace("_", " "): step for step in STEPS}
+    taken = words(SWITCHED).steps
+    assert [step.name for step in taken] == [name.replace("_", " ") for name in SWITCHED["phases_ms"]]
+    for step in taken:
+        known = named[step.name]
+        assert (step.purpose, step.clients or "none") == (known.purpose, known.effect)
+    assert all(not step.clients for step in words({**SWITCHED, "strategy": "plain"}).steps)
+
+
+def test_servers_of_several_versions_are_named() -> None:
+    details = {detail.label: detail.value for detail in words(COORDINATED).about}
+    assert details["Servers"].startswith(f"valkey 9.1.1: {OTHER}; valkey 9.1.2: {OLD}, {NEW}")
+    assert details["Promoted by"] == "Sentinel: the strategy is coordinated"
 
 
 def test_a_write_stop_in_vain_is_told() -> None:

@@ -57,6 +57,18 @@ def test_a_run_is_measured_once_and_then_reported(tmp_path: Path) -> None:
     assert "None of 1 fenced runs." in page
 
 
+@pytest.mark.parametrize("strategy", ["failover_to", "cluster"])
+def test_a_way_of_the_servers_own_is_measured(tmp_path: Path, strategy: str) -> None:
+    server = find_server()
+    out = io.StringIO()
+    case = Case(server.argv[0] if len(server.argv) == 1 else server.name, strategy)
+    measure.record([(case, 1)], 1, tmp_path, out, {})
+    run = json.loads(out.getvalue())
+    assert run["outcome"] == "switched", run["message"]
+    assert run["recording"]["writes_acknowledged"] > 500
+    assert (run["recording"]["writes_lost"], run["recording"]["unknown"]) == (0, 0)
+
+
 def test_runs_that_fail_are_written_down_and_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def never_ready(deployment: Deployment, _timeout_s: float) -> None:
         raise LabError(f"{deployment.server.name} is not ready")

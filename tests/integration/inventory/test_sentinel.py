@@ -146,7 +146,6 @@ def test_the_new_master_is_in_the_group_after_a_failover(
         "failover",
         sentinels=shared.sentinel_addresses,
         master_name="beta",
-        align=False,
         redis_password=PASSWORD,
         sentinel_password=SENTINEL_PASSWORD,
     )

@@ -122,11 +122,12 @@ def test_sentinels_that_disagree_are_quoted(shared: Deployment, workspace: Works
     [
         ("'gamma'", {}, "No Sentinel knows a master called gamma"),
         ("'  '", {}, "Name a master"),
+        ("'alpha', sentinels=['127.0.0.1:1']", {}, "No Sentinel can be asked for the master of alpha"),
         ("'alpha'", {"REDIS_SENTINEL_PASSWORD": "wrong"}, "refuses the login"),
         ("'alpha', sentinels=['127.0.0.1:0']", {}, "the port must be from 1 to 65535"),
         ("'alpha', client_key_file='/dev/null'", {}, "client_cert_file"),
     ],
-    ids=["unknown", "no name", "wrong password", "no address", "key without certificate"],
+    ids=["unknown", "no name", "nobody there", "wrong password", "no address", "key without certificate"],
 )
 def test_what_it_fails_with(
     words: str, environment: dict[str, str], said: str, shared: Deployment, workspace: Workspace

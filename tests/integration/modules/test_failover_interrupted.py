@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,14 +37,17 @@ def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
 
 
 def options(deployment: Deployment, **more: Any) -> dict[str, Any]:
-    return {"sentinels": deployment.sentinel_addresses, "master_name": "mymaster", "align": False, **more}
+    return {"sentinels": deployment.sentinel_addresses, "master_name": "mymaster", **more}
 
 
 @contextmanager
-def disturbed_run(deployment: Deployment, signal_name: str, step: str, **more: Any) -> Iterator[subprocess.Popen[str]]:
-    """Our program, which sends itself a signal at a step."""
+def disturbed_run(
+    deployment: Deployment, disturbance: Mapping[str, Any], **more: Any
+) -> Iterator[subprocess.Popen[str]]:
+    """Our program, which is disturbed at a step; see ``lab.disturbed_run`` for how."""
+    arguments = [json.dumps(disturbance), json.dumps(options(deployment, **more))]
     process = subprocess.Popen(
-        [sys.executable, "-m", "lab.disturbed_run", signal_name, step, json.dumps(options(deployment, **more))],
+        [sys.executable, "-m", "lab.disturbed_run", *arguments],
         env={**os.environ, "PYTHONPATH": f"{CHECKOUT / 'tests'}:{COLLECTIONS}"},
         stdout=subprocess.PIPE,
         text=True,
@@ -55,6 +58,14 @@ def disturbed_run(deployment: Deployment, signal_name: str, step: str, **more: A
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+def result_of(process: subprocess.Popen[str], timeout_s: float = 90) -> dict[str, Any]:
+    """What a disturbed run printed; it must have been disturbed."""
+    output, _errors = process.communicate(timeout=timeout_s)
+    assert process.returncode == 0, output
+    result: dict[str, Any] = json.loads(output)
+    return result
 
 
 @contextmanager
@@ -83,16 +94,13 @@ def assert_nothing_left(deployment: Deployment) -> None:
         assert dict(zip(fields[::2], fields[1::2], strict=True))["failover-timeout"] == "60000"
 
 
-KILLED_BEFORE_THE_MOVE = ["steer", "probe", "recheck", "fence", "catch_up", "demote"]
-
-
-@pytest.mark.parametrize("step", KILLED_BEFORE_THE_MOVE)
+@pytest.mark.parametrize("step", ["lock", "probe", "recheck", "fence", "catch_up", "demote"])
 def test_killed_before_the_demotion_nothing_is_lost_and_the_next_run_cleans_up(
     deployment: Deployment, step: str
 ) -> None:
     old_master = deployment.master().address
     with writers(deployment) as recorder:
-        with disturbed_run(deployment, "KILL", step) as process:
+        with disturbed_run(deployment, {"step": step, "signal": "KILL"}) as process:
             assert process.wait(timeout=60) == -signal.SIGKILL
         # A pause that was left ends by itself; the writers go on without anybody's help.
         recorder.wait_for_writes(300)
@@ -109,22 +117,51 @@ def test_killed_before_the_demotion_nothing_is_lost_and_the_next_run_cleans_up(
     assert_nothing_left(deployment)
 
 
-@pytest.mark.parametrize("step", ["trigger", "promote", "agree", "release", "settle"])
+def test_killed_with_a_raised_priority_the_next_run_puts_it_back(deployment: Deployment) -> None:
+    target, sibling = deployment.replicas()
+    with disturbed_run(
+        deployment, {"step": "priority_raised", "signal": "KILL"}, target=target.address, promotion="sentinel"
+    ) as process:
+        assert process.wait(timeout=60) == -signal.SIGKILL
+    assert sibling.command("CONFIG", "GET", "replica-priority") == ["replica-priority", "1000000100"]
+    result = run_module("failover", **options(deployment))
+    assert (result["outcome"], result["changed"], result["lossless"]) == ("unchanged", True, None), str(result)
+    assert result["repaired"]
+    assert_nothing_left(deployment)
+
+
+AFTER_THE_DEMOTION = ["demoted", "trigger", "promote", "promoted", "announce", "announced", "agreed", "follow"]
+
+
+@pytest.mark.parametrize("step", [*AFTER_THE_DEMOTION, "disconnect", "settle"])
 def test_killed_after_the_demotion_the_next_run_finishes_and_does_not_move_back(
     deployment: Deployment, step: str
 ) -> None:
+    finished_by_the_next_run(deployment, step)
+
+
+@pytest.mark.parametrize("step", ["trigger", "promote", "promoted", "agree", "agreed"])
+def test_killed_while_sentinel_promotes_the_next_run_finishes_and_does_not_move_back(
+    deployment: Deployment, step: str
+) -> None:
+    finished_by_the_next_run(deployment, step, promotion="sentinel")
+
+
+def finished_by_the_next_run(deployment: Deployment, step: str, **more: Any) -> None:
     old_master = deployment.master().address
     with writers(deployment) as recorder:
-        with disturbed_run(deployment, "KILL", step) as process:
+        with disturbed_run(deployment, {"step": step, "signal": "KILL"}, **more) as process:
             assert process.wait(timeout=60) == -signal.SIGKILL
         began_s = time.monotonic()
-        result = run_module("failover", **options(deployment))
+        # What is repeated says which master it means to move: one that was moved already is left alone.
+        result = run_module("failover", **options(deployment, expected_master=old_master, **more))
         took_s = time.monotonic() - began_s
-        if step == "trigger":
+        if step in ("demoted", "trigger"):
             assert result["outcome"] == "switched", str(result)
-            assert took_s < 10, "finishing is a matter of seconds"
         else:
-            assert result["outcome"] in {"switched", "unchanged"}, str(result)
+            finished = result["outcome"] in {"switched", "unchanged"} or result["error"] == "expected_master_mismatch"
+            assert finished, str(result)
+        assert took_s < 10, "finishing is a matter of seconds"
         recording = recording_after(deployment, recorder)
     assert deployment.master().address != old_master
     assert recording.writes_lost == 0
@@ -135,7 +172,7 @@ def test_killed_after_the_demotion_the_next_run_finishes_and_does_not_move_back(
 def test_killed_between_demotion_and_trigger_sentinel_heals_without_us(deployment: Deployment) -> None:
     old_master = deployment.master().address
     with writers(deployment) as recorder:
-        with disturbed_run(deployment, "KILL", "trigger") as process:
+        with disturbed_run(deployment, {"step": "trigger", "signal": "KILL"}) as process:
             assert process.wait(timeout=60) == -signal.SIGKILL
         # down-after 2 s, 20 s until a master that turned replica counts as down, 10 s until INFO shows it, and the election.
         deployment.wait_for(lambda: deployment.master().address != old_master, 60, "a new master")
@@ -150,7 +187,7 @@ def test_killed_between_demotion_and_trigger_sentinel_heals_without_us(deploymen
 def test_killed_behind_a_fence_of_settings_the_next_run_lifts_it_and_moves(deployment: Deployment, step: str) -> None:
     old_master = deployment.master()
     with writers(deployment) as recorder:
-        with disturbed_run(deployment, "KILL", step) as process:
+        with disturbed_run(deployment, {"step": step, "signal": "KILL"}) as process:
             assert process.wait(timeout=60) == -signal.SIGKILL
         assert old_master.command("CONFIG", "GET", "min-replicas-to-write") == ["min-replicas-to-write", "2000000000"]
         result = run_module("failover", **options(deployment))
@@ -164,14 +201,14 @@ def test_killed_behind_a_fence_of_settings_the_next_run_lifts_it_and_moves(deplo
 def test_suspended_behind_the_fence_until_the_pause_has_ended(deployment: Deployment) -> None:
     """This host stands still for longer than the lease: writes went on, so the demotion must not lose them."""
     with writers(deployment) as recorder:
-        with disturbed_run(deployment, "STOP", "demote") as process:
+        with disturbed_run(deployment, {"step": "demote", "signal": "STOP"}) as process:
             deployment.wait_for(lambda: _is_stopped(process.pid), 60, "the run to suspend itself")
             # Only once the pause has ended by itself do the writers get anywhere.
             recorder.wait_for_writes(300, timeout_s=30)
             process.send_signal(signal.SIGCONT)
-            result = json.loads(process.communicate(timeout=90)[0])
+            result = result_of(process)
         assert result["outcome"] in {"switched", "aborted"}, str(result)
-        assert result["lossless"] is (result["outcome"] == "switched")
+        assert result["lossless"] is (True if result["outcome"] == "switched" else None)
         recording = recording_after(deployment, recorder)
     assert recording.writes_lost == 0
     assert_nothing_left(deployment)
@@ -186,13 +223,13 @@ def test_a_replica_that_stops_behind_the_fence_costs_no_longer_than_the_bound(de
     """The replica freezes between probe and fence: writes go on after catch_up_timeout, nothing is moved."""
     old_master = deployment.master().address
     with writers(deployment) as recorder:
-        with disturbed_run(deployment, "STOP", "fence", catch_up_timeout=0.5) as process:
+        with disturbed_run(deployment, {"step": "fence", "signal": "STOP"}, catch_up_timeout=0.5) as process:
             deployment.wait_for(lambda: _is_stopped(process.pid), 60, "the run to suspend itself")
             target = deployment.replicas()
             for replica in target:
                 replica.pause()
             process.send_signal(signal.SIGCONT)
-            result = json.loads(process.communicate(timeout=60)[0])
+            result = result_of(process)
         for replica in target:
             replica.resume()
         recorder.wait_for_writes(300)
@@ -208,42 +245,86 @@ def test_a_replica_that_stops_behind_the_fence_costs_no_longer_than_the_bound(de
     assert_nothing_left(deployment)
 
 
-def test_the_leading_sentinel_dies_right_after_it_was_told(deployment: Deployment) -> None:
-    old_master = deployment.master().address
+def sentinels_by_pid(deployment: Deployment) -> dict[str, int]:
+    return {sentinel.address: sentinel.pid for sentinel in deployment.sentinels}
+
+
+def sentinel_at(deployment: Deployment, address: str) -> Process:
+    return next(sentinel for sentinel in deployment.sentinels if sentinel.address == address)
+
+
+@pytest.mark.parametrize("step", ["promote", "promoted", "announce"])
+@pytest.mark.parametrize("name", ["KILL", "STOP"])
+@pytest.mark.timeout(180)
+def test_the_leading_sentinel_is_lost_before_it_has_heard(deployment: Deployment, name: str, step: str) -> None:
+    """Nobody else is told then. It may have the order to promote another replica on its way; the others fail over once they see the master down."""
+    old_master, leader = deployment.master().address, deployment.sentinels[0]
+    disturbance = {"step": step, "signal": name, "leader": sentinels_by_pid(deployment)}
     with writers(deployment) as recorder:
-        with disturbed_run(deployment, "STOP", "promote", timeout=60) as process:
-            deployment.wait_for(lambda: _is_stopped(process.pid), 60, "the run to suspend itself")
-            # The run is suspended within a millisecond of the +OK; the leader acts in its third tick, 104 ms later at least.
-            leader = _sentinel_in_progress(deployment)
-            if leader is not None:
-                leader.kill()
-            process.send_signal(signal.SIGCONT)
-            result = json.loads(process.communicate(timeout=90)[0])
-        assert leader is not None
-        assert result["outcome"] in {"switched", "incomplete"}, str(result)
+        with disturbed_run(deployment, disturbance) as process:
+            result = result_of(process)
+        assert (result["outcome"], result["changed"]) == ("incomplete", True), str(result)
+        assert leader.address in result["msg"]
+        assert not any(entry["kind"] == "announced" for entry in result["timeline"]), "nobody was told"
+        if name == "KILL":
+            leader.start()
+        else:
+            leader.resume()
+        recording = recording_after(deployment, recorder)
+    assert deployment.master().address != old_master
+    assert recording.writes_lost == 0
+
+
+@pytest.mark.parametrize("name", ["KILL", "STOP"])
+def test_the_leading_sentinel_is_lost_once_it_has_heard(deployment: Deployment, name: str) -> None:
+    """The others are told by us, so nothing waits for it."""
+    old_master, leader = deployment.master().address, deployment.sentinels[0]
+    disturbance = {"step": "announced", "signal": name, "leader": sentinels_by_pid(deployment)}
+    with writers(deployment) as recorder:
+        with disturbed_run(deployment, disturbance) as process:
+            result = result_of(process)
+        assert result["promotion"] == "program"
+        assert (result["outcome"], result["lossless"]) == ("incomplete", True), str(result)
+        assert leader.address in result["msg"]
         assert deployment.master().address != old_master
-        leader.start()
+        if name == "KILL":
+            leader.start()
+        else:
+            leader.resume()
         recording = recording_after(deployment, recorder)
     assert recording.writes_lost == 0
 
 
-def _sentinel_in_progress(deployment: Deployment) -> Any:
-    for sentinel in deployment.sentinels:
-        fields = sentinel.command("SENTINEL", "MASTER", "mymaster")
-        if "failover_in_progress" in dict(zip(fields[::2], fields[1::2], strict=True))["flags"]:
-            return sentinel
-    return None
+@pytest.mark.parametrize("name", ["KILL", "STOP"])
+@pytest.mark.timeout(180)
+def test_the_leading_sentinel_is_lost_right_after_it_was_told_to_promote(deployment: Deployment, name: str) -> None:
+    """It promotes in its third tick, 104 ms after the order at least; it is gone by then."""
+    old_master = deployment.master().address
+    disturbance = {"step": "triggered", "signal": name, "leader": sentinels_by_pid(deployment)}
+    with writers(deployment) as recorder:
+        with disturbed_run(deployment, disturbance, promotion="sentinel") as process:
+            result = result_of(process)
+        assert result["outcome"] == "incomplete", str(result)
+        assert result["leader"] in result["msg"]
+        assert deployment.master().address != old_master
+        leader = sentinel_at(deployment, result["leader"])
+        if name == "KILL":
+            leader.start()
+        else:
+            leader.resume()
+        recording = recording_after(deployment, recorder)
+    assert recording.writes_lost == 0
 
 
 @pytest.mark.parametrize("moment", ["crash-after-election", "crash-after-promotion"])
-def test_the_leading_sentinel_crashes(moment: str) -> None:
+def test_the_leading_sentinel_crashes_while_it_promotes(moment: str) -> None:
     """Sentinel's own switch for tests: it exits before it promotes, or promoted and before it told the others."""
     with Deployment(replicas=1, sentinels=3, down_after_ms=2000) as deployment:
         old_master = deployment.master().address
         leader = deployment.sentinels[1]
         leader.command("SENTINEL", "SIMULATE-FAILURE", moment)
         with writers(deployment) as recorder:
-            result = run_module("failover", **options(deployment))
+            result = run_module("failover", **options(deployment, promotion="sentinel"))
             assert result["outcome"] == "incomplete", str(result)
             assert leader.address in result["msg"]
             assert not leader.alive
@@ -251,6 +332,50 @@ def test_the_leading_sentinel_crashes(moment: str) -> None:
             recording = recording_after(deployment, recorder)
     assert deployment_moved(result, old_master)
     assert recording.writes_lost == 0
+
+
+def test_a_leader_that_would_crash_gives_in_before_it_comes_to_that() -> None:
+    with Deployment(replicas=1, sentinels=3, down_after_ms=2000) as deployment:
+        leader = deployment.sentinels[0]
+        leader.command("SENTINEL", "SIMULATE-FAILURE", "crash-after-election", "crash-after-promotion")
+        with writers(deployment) as recorder:
+            result = run_module("failover", **options(deployment))
+            recording = recording_after(deployment, recorder)
+        assert (result["outcome"], result["leader"]) == ("switched", leader.address), str(result)
+        assert leader.alive
+    assert (recording.writes_lost, recording.unknown) == (0, 0)
+
+
+@pytest.mark.parametrize("step", ["probe", "recheck", "fence", "catch_up", "demote", "demoted", "trigger"])
+def test_an_operator_fails_over_at_the_same_time(deployment: Deployment, step: str) -> None:
+    """Whoever wins: all agree, nothing is lost, and the result says what is so."""
+    fails_over_beside_an_operator(deployment, step)
+
+
+@pytest.mark.parametrize("step", ["triggered", "promote", "promoted", "announce", "announced", "agreed"])
+def test_an_operator_fails_over_behind_our_trigger(deployment: Deployment, step: str) -> None:
+    """His failover takes the epoch of ours; nobody is told who would then name another master for ever."""
+    fails_over_beside_an_operator(deployment, step)
+
+
+def fails_over_beside_an_operator(deployment: Deployment, step: str) -> None:
+    old_master = deployment.master().address
+    rival = deployment.sentinels[2]
+    with writers(deployment) as recorder:
+        with disturbed_run(deployment, {"step": step, "rival": rival.address}) as process:
+            result = result_of(process)
+        recording = recording_after(deployment, recorder)
+    master = deployment.master()
+    assert all(_names(sentinel, master) for sentinel in deployment.sentinels)
+    if result["outcome"] in ("refused", "aborted"):
+        # Not ours: he moves it alone, without a fence, and what that loses is not on us.
+        assert (result["changed"], result["lossless"]) == (False, None), str(result)
+        return
+    assert result["outcome"] in ("switched", "incomplete"), str(result)
+    assert result["new_master"]["port"] == master.port or result["error"] == "moved_on", str(result)
+    if result["lossless"]:
+        assert recording.writes_lost == 0
+    assert master.address != old_master
 
 
 def deployment_moved(result: dict[str, Any], old_master: str) -> bool:
@@ -264,13 +389,17 @@ def test_a_failover_in_progress_is_joined(deployment: Deployment) -> None:
     leader.command("SENTINEL", "FAILOVER", "mymaster")
     result = run_module("failover", **options(deployment))
     assert result["outcome"] == "switched", str(result)
-    assert not result["lossless"]
+    assert result["lossless"] is False
     assert leader.address in result["lossless_reason"]
     assert deployment.master().address != old_master
 
 
 def test_asked_to_end_it_ends_where_nothing_is_under_way(deployment: Deployment) -> None:
-    with RunningModule("failover", **options(deployment, align=True)) as running:
+    target, _sibling = deployment.replicas()
+    # Sentinel looks at a replica every ten seconds, and the run waits until it has seen the raised priority.
+    for sentinel in deployment.sentinels:
+        sentinel.command("SENTINEL", "DEBUG", "info-period", "10000")
+    with RunningModule("failover", **options(deployment, target=target.address, promotion="sentinel")) as running:
         deployment.wait_for(
             lambda: any(
                 replica.client().config_get("replica-priority")["replica-priority"] != "100"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client, Fleet
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import Failover
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import fail_over as run_to_the_end
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import (
     CONNECTION,
     FAILOVER,
@@ -19,6 +19,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import 
     failover_request,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Timeline
 
 from lab import Deployment, Process
@@ -70,7 +71,6 @@ def fail_over(deployment: Deployment) -> dict[str, Any]:
         "failover",
         sentinels=deployment.sentinel_addresses,
         master_name="mymaster",
-        align=False,
         redis_username="failover",
         redis_password="PASSWORD",
         sentinel_username="failover",
@@ -164,12 +164,12 @@ Steps = dict[tuple[str, str, str], frozenset[str]]
 
 @pytest.fixture(scope="module")
 def sent() -> Steps:
-    """What two undisturbed runs send: one that is aligned, on the usual server; one on Redis 6.0, where something else stops writes."""
-    runs = [watched_run(None, align=True), watched_run("redis-6.0", align=False)]
+    """What three undisturbed runs send: as usual; where Sentinel promotes; on Redis 6.0, where something else stops writes."""
+    runs = [watched_run(None), watched_run(None, promotion="sentinel"), watched_run("redis-6.0")]
     return {key: frozenset().union(*(run.get(key, ()) for run in runs)) for key in {key for run in runs for key in run}}
 
 
-def watched_run(spec: str | None, align: bool) -> Steps:
+def watched_run(spec: str | None, promotion: str = "auto") -> Steps:
     """What a run sends as our user to nodes that permit what the page says and no more."""
     steps: dict[tuple[str, str, str], set[str]] = {}
     users = [f"user {' '.join(rules)}" for rules in (NODE_USER, REPLICAS_USER)]
@@ -187,13 +187,13 @@ def watched_run(spec: str | None, align: bool) -> Steps:
             "master_name": "mymaster",
             "target": new_master.address,
             "strategy": "fenced",
-            "align": align,
+            "promotion": promotion,
             "redis_username": NODE_USER[0],
             "redis_password": "PASSWORD",
         }
         clock = Clock()
         fleet = Fleet(connection_options(options))
-        run = Failover(fleet, failover_request(options), clock, Timeline(clock))
+        run = Run(fleet, failover_request(options), clock, Timeline(clock))
 
         def note(address: Address, command: Sequence[object], phase: str) -> None:
             words = command[: 2 if command[0] in {"ACL", "CLIENT", "CONFIG", "MODULE", "SENTINEL"} else 1]
@@ -206,17 +206,17 @@ def watched_run(spec: str | None, align: bool) -> Steps:
             if client._access.username != REPLICAS_USER[0]:
                 tried = commands[-1] == ("DISCARD",)
                 for command in commands:
-                    note(client.address, command, TRIED if tried and command != ("DISCARD",) else run.progress.phase)
+                    note(client.address, command, TRIED if tried and command != ("DISCARD",) else run.record.step)
             return exchange(client, commands, *args, **options)
 
         def watched_listen(fleet: Fleet, address: Address, *args: Any) -> None:
-            note(address, ("PSUBSCRIBE", "*"), run.progress.phase)
+            note(address, ("PSUBSCRIBE", "*"), run.record.step)
             listen(fleet, address, *args)
 
         patch.setattr(Client, "_exchange", watched_exchange)
         patch.setattr(Fleet, "listen", watched_listen)
         try:
-            result = run.run()
+            result = run_to_the_end(run)
         finally:
             fleet.close()
     assert (result["outcome"], result["lossless"]) == ("switched", True), str(result)

@@ -115,7 +115,7 @@ def test_it_only_asks(shared: Deployment) -> None:
         assert (
             {"info", "role", "config|get"}
             <= ours
-            <= {"info", "role", "client|help", "module|list", "config|get", "command|docs"}
+            <= {"info", "role", "client|help", "client|list", "module|list", "config|get", "command|docs"}
         )
 
 

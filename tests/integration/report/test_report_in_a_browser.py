@@ -6,73 +6,21 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Literal
 
 import pytest
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_pages import Pages, render
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import read_run
 from playwright.sync_api import Browser, Page
-from unit.report_runs import EVERY_KIND, SWITCHED, Result, checks, replica
+from unit.report_runs import SWITCHED
+from unit.report_shapes import SHAPES, shape_pages
 
-HOSTILE = (
-    "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> ```x``` [a](javascript:alert(3)) ;end #35; %%{init}%%"
-)
-LONG = "redis-production-node-{:02d}.eu-central-1.internal.example.com"
-
-Scheme = Literal["light", "dark"]
-
-
-def hostile(value: Any) -> Any:
-    if isinstance(value, dict):
-        kept = ("outcome", "who", "what", "action", "status")
-        return {key: child if key in kept else hostile(child) for key, child in value.items()}
-    if isinstance(value, list):
-        return [hostile(child) for child in value]
-    return f"{value} {HOSTILE}" if isinstance(value, str) else value
-
-
-def renamed(value: Any) -> Any:
-    """The same with the long names of a large company."""
-    if isinstance(value, dict):
-        return {key: renamed(child) for key, child in value.items()}
-    if isinstance(value, list):
-        return [renamed(child) for child in value]
-    if isinstance(value, str):
-        return re.sub(r"192\.0\.2\.(\d+)", lambda found: LONG.format(int(found[1])), value)
-    return value
-
-
-def crowded(result: Result) -> Result:
-    """The same with ten replicas and nine Sentinels."""
-    more = [f"192.0.2.{30 + number}:6379" for number in range(8)]
-    events = []
-    for number in range(6):
-        detail = "sentinel e3654ffcdf8c566858a409a05a00e8e99c0d39c8 192.0.2.12 26379 @ orders 192.0.2.21 6379"
-        who = f"sentinel 192.0.2.{60 + number}:26379"
-        events.append({"at_ms": 9879.3, "who": who, "what": "+config-update-from", "detail": detail})
-    replicas = [*result["replicas"], *(replica(address) for address in more)]
-    return {**result, "timeline": [*result["timeline"], *events], "replicas": replicas}
-
-
-ALL: dict[str, Result] = {
-    **EVERY_KIND,
-    "hostile": hostile(SWITCHED),
-    "long_names": renamed(SWITCHED),
-    "crowded": crowded(SWITCHED),
-}
-
-
-def pages(kind: str) -> Pages:
-    asked = kind not in ("not_run", "module_broke")
-    before = checks("quorum") if kind == "not_run" else checks(warned=("quorum",))
-    run = read_run(ALL[kind], before, checks() if asked else None, "orders" if kind != "hostile" else HOSTILE)
-    return render(run, made_at="2026-11-22 18:20:31 UTC")
+from lab.screenshots import PAPER, PHONE, SCREEN, VIEWS, Scheme
 
 
 @dataclass
@@ -137,28 +85,71 @@ def visit(browser: Browser, site: Site, html: str, width: int, scheme: Scheme = 
     context.close()
 
 
-# What sticks out of the picture, of its bar, or of the head of its column: measured with the fonts of this machine.
+# What sticks out of its picture, of its bar or box, or meets another text: measured with the fonts of this machine.
 STICKS_OUT = """() => {
   const found = [];
   for (const svg of document.querySelectorAll('svg.picture')) {
     if (!svg.getClientRects().length) continue;
     const view = svg.viewBox.baseVal;
-    for (const text of svg.querySelectorAll('text')) {
-      const box = text.getBBox();
+    const texts = [...svg.querySelectorAll('text')];
+    const boxes = texts.map(text => text.getBBox());
+    texts.forEach((text, number) => {
+      const box = boxes[number];
       if (box.x < -1 || box.x + box.width > view.width + 1 || box.y < -1 || box.y + box.height > view.height + 1)
         found.push('out of the picture: ' + text.textContent);
-      const own = text.parentNode.tagName === 'g' && text.parentNode.querySelector('rect');
+      const own = text.parentNode.tagName === 'g' && text.parentNode.querySelector('rect:not(.plate)');
       if (own && !text.classList.contains('soft')) {
         const bar = own.getBBox();
         if (box.x < bar.x - 1 || box.x + box.width > bar.x + bar.width + 1)
           found.push('wider than its box: ' + text.textContent);
+      }
+      boxes.slice(0, number).forEach((other, earlier) => {
+        if (Math.min(box.x + box.width, other.x + other.width) - Math.max(box.x, other.x) > 1 &&
+            Math.min(box.y + box.height, other.y + other.height) - Math.max(box.y, other.y) > 3)
+          found.push('one on the other: ' + texts[earlier].textContent + ' / ' + text.textContent);
+      });
+    });
+  }
+  for (const box of document.querySelectorAll('.fact, .place, td, dd, li, pre, p'))
+    if (box.getClientRects().length && box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).display !== 'inline')
+      found.push('wider than its box: ' + box.textContent.trim().slice(0, 60));
+  return found;
+}"""
+
+# Every text of a picture that a line goes through, unless something is painted between the two.
+STRUCK_THROUGH = """() => {
+  const found = [];
+  const paints = element => {
+    const fill = getComputedStyle(element).fill;
+    return fill !== 'none' && !fill.startsWith('url') && (fill.match(/[\\d.]+/g)[3] ?? 1) == 1;
+  };
+  const inside = (box, x, y, by) =>
+    x > box.x + by && x < box.x + box.width - by && y > box.y + by && y < box.y + box.height - by;
+  for (const svg of document.querySelectorAll('svg.picture')) {
+    if (!svg.getClientRects().length) continue;
+    const all = [...svg.querySelectorAll('path, rect, text')].filter(it => !it.closest('defs'));
+    const boxes = new Map(all.map(it => [it, it.getBBox()]));
+    const lines = all.filter(it => it.tagName !== 'text' && getComputedStyle(it).stroke !== 'none');
+    const points = new Map(lines.map(line => {
+      const length = line.getTotalLength(), along = [];
+      for (let at = 0; at <= length; at += 1.5) along.push(line.getPointAtLength(at));
+      return [line, along];
+    }));
+    for (const text of all.filter(it => it.tagName === 'text')) {
+      const box = boxes.get(text), before = all.indexOf(text);
+      for (const line of lines) {
+        const after = all.indexOf(line);
+        const through = points.get(line).some(point => inside(box, point.x, point.y, 2) &&
+          !(after < before && all.slice(after + 1, before).some(
+            it => it.tagName === 'rect' && paints(it) && inside(boxes.get(it), point.x, point.y, 0))));
+        if (through) { found.push(text.textContent + ' by ' + line.getAttribute('class')); break; }
       }
     }
   }
   return found;
 }"""
 
-# Text whose colour is too near to that of its ground (WCAG 2, AA).
+# Text whose colour is too near to that of its ground (WCAG 2, AA), in pictures too: there its ground is what was painted last.
 FAINT = """() => {
   const channels = colour => colour.match(/[\\d.]+/g).map(Number);
   const light = colour => {
@@ -168,15 +159,26 @@ FAINT = """() => {
     });
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
+  const opaque = colour => colour !== 'none' && !colour.startsWith('url') && (channels(colour)[3] ?? 1) === 1;
+  const painted = text => {
+    const box = text.getBBox(), x = box.x + box.width / 2, y = box.y + box.height / 2;
+    const below = [...text.closest('svg').querySelectorAll('rect')].filter(rect => {
+      const area = rect.getBBox();
+      return rect.compareDocumentPosition(text) & Node.DOCUMENT_POSITION_FOLLOWING && opaque(getComputedStyle(rect).fill)
+        && x >= area.x && x <= area.x + area.width && y >= area.y && y <= area.y + area.height;
+    });
+    return below.length ? getComputedStyle(below.at(-1)).fill : null;
+  };
   const found = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.textContent.trim() || element.closest('svg') || !element.getClientRects().length) continue;
+    if (!walker.currentNode.textContent.trim() || !element.getClientRects().length || element.closest('title')) continue;
+    const text = element.closest('text');
     let ground = element;
     while (ground && (channels(getComputedStyle(ground).backgroundColor)[3] ?? 1) < 1) ground = ground.parentElement;
-    const one = light(getComputedStyle(element).color);
-    const other = light(getComputedStyle(ground ?? document.body).backgroundColor);
+    const one = light(text ? getComputedStyle(element).fill : getComputedStyle(element).color);
+    const other = light(text && painted(text) || getComputedStyle(ground ?? document.body).backgroundColor);
     const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
     if (contrast < 4.5) found.push(contrast.toFixed(2) + ' ' + walker.currentNode.textContent.trim());
   }
@@ -184,12 +186,17 @@ FAINT = """() => {
 }"""
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1280, "dark")], ids=["phone", "screen-dark"])
-@pytest.mark.parametrize("kind", ALL)
+def looks_wrong(page: Page) -> list[str]:
+    """Whatever on a page is not as it should be, for an eye that measures."""
+    return [complaint for look in (STICKS_OUT, STRUCK_THROUGH, FAINT) for complaint in page.evaluate(look)]
+
+
+@pytest.mark.parametrize(("width", "scheme"), VIEWS)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_a_page_is_quiet_whole_and_readable(
-    browser: Browser, site: Site, tmp_path: Path, kind: str, width: int, scheme: Scheme
+    browser: Browser, site: Site, tmp_path: Path, shape: str, width: int, scheme: Scheme
 ) -> None:
-    made = pages(kind)
+    made = shape_pages(shape)
     with visit(browser, site, made.html, width, scheme) as seen:
         assert seen.requests == [site.url] or seen.requests == [site.url, "data:,"]
         assert site.asked == ["/report.html"]
@@ -198,33 +205,59 @@ def test_a_page_is_quiet_whole_and_readable(
         assert seen.page.locator("header .headline").is_visible()
         assert seen.page.locator("header .headline").bounding_box()["y"] < 300  # type: ignore[index]
         assert seen.page.evaluate("document.documentElement.scrollWidth") == width
-        assert seen.page.evaluate(STICKS_OUT) == []
-        assert seen.page.evaluate(FAINT) == []
-        picture = tmp_path / f"{kind}-{width}.png"
-        seen.page.screenshot(path=picture, full_page=True)
-        assert picture.stat().st_size > 10_000
+        assert looks_wrong(seen.page) == []
     assert len(made.html.encode()) < 300_000
+
+
+def test_what_is_wrong_on_a_page_is_found(browser: Browser, site: Site) -> None:
+    """The looks that others rely on see a faint text, two texts on each other, a line through one, one outside."""
+    page = """<!DOCTYPE html><body style="background: #fff"><p style="color: #999">faint</p>
+        <svg class="picture" viewBox="0 0 100 100" width="100" height="100"><path d="M0 15H100" stroke="#000"/>
+        <text x="5" y="20">struck</text><text x="8" y="22">twice</text><text x="90" y="60">outside</text></svg>"""
+    with visit(browser, site, page, SCREEN) as seen:
+        complaints = " ".join(looks_wrong(seen.page))
+    for expected in ("2.85 faint", "struck by", "one on the other: struck / twice", "out of the picture: outside"):
+        assert expected in complaints
+
+
+def test_no_card_is_empty(browser: Browser, site: Site) -> None:
+    """A heading without anything below it says nothing."""
+    bare = """() => [...document.querySelectorAll('section')].filter(it =>
+        it.innerText.trim() === (it.querySelector('h2') ?? it).innerText.trim() && !it.querySelector('summary')
+    ).map(it => it.innerText)"""
+    for shape in SHAPES:
+        with visit(browser, site, shape_pages(shape).html, SCREEN) as seen:
+            assert seen.page.evaluate(bare) == [], shape
+
+
+def test_pictures_of_a_report_are_taken(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    done = subprocess.run([sys.executable, "-m", "lab.screenshots", folder, "refused"], capture_output=True, check=True)
+    assert done.stdout.decode() == f"5 pictures in {folder}\n"
+    taken = {path.name: path.stat().st_size for path in folder.iterdir()}
+    assert set(taken) == {"refused-paper.png", *(f"refused-{width}-{scheme}.png" for width, scheme in VIEWS)}
+    assert min(taken.values()) > 10_000
 
 
 def test_the_picture_fits_the_page(browser: Browser, site: Site) -> None:
     """A phone gets a picture of its own, and a list instead of the diagram."""
-    for width, shown in ((360, ["picture narrow"]), (1280, ["picture wide", "picture wide"])):
-        with visit(browser, site, pages("switched").html, width) as seen:
+    for width, shown in ((PHONE, ["picture narrow"]), (SCREEN, ["picture wide", "picture wide"])):
+        with visit(browser, site, shape_pages("switched").html, width) as seen:
             visible = seen.page.locator("svg.picture >> visible=true")
             assert [picture.get_attribute("class") for picture in visible.all()] == shown
-            assert seen.page.locator("ol.talk").is_visible() is (width == 360)
+            assert seen.page.locator("ol.talk").is_visible() is (width == PHONE)
 
 
 def test_patterns_are_drawn_where_the_wide_picture_is_hidden(browser: Browser, site: Site) -> None:
     """What is referred to lies in no hidden picture: Chromium would paint nothing."""
-    with visit(browser, site, pages("plain").html, 360) as seen:
+    with visit(browser, site, shape_pages("plain").html, PHONE) as seen:
         hidden = """() => [...document.querySelectorAll('pattern, symbol')].filter(
             it => getComputedStyle(it.closest('svg')).display === 'none').map(it => it.id)"""
         assert seen.page.evaluate(hidden) == []
 
 
 def test_every_event_is_behind_a_click(browser: Browser, site: Site) -> None:
-    with visit(browser, site, pages("switched").html, 1280) as seen:
+    with visit(browser, site, shape_pages("switched").html, 1280) as seen:
         events = seen.page.locator("table.events tbody tr")
         assert events.count() == len(SWITCHED["timeline"])
         assert not events.first.is_visible()
@@ -232,17 +265,22 @@ def test_every_event_is_behind_a_click(browser: Browser, site: Site) -> None:
         assert events.first.is_visible()
 
 
-@pytest.mark.parametrize(("kind", "most"), [("switched", 4), ("crowded", 6), ("planned", 2), ("refused", 2)])
-def test_paper(browser: Browser, site: Site, tmp_path: Path, kind: str, most: int) -> None:
-    with visit(browser, site, pages(kind).html, 1280, "dark") as seen:
-        paper = tmp_path / f"{kind}.pdf"
+MOST_PAPER = {"crowded": 6, "hostile": 12, "long_names": 6}
+"""Pages of paper."""
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_paper(browser: Browser, site: Site, tmp_path: Path, shape: str) -> None:
+    most = MOST_PAPER.get(shape, 2 if 'class="picture' not in shape_pages(shape).html else 5)
+    with visit(browser, site, shape_pages(shape).html, PAPER, "dark") as seen:
+        paper = tmp_path / f"{shape}.pdf"
         seen.page.pdf(path=paper, prefer_css_page_size=True, print_background=True)
         content = paper.read_bytes()
         assert 1 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= most
         assert re.search(rb"/MediaBox\s*\[\s*0 0 59[45](\.\d+)? 84[12](\.\d+)?\s*\]", content), "A4"
         seen.page.emulate_media(media="print")
         assert seen.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-        assert seen.page.evaluate(FAINT) == [], "paper is white, whatever the screen was"
+        assert looks_wrong(seen.page) == [], "paper is white, whatever the screen was"
 
 
 @pytest.fixture(scope="module")
@@ -257,9 +295,9 @@ def canvas(browser: Browser, mermaid_script: Path) -> Iterator[Visit]:
     page.close()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in ALL if "```mermaid" in pages(kind).markdown])
-def test_mermaid_draws_the_diagrams(canvas: Visit, kind: str) -> None:
-    diagrams = re.findall(r"^```mermaid\n(.*?)^```$", pages(kind).markdown, re.DOTALL | re.MULTILINE)
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if "```mermaid" in shape_pages(shape).markdown])
+def test_mermaid_draws_the_diagrams(canvas: Visit, shape: str) -> None:
+    diagrams = re.findall(r"^```mermaid\n(.*?)^```$", shape_pages(shape).markdown, re.DOTALL | re.MULTILINE)
     assert [diagram.split()[0] for diagram in diagrams] == ["stateDiagram-v2", "sequenceDiagram"]
     for diagram in diagrams:
         shown = canvas.page.evaluate(
@@ -275,6 +313,6 @@ def test_mermaid_draws_the_diagrams(canvas: Visit, kind: str) -> None:
         for text in ("Ready", "Promoting") if diagram.startswith("state") else ("this run", "master before"):
             assert text in shown
         assert canvas.page.locator("#picture script, #picture img").count() == 0
-    if kind == "hostile":
+    if shape == "hostile":
         assert "<script>alert(1)</script>" in shown
     assert canvas.complaints == []

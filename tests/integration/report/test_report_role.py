@@ -51,7 +51,7 @@ MOVES = """
       run_once: true
 
     - name: Move
-      redis_ha.sentinel.failover: {master_name: mymaster, align: false}
+      redis_ha.sentinel.failover: {master_name: mymaster}
       register: switched
       delegate_to: localhost
       run_once: true
@@ -193,13 +193,30 @@ def test_in_check_mode_the_report_on_a_plan_is_written(tmp_path: Path) -> None:
         "report_name": "plan",
         "report_master_name": "orders",
         "report_formats": ["html"],
+        "awx_user_name": "mara",
+        "awx_job_id": 4711,
+        "awx_job_template_name": "Move a master",
     }
     ended = play(tmp_path, REPORT, "--check", "--diff", **options)
     assert ended.passed, ended.output
     assert ended.changed == 0
-    assert "A run would move orders from a:1 to b:2" in (tmp_path / "reports" / "plan.html").read_text()
+    page = (tmp_path / "reports" / "plan.html").read_text()
+    assert "A run would move orders from a:1 to b:2" in page
+    assert re.findall(r"<dt>(?:Run by|Job)</dt><dd>(.*?)</dd>", page) == ["mara", "4711 Move a master"]
     assert [path.name for path in (tmp_path / "reports").iterdir()] == ["plan.html"], "only what was wanted"
     assert "<html" not in ended.output, "a page is no diff for a person"
+
+
+def test_who_runs_ansible_is_in_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USER", "rita")
+    options = {"report_result": {"outcome": "refused"}, "report_master_name": "orders", "report_formats": ["html"]}
+    assert play(tmp_path, REPORT, **options, report_name="user").passed
+    assert play(tmp_path, REPORT, **options, report_name="named", report_operator="mara", report_job="night 7").passed
+    found = {
+        path.stem: re.findall(r"<dt>(?:Run by|Job)</dt><dd>(.*?)</dd>", path.read_text())
+        for path in (tmp_path / "reports").iterdir()
+    }
+    assert found == {"user": ["rita"], "named": ["mara", "night 7"]}
 
 
 def test_hostile_names_make_harmless_files(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_a_replica_that_needs_a_full_resync_of_500_mb_is_waited_for(
         write(old, 1)
         deployment.wait_for(lambda: seen_down(deployment, cut_off), 20, "the Sentinels to see the replica down")
         moved = run_module(
-            "failover", sentinels=sentinels, master_name="mymaster", target=target.address, align=False, timeout_s=120
+            "failover", sentinels=sentinels, master_name="mymaster", target=target.address, timeout_s=120
         )
         assert moved["outcome"] == "switched", moved
         assert [row["port"] for row in moved["replicas"] if row["excused"]] == [cut_off.port]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,8 +28,8 @@ _SOURCES = Path(__file__).resolve().parent
 _CHECKOUT = Path(__file__).resolve().parents[3]
 _FAST = {"retries": 20, "base_s": 0.01, "cap_s": 0.1}
 """Waits 10 ms first and never more than 100 ms: about two seconds in all."""
-_AGAIN = {"again": 40, "again_ms": 50}
-"""The application itself makes a failed write again: 40 times, 50 ms apart."""
+_AGAIN = {"again": 500, "again_ms": 10}
+"""The application itself makes a failed write again: 500 times, 10 ms apart, which is five seconds in all."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,13 @@ _REDIS_PY: dict[str, dict[str, Any]] = {
     DEFAULT: {},
     "retries off": {"retries": 0},
     "retries of 10 to 100 ms": _FAST,
+    "retries off, writes again": {"retries": 0, **_AGAIN},
 }
-_VALKEY_PY: dict[str, dict[str, Any]] = {DEFAULT: {}, "retries of 10 to 100 ms": _FAST}
+_VALKEY_PY: dict[str, dict[str, Any]] = {
+    DEFAULT: {},
+    "retries of 10 to 100 ms": _FAST,
+    "writes again": dict(_AGAIN),
+}
 _IOREDIS: dict[str, dict[str, Any]] = {
     DEFAULT: {},
     "reconnectOnError": {"reconnect_on_readonly": True},
@@ -109,7 +115,12 @@ LIBRARIES = (
         "Node.js",
         "node",
         "redis",
-        {DEFAULT: {}, "scanInterval 100 ms": {"options": {"scanInterval": 100}}},
+        {
+            DEFAULT: {},
+            "scanInterval 100 ms": {"options": {"scanInterval": 100}},
+            "maxCommandRediscovers 1000": {"options": {"maxCommandRediscovers": 1000}},
+            "writes again": dict(_AGAIN),
+        },
     ),
     Library(
         "predis",
@@ -243,7 +254,7 @@ def install(library: Library) -> None:
 def version(library: Library) -> str:
     """The version of a library that is installed."""
     if library.debian:
-        return (_debian_version(library.package) or "unknown").partition("-")[0]
+        return re.split(r"[-+]", _debian_version(library.package) or "unknown")[0]
     if library.runtime == "node":
         script = f"console.log(require('{library.package}/package.json').version)"
         return _output(["node", "-e", script], NODE_PATH=str(_folder() / "node" / "node_modules"))
@@ -293,7 +304,7 @@ def _debian_version(package: str) -> str | None:
     query = ["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Version}", package]
     done = subprocess.run(query, capture_output=True, text=True, check=False)
     status, _space, found = done.stdout.partition(" ")
-    return found.rpartition(":")[2].partition("+")[2] or found if status == "installed" else None
+    return found.rpartition(":")[2] if status == "installed" else None
 
 
 def _install_debian(packages: list[str]) -> None:

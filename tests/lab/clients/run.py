@@ -14,6 +14,7 @@ import resource
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -31,6 +32,7 @@ from lab.ports import PortReservation
 
 _DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 _GRACE_S = 12.0
+_PROXY_READY_S = 20.0
 _DRAIN_S = 25.0
 _POLL_S = 0.05
 
@@ -155,23 +157,35 @@ def _start_proxy(configuration: Mapping[str, Any], directory: Path, port: int) -
         for number, (host, node_port) in enumerate(configuration["nodes"])
     )
     file = directory / "haproxy.cfg"
-    file.write_text(_PROXY.format(port=port, servers=servers))
+    file.write_text(_PROXY.format(port=port, servers=servers, socket=directory / "haproxy.socket"))
     child = _start(["haproxy", "-db", "-f", str(file)], {"PATH": f"{os.environ['PATH']}:/usr/sbin"})
-    client = redis.Redis(host="127.0.0.1", port=port, socket_timeout=1.0)
-    deadline_s = time.monotonic() + 10
-    while True:
-        try:
-            client.execute_command("ROLE")  # type: ignore[no-untyped-call]
-            return child
-        except (redis.RedisError, OSError):
-            if time.monotonic() > deadline_s:
-                raise
-            time.sleep(_POLL_S)
+    deadline_s = time.monotonic() + _PROXY_READY_S
+    while _servers_up(directory / "haproxy.socket") != 1:
+        if time.monotonic() > deadline_s:
+            child.kill()
+            raise SystemExit(f"HAProxy did not find one master within {_PROXY_READY_S} s")
+        time.sleep(_POLL_S)
+    return child
+
+
+def _servers_up(path: Path) -> int:
+    """To how many servers the proxy would send a connection now; it takes all to be up until it has looked."""
+    answer = b""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(path))
+            connection.sendall(b"show stat -1 4 -1\n")
+            while part := connection.recv(65536):
+                answer += part
+    except OSError:
+        return 0
+    return sum(row.split(",")[17].startswith("UP") for row in answer.decode().splitlines()[1:] if "," in row)
 
 
 _PROXY = """\
 global
   maxconn 200
+  stats socket {socket}
 defaults
   mode tcp
   timeout connect 1s

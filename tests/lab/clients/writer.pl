@@ -16,7 +16,8 @@ my $directory = $configuration->{directory};
 my @sentinels = map { "$_->[0]:$_->[1]" } @{ $configuration->{sentinels} };
 my $client;
 
-sub now_ns { return int(clock_gettime(CLOCK_MONOTONIC) * 1e9) }
+# Whole numbers, however long the machine has been up.
+sub now_ns { return sprintf('%d', clock_gettime(CLOCK_MONOTONIC) * 1e9) + 0 }
 
 sub attempt {
     my ($key, $value) = @_;
