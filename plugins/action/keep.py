@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._quiet import quiet
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._quiet import kept, quiet
 
 
 class ActionModule(ActionBase):
@@ -22,5 +22,4 @@ class ActionModule(ActionBase):
         """Return the value; that it tells of a failure is no failure of this task."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         del tmp
-        value = {key: value for key, value in self._task.args["value"].items() if key != "failed"}
-        return quiet({**result, **value}, self._display.verbosity)
+        return quiet({**result, **kept(self._task.args["value"])}, self._display.verbosity)

@@ -31,48 +31,65 @@ class Route:
     Attributes:
         receiver: The Sentinel.
         speaker: Another Sentinel, exactly as the receiver lists it. An unknown one would be entered as a new Sentinel, and counted for ever.
+        old_master: The master, exactly as the receiver names it.
+        old_epoch: The configuration epoch that the receiver has for it.
         candidate: The replica to promote, exactly as the receiver spells it.
     """
 
     receiver: Address
     speaker: PeerEntry
+    old_master: Address
+    old_epoch: int
     candidate: Address
 
-    def hello(self, master_name: str, epoch: int) -> tuple[str, str, str]:
+    def news(self, master_name: str, epoch: int) -> tuple[str, str, str]:
         """The command that tells it that the candidate is the master since an epoch."""
+        return self._hello(epoch, master_name, self.candidate, epoch)
+
+    def epoch_alone(self, master_name: str, epoch: int) -> tuple[str, str, str]:
+        """The command that tells it that an epoch is taken, and nothing else that it did not know.
+
+        A failover that it begins from then on gets a higher one. Two failovers of one epoch that name two masters would never level out.
+        """
+        return self._hello(epoch, master_name, self.old_master, self.old_epoch)
+
+    def _hello(self, epoch: int, master_name: str, master: Address, config_epoch: int) -> tuple[str, str, str]:
+        speaker = self.speaker
         words = (
-            self.speaker.address.host,
-            self.speaker.address.port,
-            self.speaker.run_id,
-            epoch,
-            master_name,
-            self.candidate.host,
-            self.candidate.port,
-            epoch,
+            *(speaker.address.host, speaker.address.port, speaker.run_id, epoch),
+            *(master_name, master.host, master.port, config_epoch),
         )
         return ("PUBLISH", HELLO_CHANNEL, ",".join(map(str, words)))
 
 
-def route(snapshot: Snapshot, view: SentinelView, candidate: Address, preferred: Address | None = None) -> Route | str:
+def route(snapshot: Snapshot, view: SentinelView, candidate: Address, leader: Address | None = None) -> Route | str:
     """How a Sentinel can be told of a new master, or why it cannot.
 
     Args:
         snapshot: What everybody says.
         view: The Sentinel.
         candidate: The replica to promote.
-        preferred: The Sentinel in whose name to speak, if the receiver knows it: the one that leads.
+        leader: The Sentinel that leads, in whose name to speak; for itself, and where it is not known yet, any other.
     """
     if view.hello_refused:
         return f"Sentinel {view.address} refuses PUBLISH to {HELLO_CHANNEL}: {view.hello_refused}"
     entry = view.replica(snapshot.aliases(candidate))
-    if entry is None:
+    if entry is None or view.current is None or view.master is None:
         return f"Sentinel {view.address} does not list {candidate}"
     peers = [peer for peer in view.peers if peer.run_id and peer.run_id != view.run_id]
     if not peers:
         return f"Sentinel {view.address} knows no other Sentinel, in whose name it could be told"
-    known = [peer for peer in peers if preferred is not None and peer.address == preferred]
-    fit = [peer for peer in peers if not peer.down]
-    return Route(view.address, (known or fit or peers)[0], entry.address)
+    speakers = [peer for peer in peers if not peer.down] or peers
+    if leader is not None and leader != view.address:
+        speakers = [peer for peer in peers if snapshot.same(peer.address, leader)]
+        if not speakers:
+            return f"Sentinel {view.address} does not list Sentinel {leader}"
+    return Route(view.address, speakers[0], view.current, view.master.config_epoch, entry.address)
+
+
+def routes(snapshot: Snapshot, candidate: Address, leader: Address | None = None) -> dict[Address, Route | str]:
+    """How every Sentinel that answers can be told, or why not."""
+    return {view.address: route(snapshot, view, candidate, leader) for view in snapshot.informed_sentinels}
 
 
 @dataclass(frozen=True)
@@ -109,16 +126,22 @@ def choose_promoter(
             f"Sentinel {scripted[0]} has a client-reconfig-script, which is called as leader only if Sentinel promotes"
         )
         return Promoter(SENTINEL, reason, by_sentinel)
-    views = {view.address: view for view in snapshot.informed_sentinels}
-    closed = {
-        leader: f"Sentinel {leader} sends us no events, which tell the epoch of its failover" if leader in deaf else way
-        for leader in leaders
-        if isinstance(way := route(snapshot, views[leader], candidate), str) or leader in deaf
-    }
-    fit = tuple(leader for leader in leaders if leader not in closed)
-    if not fit:
-        return Promoter(SENTINEL, "; ".join(map(str, closed.values())) or "no Sentinel is fit to lead", by_sentinel)
-    return Promoter(PROGRAM, f"Sentinel {fit[0]} and the others can be told", fit)
+    closed = ""
+    for leader in leaders:
+        closed = _closed(snapshot, candidate, leader, deaf)
+        if not closed:
+            first = [leader, *(other for other in leaders if other != leader)]
+            fit = tuple(other for other in first if not _closed(snapshot, candidate, other, deaf))
+            return Promoter(PROGRAM, f"Sentinel {leader} and the others can be told", fit)
+    return Promoter(SENTINEL, closed or "no Sentinel is fit to lead", by_sentinel)
+
+
+def _closed(snapshot: Snapshot, candidate: Address, leader: Address, deaf: Collection[Address]) -> str:
+    """Why the news could not be carried if this Sentinel led; nothing, if it could. Every Sentinel that answers has to hear it."""
+    if leader in deaf:
+        return f"Sentinel {leader} sends us no events, which tell the epoch of its failover"
+    ways = routes(snapshot, candidate, leader)
+    return next((way for way in ways.values() if isinstance(way, str)), "")
 
 
 def epoch_of(events: Sequence[Event], master_name: str) -> int | None:

@@ -11,7 +11,7 @@ This module is private to the collection redis_ha.sentinel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
@@ -38,7 +38,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import (
     SENTINEL,
     Route,
     epoch_of,
-    route,
+    routes,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import COORDINATED, FENCED, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
@@ -127,10 +127,12 @@ def by_program(run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | No
     epoch = _epoch(run, taken) if taken.ours else None
     if epoch is None:
         return by_sentinel(run, plan, leaders, seen, taken)
-    promoted = _promote(run, plan, taken)
-    if promoted is True:
+    ways = routes(run.snapshot, plan.replica_to_promote, taken.leader)
+    with run.step(PROMOTE):
+        promoted, taught = _promote_and_teach(run, plan, taken, epoch, ways)
+    if promoted is True and taught:
         with run.step(ANNOUNCE):
-            promotion = _announce(run, plan, taken, epoch, seen)
+            promotion = _announce(run, plan, taken, epoch, ways)
         if promotion is not None:
             return promotion
     return by_sentinel(run, plan, leaders, seen, taken, ours_is_master=promoted is not False)
@@ -147,46 +149,76 @@ def _epoch(run: Run, taken: Taken) -> int | None:
         run.timeline.wait_for_news(left_s)
 
 
+def _promote_and_teach(
+    run: Run, plan: Plan, taken: Taken, epoch: int, ways: Mapping[Address, Route | str]
+) -> tuple[bool | None, bool]:
+    """Make the candidate a master, and let every other Sentinel know that the epoch is taken, side by side.
+
+    Returns:
+        Whether the candidate is a master now (``None``: that is not known), and whether every Sentinel has read of the epoch.
+    """
+    others = [address for address in ways if address != taken.leader]
+    done = run.fleet.gather(
+        [plan.replica_to_promote, *others],
+        lambda address: _teach(run, address, ways[address], epoch) if address in ways else _promote(run, plan, taken),
+    )
+    taught = [address for address in others if done[address] is True]
+    promoted = done[plan.replica_to_promote]
+    return (promoted if isinstance(promoted, bool) else None), len(taught) == len(others)
+
+
 def _promote(run: Run, plan: Plan, taken: Taken) -> bool | None:
     """Make the candidate a master, if there is still time; whether it is one now, ``None`` if that is not known."""
-    with run.step(PROMOTE):
-        if (run.clock.now_s() - taken.sent_at_s) * 1000 > LATEST_PROMOTION_MS:
-            run.note("this host was too slow to promote in time; Sentinel did")
-            return False
-        candidate = plan.replica_to_promote
-        try:
-            run.fleet.node(candidate).order("REPLICAOF", "NO", "ONE", timeout_s=SENTINEL_ANSWER_S)
-        except ReplyError as error:
-            run.note(f"{candidate} refused to be promoted by the program ({error.message}); Sentinel did")
-            return False
-        except LinkError as error:
-            if role(run, candidate) != "master":
-                run.note(f"{candidate} was lost while it was promoted ({error.message}); Sentinel decides")
-                return None if error.sent else False
-        run.timeline.add(PROMOTED, candidate, f"{candidate} is a master")
-        return True
+    if (run.clock.now_s() - taken.sent_at_s) * 1000 > LATEST_PROMOTION_MS:
+        run.note("this host was too slow to promote in time; Sentinel did")
+        return False
+    candidate = plan.replica_to_promote
+    try:
+        run.fleet.node(candidate).order("REPLICAOF", "NO", "ONE", timeout_s=SENTINEL_ANSWER_S)
+    except ReplyError as error:
+        run.note(f"{candidate} refused to be promoted by the program ({error.message}); Sentinel did")
+        return False
+    except LinkError as error:
+        if role(run, candidate) != "master":
+            run.note(f"{candidate} was lost while it was promoted ({error.message}); Sentinel decides")
+            return None if error.sent else False
+    run.timeline.add(PROMOTED, candidate, f"{candidate} is a master")
+    return True
 
 
-def _announce(run: Run, plan: Plan, taken: Taken, epoch: int, seen: Look | None) -> Promotion | None:
-    """Tell the leader, and once it has given in all others; nothing, if the leader has not: then nobody else was told."""
-    seen = _fresh(run, seen)
+def _teach(run: Run, sentinel: Address, way: Route | str, epoch: int) -> bool:
+    """Let a Sentinel know that an epoch is taken; whether it has read it."""
+    try:
+        if isinstance(way, Route):
+            question = way.epoch_alone(run.request.master_name, epoch)
+            run.fleet.sentinel(sentinel).order(*question, timeout_s=SENTINEL_ANSWER_S)
+            return True
+        said = way
+    except (LinkError, ReplyError) as error:
+        said = error.message
+    run.timeline.add(ANNOUNCE_FAILED, sentinel, said)
+    return False
+
+
+def _announce(run: Run, plan: Plan, taken: Taken, epoch: int, ways: Mapping[Address, Route | str]) -> Promotion | None:
+    """Tell the leader, and once it has given in all others; nothing, if the leader has not: then nobody else was told.
+
+    The look comes after every other Sentinel has read of the epoch: a failover that began before is seen, one that begins later has another epoch.
+    """
+    seen = look(run)
     found = rivals(run, seen, plan.old_master, taken.leader)
-    known_epochs = [said.entry.config_epoch for said in seen.said.values()]
     for address, text in found.items():
         run.timeline.add(RIVAL_SEEN, address, text)
-    if found or epoch <= max(known_epochs, default=0):
+    known_epochs = [said.entry.config_epoch for said in seen.said.values()]
+    if found or seen.silent or epoch <= max(known_epochs, default=0) or not _is_young(run, seen):
         return None
-    ways = {
-        view.address: route(run.snapshot, view, plan.replica_to_promote, taken.leader)
-        for view in run.snapshot.informed_sentinels
-    }
     if not _tell(run, ways[taken.leader], taken.leader, epoch, plan.replica_to_promote):
         return None
     told = tell_all(run, {address: way for address, way in ways.items() if address != taken.leader}, epoch, plan)
     return Promotion(plan.replica_to_promote, PROGRAM, taken.leader, epoch, (taken.leader, *told))
 
 
-def tell_all(run: Run, ways: dict[Address, Route | str], epoch: int, plan: Plan) -> tuple[Address, ...]:
+def tell_all(run: Run, ways: Mapping[Address, Route | str], epoch: int, plan: Plan) -> tuple[Address, ...]:
     """Tell Sentinels, side by side, that the candidate is the master since an epoch; those that name it now.
 
     The others hear it from those that know it, within two seconds.
@@ -200,7 +232,7 @@ def _tell(run: Run, way: Route | str, sentinel: Address, epoch: int, master: Add
     if isinstance(way, str):
         run.timeline.add(ANNOUNCE_FAILED, sentinel, way)
         return False
-    questions = [way.hello(run.request.master_name, epoch), *look_questions(run)]
+    questions = [way.news(run.request.master_name, epoch), *look_questions(run)]
     try:
         heard, *replies = run.fleet.sentinel(sentinel).order_many(questions, timeout_s=TRIGGER_ANSWER_S)
         said = parse_said(replies)
@@ -217,9 +249,11 @@ def _tell(run: Run, way: Route | str, sentinel: Address, epoch: int, master: Add
 
 def _fresh(run: Run, seen: Look | None) -> Look:
     """A look that is young enough to act on."""
-    if seen is None or (run.clock.now_s() - seen.sent_at_s) * 1000 > LOOK_IS_GOOD_MS:
-        return look(run)
-    return seen
+    return seen if seen is not None and _is_young(run, seen) else look(run)
+
+
+def _is_young(run: Run, seen: Look) -> bool:
+    return (run.clock.now_s() - seen.sent_at_s) * 1000 <= LOOK_IS_GOOD_MS
 
 
 # ---- trigger ---------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     ReplyError,
     failure,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM, route
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM, routes
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import COORDINATED, FENCED, FINISH, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import (
     Raised,
@@ -168,13 +168,18 @@ def _spread(run: Run, plan: Plan, epoch: int) -> Promotion:
     with run.step(ANNOUNCE):
         aware = plan.leaders[0]
         ways = {
-            view.address: route(run.snapshot, view, plan.replica_to_promote, aware)
-            for view in run.snapshot.informed_sentinels
-            if not run.same_now(view.current, plan.new_master)
+            address: way
+            for address, way in routes(run.snapshot, plan.replica_to_promote, aware).items()
+            if not run.same_now(_current(run, address), plan.new_master)
         }
         told = tell_all(run, ways, epoch, plan)
         named = tuple(address for address in run.sentinels if address not in ways)
         return Promotion(plan.replica_to_promote, PROGRAM, aware, epoch, (*named, *told))
+
+
+def _current(run: Run, sentinel: Address) -> Address | None:
+    """The master that a Sentinel named when the run began."""
+    return next(view.current for view in run.snapshot.informed_sentinels if view.address == sentinel)
 
 
 def _demotion_found(run: Run, plan: Plan) -> Demotion:

@@ -19,6 +19,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     ANNOUNCE_FAILED,
     ANNOUNCED,
+    MOVED_ON,
     PROMOTED,
     TRIGGER_REFUSED,
     TRIGGERED,
@@ -212,7 +213,7 @@ class Run:
     def moved(self) -> bool:
         """Whether the master was moved, by whomever."""
         joined = self.plan.action == "join" and self.outcome == INCOMPLETE
-        return self.outcome == SWITCHED or joined or any(self.said(PROMOTED))
+        return self.outcome == SWITCHED or joined or any(self.said(PROMOTED, MOVED_ON))
 
     @property
     def master_before(self) -> str:

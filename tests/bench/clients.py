@@ -34,6 +34,7 @@ _RUN_S = 120.0
 _WRITES = 200
 _WRITES_S = 30.0
 _EVERY_WRITER_S = 15.0
+_MESSAGE = 600
 
 
 def main(words: Sequence[str]) -> int:
@@ -106,7 +107,7 @@ def _measure(client: str, deployment: Deployment, collections: Path) -> dict[str
             recorder.cleanup(master)
         run |= {"outcome": result["outcome"], "message": result.get("msg"), "write_gap_ms": result.get("write_gap_ms")}
     except (LabError, redis.RedisError) as error:
-        run["message"] = f"{type(error).__name__}: {error}"
+        run["message"] = f"{type(error).__name__}: {error}"[-_MESSAGE:]
     return run
 
 

@@ -208,7 +208,7 @@ def test_a_run_that_did_not_come_as_far_returns_what_the_module_returns() -> Non
     returned = yaml.safe_load(failover_module.RETURN)
     assert set(NOTHING) - {"changed"} == set(returned)
     for name, rules in returned.items():
-        empty = {"list": [], "dict": {}}.get(rules["type"])
+        empty: object = {"list": [], "dict": {}}.get(rules["type"])
         assert NOTHING[name] in (empty, None) or name in ("outcome", "phase", "lossless_reason"), name
 
 

@@ -140,6 +140,10 @@ def test_the_status_job_shows_everything_with_passwords_from_a_vault(
     assert run.succeeded, run.stdout
     shown = "\n".join(run.result("Show who is what")["msg"])
     assert all(process.address in shown for process in deployment.processes)
+    chosen, other = run.result("Show which replica would be promoted")["results"][0]["msg"]
+    assert chosen.startswith("would be promoted: ")
+    assert "writes would stand still for about" in chosen
+    assert other.startswith("not ")
     assert run.artifacts["redis_ha_status"] == {
         "masters": {"mymaster": deployment.master().address},
         "healthy": ["mymaster"],

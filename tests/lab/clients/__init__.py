@@ -59,7 +59,11 @@ _REDIS_PY: dict[str, dict[str, Any]] = {
     "retries of 10 to 100 ms": _FAST,
     "retries off, writes again": {"retries": 0, **_AGAIN},
 }
-_VALKEY_PY: dict[str, dict[str, Any]] = {DEFAULT: {}, "retries of 10 to 100 ms": _FAST}
+_VALKEY_PY: dict[str, dict[str, Any]] = {
+    DEFAULT: {},
+    "retries of 10 to 100 ms": _FAST,
+    "writes again": dict(_AGAIN),
+}
 _IOREDIS: dict[str, dict[str, Any]] = {
     DEFAULT: {},
     "reconnectOnError": {"reconnect_on_readonly": True},
@@ -111,7 +115,12 @@ LIBRARIES = (
         "Node.js",
         "node",
         "redis",
-        {DEFAULT: {}, "scanInterval 100 ms": {"options": {"scanInterval": 100}}},
+        {
+            DEFAULT: {},
+            "scanInterval 100 ms": {"options": {"scanInterval": 100}},
+            "maxCommandRediscovers 1000": {"options": {"maxCommandRediscovers": 1000}},
+            "writes again": dict(_AGAIN),
+        },
     ),
     Library(
         "predis",

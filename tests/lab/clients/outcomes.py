@@ -20,7 +20,7 @@ _REFUSALS_IN_WORDS = {
 _NOT_SENT = re.compile(
     r"Connection refused|ECONNREFUSED|No master found|MasterNotFound|PrimaryNotFound|No Sentinel names a master"
     r"|No sentinels available|Unable to fetch master|failed to connect to any of the sentinels"
-    r"|Instance role mismatch|All sentinels are unreachable|Error connecting to"
+    r"|Not connected to any server|Instance role mismatch|All sentinels are unreachable|Error connecting to"
 )
 
 

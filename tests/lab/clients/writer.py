@@ -50,7 +50,12 @@ def _retry(library: str, settings: dict[str, Any], kind: str = "") -> dict[str, 
     backoff = importlib.import_module(f"{library}.backoff")
     retry = importlib.import_module(f"{library}{kind}.retry")
     pauses = backoff.ExponentialBackoff(base=settings["base_s"], cap=settings["cap_s"]) if settings["retries"] else None
-    return {"retry": retry.Retry(pauses or backoff.NoBackoff(), settings["retries"])}
+    options = {"retry": retry.Retry(pauses or backoff.NoBackoff(), settings["retries"])}
+    if library == "valkey":
+        # Without this it has retries, and makes none.
+        errors = importlib.import_module("valkey.exceptions")
+        options["retry_on_error"] = [errors.ConnectionError, errors.TimeoutError]
+    return options
 
 
 @asynccontextmanager
@@ -80,6 +85,7 @@ async def _asynchronous(configuration: dict[str, Any], library: str) -> AsyncIte
 @asynccontextmanager
 async def _coredis(configuration: dict[str, Any], _library: str) -> AsyncIterator[Application]:
     import coredis
+    from coredis.connection import TCPLocation
     from coredis.exceptions import ReadOnlyError, RedisError
     from coredis.retry import ExponentialBackoffRetryPolicy
 
@@ -92,17 +98,16 @@ async def _coredis(configuration: dict[str, Any], _library: str) -> AsyncIterato
             base_delay=settings["base_s"],
             max_delay=settings["cap_s"],
         )
+    sentinels = [TCPLocation(host, port) for host, port in configuration["sentinels"]]
     async with AsyncExitStack() as stack:
-        sentinel = await stack.enter_async_context(
-            coredis.Sentinel([tuple(address) for address in configuration["sentinels"]])
-        )
+        sentinel = await stack.enter_async_context(coredis.Sentinel(sentinels, **options))
         opened: list[AsyncExitStack] = []
 
         async def open_client() -> Any:
             if opened:
                 await opened.pop().aclose()
             opened.append(AsyncExitStack())
-            return await opened[0].enter_async_context(sentinel.primary_for(configuration["master_name"], **options))
+            return await opened[0].enter_async_context(sentinel.primary_for(configuration["master_name"]))
 
         client = await open_client()
 
@@ -134,13 +139,12 @@ async def _proxied(configuration: dict[str, Any], _library: str) -> AsyncIterato
 async def _celery(configuration: dict[str, Any], _library: str) -> AsyncIterator[Application]:
     os.environ["LAB_CONFIGURATION"] = json.dumps(configuration)
     tasks = importlib.import_module("celery_tasks")
-    from kombu.exceptions import OperationalError
-    from redis import RedisError
 
     yield Application(
         _in_this_thread(lambda key, value: tasks.record.delay(key, value)),
         _in_this_thread(lambda: None),
-        (OperationalError, RedisError, OSError),
+        # A channel that was closed under it raises whatever comes of that, AttributeError among others.
+        (Exception,),
     )
 
 
