@@ -321,7 +321,7 @@ def test_results_of_every_outcome_are_as_documented(deployment: Deployment) -> N
         "planned": ask(deployment, "failover", check_mode=True),
         "unchanged": ask(deployment, "failover", target=old),
         "refused": ask(deployment, "failover", expected_master=other),
-        "switched": ask(deployment, "failover", target=other, align=False),
+        "switched": ask(deployment, "failover", target=other),
     }
     seen: set[str] = set()
     for outcome, result in results.items():

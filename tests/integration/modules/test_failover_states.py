@@ -165,12 +165,15 @@ def test_a_master_that_is_down_is_failed_over_plainly(deployment: Deployment) ->
         )
         result = fail_over(deployment, strategy="auto", timeout=60)
     assert result["outcome"] == "switched", str(result)
-    assert not result["lossless"] or result["old_master"]["port"] != old_master.port
+    assert result["lossless"] is not True or result["old_master"]["port"] != old_master.port
 
 
 def test_strategy_plain_says_that_writes_may_be_lost(deployment: Deployment) -> None:
     old_master = deployment.master().address
-    result = fail_over(deployment, strategy="plain")
+    refused = fail_over(deployment, strategy="plain")
+    assert (refused["outcome"], refused["error"], refused["changed"]) == ("refused", "loss_not_accepted", False)
+    assert deployment.master().address == old_master
+    result = fail_over(deployment, strategy="plain", accept_loss=True)
     assert (result["outcome"], result["changed"], result["lossless"]) == ("switched", True, False), str(result)
     assert "leaves the old master writable" in result["lossless_reason"]
     assert deployment.master().address != old_master, "and it waits until the old master follows"

@@ -29,7 +29,9 @@ PAGE = (CHECKOUT / "docs" / "permissions.md").read_text(encoding="utf-8")
 NODE_USER, SENTINEL_USER, SENTINELS_OWN_USER, REPLICAS_USER, PEER_USER = (
     line.split() for line in re.findall(r"^```text\nuser (.+)\n```$", PAGE, re.MULTILINE)
 )
-DISPENSABLE = ("+psubscribe", "+sentinel|masters", "+sentinel|myid")
+NEWS = ("+psubscribe", "+publish")
+"""On the Sentinels: without them Sentinel promotes."""
+DISPENSABLE = ("+sentinel|masters", "+sentinel|myid")
 """On the Sentinels; the page says what becomes of a run without them."""
 
 
@@ -66,7 +68,7 @@ def allow(processes: list[Process], rules: list[str]) -> None:
         process.command("ACL", "SETUSER", rules[0], "reset", *rules[1:])
 
 
-def fail_over(deployment: Deployment) -> dict[str, Any]:
+def fail_over(deployment: Deployment, **options: Any) -> dict[str, Any]:
     return run_module(
         "failover",
         sentinels=deployment.sentinel_addresses,
@@ -76,6 +78,7 @@ def fail_over(deployment: Deployment) -> dict[str, Any]:
         sentinel_username="failover",
         sentinel_password="PASSWORD",
         strategy="fenced",
+        **options,
     )
 
 
@@ -83,7 +86,7 @@ def test_they_are_enough(deployment: Deployment) -> None:
     allow(deployment.nodes(), NODE_USER)
     allow(deployment.sentinels, SENTINEL_USER)
     result = fail_over(deployment)
-    assert (result["outcome"], result["lossless"]) == ("switched", True), str(result)
+    assert (result["outcome"], result["lossless"], result["promotion"]) == ("switched", True, "program"), str(result)
     assert not [note for note in result["notes"] if "events" in note]
     deployment.wait_ready()
 
@@ -102,7 +105,7 @@ def test_one_less_on_the_nodes_is_named(deployment: Deployment, missing: str) ->
 
 @pytest.mark.parametrize(
     "missing",
-    [rule for rule in permissions(SENTINEL_USER) if rule not in DISPENSABLE],
+    [rule for rule in permissions(SENTINEL_USER) if rule not in (*NEWS, *DISPENSABLE)],
 )
 def test_one_less_on_the_sentinels_is_named(deployment: Deployment, missing: str) -> None:
     allow(deployment.nodes(), NODE_USER)
@@ -113,15 +116,27 @@ def test_one_less_on_the_sentinels_is_named(deployment: Deployment, missing: str
     assert missing.strip("+").split("|")[-1] in result["msg"].lower(), result["msg"]
 
 
+@pytest.mark.parametrize("missing", [*NEWS, "allchannels"])
+def test_without_a_way_for_the_news_sentinel_promotes(deployment: Deployment, missing: str) -> None:
+    deployment.wait_ready()
+    allow(deployment.nodes(), NODE_USER)
+    allow(deployment.sentinels, [rule for rule in SENTINEL_USER if rule != missing])
+    result = fail_over(deployment)
+    assert (result["outcome"], result["lossless"], result["promotion"]) == ("switched", True, "sentinel"), str(result)
+    assert any(sentinel.address in result["promotion_reason"] for sentinel in deployment.sentinels)
+    without_events = [note for note in result["notes"] if "it sends no events" in note]
+    assert len(without_events) == (0 if missing == "+publish" else 3)
+    refused = fail_over(deployment, promotion="program")
+    assert (refused["outcome"], refused["error"]) == ("refused", "news_closed"), str(refused)
+
+
 @pytest.mark.parametrize("missing", DISPENSABLE)
 def test_a_run_goes_on_without_what_the_page_says_it_can_do_without(deployment: Deployment, missing: str) -> None:
     deployment.wait_ready()
     allow(deployment.nodes(), NODE_USER)
-    allow(deployment.sentinels, [rule for rule in SENTINEL_USER if rule not in {missing, "allchannels"}])
+    allow(deployment.sentinels, [rule for rule in SENTINEL_USER if rule != missing])
     result = fail_over(deployment)
-    assert (result["outcome"], result["lossless"]) == ("switched", True), str(result)
-    # The other two are refused for want of the channels.
-    assert len([note for note in result["notes"] if "it sends no events" in note]) == 3
+    assert (result["outcome"], result["lossless"], result["promotion"]) == ("switched", True, "program"), str(result)
     listed = run_module(
         "topology_info",
         sentinels=deployment.sentinel_addresses,
@@ -233,7 +248,7 @@ def documented(certain: bool) -> Steps:
             r"^\| (`.+?`) \| ([^|]+) \| ([^|]+) \| [^|]+ \|$", section, re.MULTILINE
         ):
             named = {name for name in where.split(", ") if not name.startswith("Redis")}
-            assert named <= {*everybody, "all", "those that may lead", "the one that leads"}, where
+            assert named <= {*everybody, "all", "those that may lead", "the one that leads", "those that do not"}, where
             # To which one of the Sentinels is left to chance.
             servers = (
                 everybody & named if named & ALL_NODES else everybody if certain <= ("all" in named) else frozenset()
@@ -242,7 +257,7 @@ def documented(certain: bool) -> Steps:
                 for phase in set(phases.split(", ")) - {"none"}:
                     if not certain or not phase.startswith("("):
                         steps.setdefault((kind, command, phase.strip("()")), set()).update(servers)
-        for permission, phase in re.findall(r"^\| `\+(\w+\\\|\w+)` \| .*?phase (\w+)", section, re.MULTILINE):
+        for permission, phase in re.findall(r"^\| `\+(\w+\\\|\w+)` \| .*?step (\w+)", section, re.MULTILINE):
             command = permission.replace("\\|", " ").upper()
             steps[kind, command, phase] = set(everybody if command != "ACL DRYRUN" else {"new master"})
     return {key: frozenset(servers) for key, servers in steps.items()}
