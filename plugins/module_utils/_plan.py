@@ -591,9 +591,8 @@ def _plan_move(
     needed = tuple(steer for steer in steering if steer.address in lagging or not any_candidate)
     blockers = _fenced_blockers(snapshot, target, needed)
     blockers += critical(check_hidden_replicas(snapshot, request.max_lag_bytes))
-    if common["master_reachable"]:
-        # Without a master every link is down, and says nothing of what will be.
-        blockers += check_writes_after(snapshot, target.address)
+    # Without a master every link is down, and says nothing of what will be.
+    blockers += check_writes_after(snapshot, target.address) if common["master_reachable"] else []
     if request.strategy in (AUTO, FENCED) and not blockers and node is not None:
         return Plan(
             MOVE,
@@ -626,20 +625,19 @@ def _plan_move(
         raise refuse(blockers)
     unsteerable = [s.address for s in steering if not _may(snapshot.node(s.address), SETTING_COMMANDS)]
     if unsteerable and chosen_by_us:
-        raise refuse(
-            [
-                Check(
-                    "target_not_steerable",
-                    "critical",
-                    f"Sentinel might choose {', '.join(map(str, unsteerable))} instead of {target.address}, and its priority cannot be set from here",
-                    "Let this host reach the replicas with a user that may CONFIG SET, or do not name a target.",
-                ),
-                *blockers,
-            ]
-        )
+        raise refuse([_not_steerable(unsteerable, target.address), *blockers])
     if not unsteerable and (chosen_by_us or preference):
         common["steering"] = steering
     return _plan_unfenced(snapshot, request, leaders, blockers, notes, common)
+
+
+def _not_steerable(unsteerable: Sequence[Address], target: Address) -> Check:
+    return Check(
+        "target_not_steerable",
+        "critical",
+        f"Sentinel might choose {', '.join(map(str, unsteerable))} instead of {target}, and its priority cannot be set from here",
+        "Let this host reach the replicas with a user that may CONFIG SET, or do not name a target.",
+    )
 
 
 def _write_stop_ms(snapshot: Snapshot, candidate: Address, promotion: str) -> int:
@@ -957,19 +955,10 @@ def _steps(plan: Plan) -> list[str]:
         ]
     if plan.action in (NOTHING, REPAIR) or plan.new_master is None:
         return steps
-    if plan.strategy == FENCED and plan.action == MOVE:
-        steps.append(f"see {plan.new_master} reach the master's offset while writes go on")
-    steps += [
+    raised = [
         f"raise replica-priority on {steer.address} from {steer.priority} to {steer.raised}" for steer in plan.steering
     ]
-    if plan.strategy == FENCED and plan.action == MOVE:
-        if plan.fence == PAUSE_FENCE:
-            steps.append(f"pause writes on {plan.old_master}, {plan.lease_ms} ms at a time")
-        else:
-            steps.append(f"refuse writes on {plan.old_master} by min-replicas-to-write")
-        waited = ", ".join(str(address) for address in (plan.new_master, *plan.siblings))
-        steps.append(f"see {waited} apply everything that {plan.old_master} acknowledged")
-        steps.append(f"make {plan.old_master} a replica of {plan.new_master}")
+    steps += _demotion_lines(plan, raised) if plan.strategy == FENCED and plan.action == MOVE else raised
     if plan.strategy == COORDINATED:
         steps.append("lower failover-timeout on the leading Sentinel for the time of the failover")
     word = " COORDINATED" if plan.strategy == COORDINATED else ""
@@ -983,6 +972,21 @@ def _steps(plan: Plan) -> list[str]:
     if plan.steering:
         steps.append("put the priorities back")
     return steps
+
+
+def _demotion_lines(plan: Plan, raised: Sequence[str]) -> list[str]:
+    if plan.fence == PAUSE_FENCE:
+        fence = f"pause writes on {plan.old_master}, {plan.lease_ms} ms at a time"
+    else:
+        fence = f"refuse writes on {plan.old_master} by min-replicas-to-write"
+    waited = ", ".join(str(address) for address in (plan.new_master, *plan.siblings))
+    return [
+        f"see {plan.new_master} reach the master's offset while writes go on",
+        *raised,
+        fence,
+        f"see {waited} apply everything that {plan.old_master} acknowledged",
+        f"make {plan.old_master} a replica of {plan.new_master}",
+    ]
 
 
 def understood(request: Request) -> str:
