@@ -100,15 +100,15 @@ class NodeAnswers:
         if [word.upper() for word in words[1:]] == ["NO", "ONE"]:
             self._world.promote(self._node)
         else:
-            self._world.follow(self._node, self._world.real(Address(words[1], int(words[2]))))
+            self._world.follow(self._node, Address(words[1], int(words[2])))
         return "OK"
 
     def _role(self) -> list[Any]:
         node = self._node
-        if node.master is None:
+        if node.shown_master is None or node.is_master:
             return ["master", int(node.offset), []]
         link = "connected" if node.linked else "connect"
-        return ["slave", node.master.host, node.master.port, link, int(node.offset)]
+        return ["slave", node.shown_master.host, node.shown_master.port, link, int(node.offset)]
 
     def _info(self) -> str:
         node = self._node
@@ -122,10 +122,10 @@ class NodeAnswers:
             "# Replication",
             f"role:{'master' if node.is_master else 'slave'}",
         ]
-        if node.master is not None:
+        if node.shown_master is not None and not node.is_master:
             lines += [
-                f"master_host:{node.master.host}",
-                f"master_port:{node.master.port}",
+                f"master_host:{node.shown_master.host}",
+                f"master_port:{node.shown_master.port}",
                 f"master_link_status:{'up' if node.linked else 'down'}",
                 "master_sync_in_progress:0",
                 f"slave_repl_offset:{int(node.offset)}",

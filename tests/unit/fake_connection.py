@@ -25,6 +25,8 @@ from unit.fake_sentinel import FakeSentinel
 from unit.faults import Command, Fault, Killed, text
 from unit.world import Node, World
 
+NO_FAULT = Fault("", "")
+
 
 class FakeConnection:
     """What the collection uses of a connection of redis-py."""
@@ -72,46 +74,47 @@ class FakeConnection:
         world = self._world
         if world.killed:
             raise Killed
-        fault = next((fault for fault in world.faults if fault.strikes(self._address, commands)), None)
-        kind = fault.kind if fault else ""
-        if fault and kind == "stall":
+        fault = next((fault for fault in world.faults if fault.strikes(self._address, commands)), None) or NO_FAULT
+        if fault.kind == "stall":
             world.advance(fault.delay_s)
-        if fault and kind == "run" and fault.action:
+        if fault.kind == "run" and fault.action:
             fault.action()
         world.exchanges.append((world.now_s, self._address, commands))
-        server = world.server(self._address)
         self._replies = []
         if self._address in world.cut_off:
             self._mute = True
-            return
-        if self.lost or not server.alive:
+        elif self.lost or not world.server(self._address).alive:
             self.lost = True
-            return
-        if kind == "kill_before":
+        elif self._arrives(fault, commands):
+            self._ready_at_s = world.clock_s() + world.latency_s
+            self._run(commands, fault if fault.kind == "refuse" else None)
+            self._strike_after(fault)
+
+    def _arrives(self, fault: Fault, commands: list[Command]) -> bool:
+        """Whether the server executes it now."""
+        world, server = self._world, self._world.server(self._address)
+        if fault.kind == "kill_before":
             world.kill_program()
-        if kind == "die_before":
-            server.alive = False
-        if kind in ("lose_before", "die_before"):
+        if fault.kind in ("lose_before", "die_before"):
+            server.alive = server.alive and fault.kind != "die_before"
             self.lost = True
-            return
-        if kind == "late" and fault:
+            return False
+        if fault.kind == "late":
             world.at(world.now_s + fault.delay_s, lambda: self._run(commands))
-        if kind == "freeze" and fault and isinstance(server, FakeSentinel):
+        if isinstance(server, FakeSentinel) and fault.kind == "freeze":
             server.frozen = True
             world.at(world.now_s + fault.delay_s, partial(self._thaw, server, commands))
-        if kind in ("hang_before", "late") or (isinstance(server, FakeSentinel) and server.frozen):
-            self._mute = True
-            return
-        self._ready_at_s = world.clock_s() + world.latency_s
-        self._run(commands, fault if kind == "refuse" else None)
-        if kind == "kill_after":
-            world.kill_program()
-        if kind == "die_after":
-            server.alive = False
-        if kind in ("lose_after", "die_after"):
-            self.lost = True
-        if kind == "hang_after":
-            self._mute = True
+        stands_still = isinstance(server, FakeSentinel) and server.frozen
+        self._mute = self._mute or stands_still or fault.kind in ("hang_before", "late")
+        return not (stands_still or fault.kind in ("hang_before", "late"))
+
+    def _strike_after(self, fault: Fault) -> None:
+        if fault.kind == "kill_after":
+            self._world.kill_program()
+        if fault.kind == "die_after":
+            self._world.server(self._address).alive = False
+        self.lost = self.lost or fault.kind in ("lose_after", "die_after")
+        self._mute = self._mute or fault.kind == "hang_after"
 
     def _thaw(self, sentinel: FakeSentinel, commands: list[Command]) -> None:
         sentinel.thaw()
@@ -124,10 +127,14 @@ class FakeConnection:
                 if self._queue is not None:
                     self._queue.append(("REFUSED",))
                 continue
-            try:
-                self._replies.append(self._execute(command))
-            except exceptions.RedisError as refusal:
-                self._replies.append(refusal)
+            self._replies.append(self._attempt(command))
+
+    def _attempt(self, command: Command) -> Any:
+        """The reply, or the error that is one."""
+        try:
+            return self._execute(command)
+        except exceptions.RedisError as refusal:
+            return refusal
 
     def can_read(self, timeout: float = 0) -> bool:
         if self._world.killed:
@@ -160,13 +167,7 @@ class FakeConnection:
                 return "OK"
             if ("REFUSED",) in queue:
                 raise exceptions.ExecAbortError("Transaction discarded because of previous errors.")
-            replies: list[Any] = []
-            for queued in queue:
-                try:
-                    replies.append(self._execute(queued))
-                except exceptions.RedisError as refusal:
-                    replies.append(refusal)
-            return replies
+            return [self._attempt(queued) for queued in queue]
         if self._queue is not None:
             self._queue.append(command)
             return "QUEUED"
@@ -238,7 +239,7 @@ class FakeFleet(Fleet):
         self._world.listeners.append((address, on_event))
 
     def resolve(self, host: str) -> str:
-        return host
+        return next((real.host for name, real in self._world.announced.items() if name.host == host), host)
 
     def gather(self, keys: Iterable[Any], ask: Callable[[Any], Any]) -> dict[Any, Any]:
         def attempt(key: Any) -> Any:

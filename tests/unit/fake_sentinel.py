@@ -383,7 +383,7 @@ class FakeSentinel:
 
     def _order_to_follow(self, address: Address, master: Address) -> None:
         node = self.world.nodes[address]
-        self.world.follow(node, master)
+        self.world.follow(node, self.shown(master))
         self.world.kill_clients(node)
 
     # -- a failover that it leads --

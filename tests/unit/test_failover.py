@@ -23,6 +23,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import
 from unit.builders import L0, L1, L2, NAME, OM, R, S
 from unit.fake_connection import FakeClock, FakeFleet
 from unit.faults import Fault, Killed
+from unit.runs import assert_never_split, assert_truthful, killed, masters, run
 from unit.world import World
 
 LEASE_MS = 1250
@@ -30,61 +31,6 @@ PAUSE = f"CLIENT PAUSE {LEASE_MS}"
 FENCE = "CONFIG SET min-replicas-to-write 2000"
 DEMOTE = "REPLICAOF 10.0.0."
 TRIGGER = f"SENTINEL FAILOVER {NAME}"
-
-
-def run(world: World, check_mode: bool = False, **request: Any) -> dict[str, Any]:
-    """One run of the program."""
-    world.killed = False
-    clock = FakeClock(world)
-    fleet = FakeFleet(world)
-    try:
-        return fail_over(Run(fleet, Request(NAME, **request), clock, Timeline(clock)), check_mode)
-    finally:
-        world.listeners.clear()
-        fleet.close()
-
-
-def killed(world: World, **request: Any) -> None:
-    """A run that is killed by a fault of the model."""
-    with pytest.raises(Killed):
-        run(world, **request)
-
-
-def masters(world: World) -> list[Address]:
-    return [node.address for node in world.nodes.values() if node.alive and node.is_master]
-
-
-def assert_truthful(world: World, result: dict[str, Any]) -> None:
-    """The result against the model, right after the run."""
-    outcome, old = result["outcome"], world.nodes[OM]
-    assert outcome in ("switched", "unchanged", "refused", "aborted", "incomplete", "unknown")
-    assert bool(result.get("failed")) is (outcome not in ("switched", "unchanged"))
-    if outcome in ("refused", "aborted"):
-        assert not result["changed"]
-        assert not old.alive or masters(world) == [OM]
-        assert not any(sentinel.in_progress for sentinel in world.sentinels.values() if sentinel.alive)
-    if outcome in ("switched", "incomplete"):
-        assert result["changed"]
-        assert [address.as_result() for address in masters(world)] == [result["new_master"]]
-    if outcome == "switched":
-        assert {sentinel.master for sentinel in world.sentinels.values() if sentinel.alive} == set(masters(world))
-    if result["lossless"]:
-        assert world.lost() == 0
-    if old.alive and outcome != "unknown":
-        assert old.settings["min-replicas-to-write"] == "1"
-        assert old.settings["min-replicas-max-lag"] == "7"
-        assert old.rewritten["min-replicas-to-write"] == "1"
-
-
-def assert_never_split(world: World) -> None:
-    """What must hold whatever happened, also much later."""
-    twice = [entry for entry in world.failovers if entry[2]]
-    assert not twice, "SENTINEL FAILOVER was sent to a Sentinel whose failover was under way"
-    world.advance(15.0)
-    if len(masters(world)) != 1:
-        world.advance(45.0)
-    assert not world.violations
-    assert len(masters(world)) == 1
 
 
 # ---- nothing goes wrong --------------------------------------------------------------------------------------------

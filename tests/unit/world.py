@@ -37,6 +37,8 @@ class Node:
     address: Address
     run_id: str
     master: Address | None = None
+    shown_master: Address | None = None
+    """The master by the name that it was told."""
     alive: bool = True
     stuck: bool = False
     data: list[tuple[str, float]] = field(default_factory=list)
@@ -135,6 +137,7 @@ class World:
         self.nodes: dict[Address, Node] = {}
         for address in (OM, *replicas):
             node = Node(address, address.host[-1] * 40, None if address == OM else OM, modern=modern)
+            node.shown_master = node.master
             node.data = [("history-0", 1_000_000.0)]
             node.path = [(self.now_s, 1_000_000.0)]
             node.settings = {
@@ -198,17 +201,7 @@ class World:
 
     def _flow(self, until_s: float) -> None:
         """Writes are acknowledged, replicas apply what they get."""
-        writing = []
-        for node in self.nodes.values():
-            if self._takes_writes(node):
-                from_s = max(self.now_s, node.pause_until_s)
-                if until_s > from_s:
-                    writing.append(node)
-                    node.has_writers = True
-                    node.set_offset(node.offset + self.bytes_per_s * (until_s - from_s))
-                    self.acknowledged[node.replid] = node.offset
-                    if from_s > self.now_s:
-                        node.path.append((from_s, node.path[-1][1]))
+        writing = [node for node in self.nodes.values() if self._takes_writes(node) and self._write(node, until_s)]
         if len(writing) > 1:
             self.violations.append(f"{self.now_s:.3f}: {', '.join(str(node.address) for node in writing)} take writes")
         if not writing:
@@ -219,6 +212,18 @@ class World:
                 self._replicate(node)
         for node in self.nodes.values():
             node.path.append((until_s, node.offset))
+
+    def _write(self, node: Node, until_s: float) -> bool:
+        """Whether it has acknowledged any."""
+        from_s = max(self.now_s, node.pause_until_s)
+        if until_s <= from_s:
+            return False
+        node.has_writers = True
+        node.set_offset(node.offset + self.bytes_per_s * (until_s - from_s))
+        self.acknowledged[node.replid] = node.offset
+        if from_s > self.now_s:
+            node.path.append((from_s, node.path[-1][1]))
+        return True
 
     def _takes_writes(self, node: Node) -> bool:
         if not node.alive or not node.is_master or node.fenced:
@@ -251,8 +256,9 @@ class World:
 
     # -- roles --
 
-    def follow(self, node: Node, master: Address) -> None:
+    def follow(self, node: Node, shown: Address) -> None:
         """REPLICAOF."""
+        master = self.real(shown)
         if node.master == master:
             return
         if node.is_master:
@@ -262,7 +268,7 @@ class World:
                 for other in self.nodes.values():
                     if other.master == node.address:
                         other.linked = False
-        node.master = master
+        node.master, node.shown_master = master, shown
         node.linked = False
         node.has_writers = False
 

@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whole runs of the program in the model of a deployment, and what must hold whatever happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import fail_over
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Request
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Timeline
+from unit.builders import NAME, OM
+from unit.fake_connection import FakeClock, FakeFleet
+from unit.faults import Killed
+from unit.world import World
+
+
+def run(world: World, check_mode: bool = False, **request: Any) -> dict[str, Any]:
+    """One run of the program."""
+    world.killed = False
+    clock = FakeClock(world)
+    fleet = FakeFleet(world)
+    try:
+        return fail_over(Run(fleet, Request(NAME, **request), clock, Timeline(clock)), check_mode)
+    finally:
+        world.listeners.clear()
+        fleet.close()
+
+
+def killed(world: World, **request: Any) -> None:
+    """A run that is killed by a fault of the model."""
+    with pytest.raises(Killed):
+        run(world, **request)
+
+
+def masters(world: World) -> list[Address]:
+    return [node.address for node in world.nodes.values() if node.alive and node.is_master]
+
+
+def assert_truthful(world: World, result: dict[str, Any]) -> None:
+    """The result against the model, right after the run."""
+    outcome, old = result["outcome"], world.nodes[OM]
+    assert outcome in ("switched", "unchanged", "refused", "aborted", "incomplete", "unknown")
+    assert bool(result.get("failed")) is (outcome not in ("switched", "unchanged"))
+    if outcome in ("refused", "aborted"):
+        assert not result["changed"]
+        assert not old.alive or masters(world) == [OM]
+        assert not any(sentinel.in_progress for sentinel in world.sentinels.values() if sentinel.alive)
+    if outcome in ("switched", "incomplete"):
+        assert result["changed"]
+        assert [address.as_result() for address in masters(world)] == [result["new_master"]]
+    if outcome == "switched":
+        assert {sentinel.master for sentinel in world.sentinels.values() if sentinel.alive} == set(masters(world))
+    if result["lossless"]:
+        assert world.lost() == 0
+    if old.alive and outcome != "unknown":
+        assert old.settings["min-replicas-to-write"] == "1"
+        assert old.settings["min-replicas-max-lag"] == "7"
+        assert old.rewritten["min-replicas-to-write"] == "1"
+
+
+def assert_never_split(world: World) -> None:
+    """What must hold whatever happened, also much later."""
+    twice = [entry for entry in world.failovers if entry[2]]
+    assert not twice, "SENTINEL FAILOVER was sent to a Sentinel whose failover was under way"
+    world.advance(15.0)
+    if len(masters(world)) != 1:
+        world.advance(45.0)
+    assert not world.violations
+    assert len(masters(world)) == 1
