@@ -80,7 +80,7 @@ TRIGGER = Step(
 )
 PROMOTE = Step(
     "promote",
-    "Make the new master a master.",
+    "Make the new master a master, and let every other Sentinel know that the epoch is taken.",
     "writes go to the new master as soon as clients know it",
     "the leading Sentinel finishes alone, within about 2 s",
 )
