@@ -16,17 +16,10 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     ReplyError,
     failure,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import (
-    FINISH,
-    JOIN,
-    MOVE,
-    NOTHING,
-    REPAIR,
-    Plan,
-    way_back,
-)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FINISH, JOIN, MOVE, NOTHING, REPAIR, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import lock, prepare, repair
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import failed_result, result_of
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import way_back
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._strategies import join, move
 

@@ -31,18 +31,17 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     wanted_replicas,
     would_refuse_writes,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_sentinels import replica_entries
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import (
-    MOVE,
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import (
     OLD_MASTER_COMMANDS,
     PAUSE_COMMANDS,
     SETTING_COMMANDS,
-    Plan,
-    Request,
-    decide,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._decide import decide
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_sentinels import replica_entries
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import MOVE, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import NEVER_MS, Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import (
     UNKNOWN,
     Situation,

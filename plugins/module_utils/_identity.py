@@ -12,7 +12,7 @@ Pure. This module is private to the collection redis_ha.sentinel.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, MasterEntry, Replication
@@ -181,6 +181,21 @@ def unlisted_replicas(snapshot: Snapshot) -> tuple[NodeView, ...]:
 def says_hidden(node: NodeView) -> bool:
     """Whether a node itself says ``replica-announced no``."""
     return node.info.get("replica_announced", "1") == "0"
+
+
+def known_replicas(snapshot: Snapshot, without: Sequence[Address]) -> tuple[Address, ...]:
+    """Every replica of this deployment, but for some: those that a Sentinel lists, and those that only the master shows."""
+    known: dict[Address, Address] = {}
+    for view in snapshot.informed_sentinels:
+        for entry in view.replicas:
+            known.setdefault(snapshot.identity(entry.address), entry.address)
+    for node in unlisted_replicas(snapshot):
+        if node.reachable:
+            known.setdefault(snapshot.identity(node.address), node.address)
+    left_out = {
+        snapshot.identity(address) for address in (*without, *(node.address for node in foreign_nodes(snapshot)))
+    }
+    return tuple(sorted(address for identity, address in known.items() if identity not in left_out))
 
 
 # ---- other names, and Sentinels that we were not told of ---------------------------------------------------------------

@@ -16,11 +16,17 @@ from ansible.module_utils.basic import env_fallback
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Access, ConnectionOptions, Tls
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM, SENTINEL
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import AUTO, COORDINATED, FENCED, PLAIN, Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     DEFAULT_SENTINEL_PORT,
     Address,
     parse_address,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import (
+    AUTO,
+    COORDINATED,
+    FENCED,
+    PLAIN,
+    Request,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._tls import unusable_file
 

@@ -26,7 +26,9 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     sentinel_objections,
     sentinels_wanted,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import PROBED_COMMANDS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._decide import decide
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     Aborted,
     LinkError,
@@ -34,18 +36,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     ReplyError,
     failure,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import (
-    FENCED,
-    MOVE,
-    PLAIN,
-    PROBED_COMMANDS,
-    Plan,
-    Repair,
-    Steering,
-    decide,
-    refuse,
-    understood,
-)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import MOVE, Plan, Repair, Steering, refuse
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._probes import try_logins
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
@@ -53,6 +44,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
     parse_replica_entries,
     parse_role,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import FENCED, PLAIN, understood
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     DISCOVER,

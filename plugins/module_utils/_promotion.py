@@ -40,8 +40,9 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import (
     epoch_of,
     routes,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import COORDINATED, FENCED, Plan
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import COORDINATED, FENCED
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     ANNOUNCE,

@@ -15,9 +15,9 @@ from typing import Callable
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import failure
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import Record
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import Step
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Timeline

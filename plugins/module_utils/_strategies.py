@@ -36,7 +36,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     failure,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM, routes
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import COORDINATED, FENCED, FINISH, Plan
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FINISH, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import (
     Raised,
     probe,
@@ -53,6 +53,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion impor
     tell_all,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Replication
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import COORDINATED, FENCED
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import ANNOUNCE, JOIN
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import FINISH as FINISH_STEP

@@ -193,12 +193,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import Check
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import PROBED_COMMANDS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health import examine, is_healthy, may_pass
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_files import role_changers
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._module import run_module
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import HEALTH, invalid, master_name
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import PROBED_COMMANDS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._probes import (
     gather_evidence,
     save_role,

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils import _steps
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import fail_over
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     CATCH_UP,

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import fail_over
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Timeline
 from unit.builders import NAME, OM

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import fail_over
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import LOCK_NAME
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Timeline
 from unit.builders import L0, L1, L2, NAME, OM, R, S

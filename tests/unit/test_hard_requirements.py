@@ -10,8 +10,8 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import C
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health import examine
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_before import planned
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import is_down
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import BEFORE
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._ways import is_down
 from unit.situations import Case
 from unit.test_health import TABLE
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import PROBED_COMMANDS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health import examine
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_files import role_changers
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import PROBED_COMMANDS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import AFTER, BEFORE, Situation
 from unit.builders import OM, R, S, master_entry, master_node, replica_entry, replica_node
 from unit.situations import Case, after, before, follower, new_master, nodes, nodes_after, unreachable, views

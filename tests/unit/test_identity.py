@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import check_foreign_nodes
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._decide import decide
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import (
     OtherName,
@@ -22,7 +23,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import
     unexplained_watchers,
     unlisted_replicas,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Plan, Request, decide
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
     AttachedReplica,
@@ -30,6 +31,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
     parse_hello,
     parse_watchers,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, Snapshot
 from unit.builders import (
     L0,

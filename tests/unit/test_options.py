@@ -20,8 +20,8 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import 
     connection_options,
     failover_request,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
 
 ENVIRONMENT = {
     "REDIS_SENTINELS": ("sentinels", "10.0.0.1:26379,10.0.0.2:26379", ["10.0.0.1:26379", "10.0.0.2:26379"]),

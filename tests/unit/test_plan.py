@@ -11,15 +11,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import STEERING
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import PROBED_COMMANDS
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._decide import decide
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import (
-    PROBED_COMMANDS,
-    Plan,
-    Request,
-    Steering,
-    decide,
-)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Plan, Steering
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import NEVER_MS, Address, Role
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
 from unit.builders import (
     L0,

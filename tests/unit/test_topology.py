@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import PROBED_COMMANDS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import foreign_nodes
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import PROBED_COMMANDS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import take_snapshot
 from unit.builders import L0, L1, L2, NAME, S2, R, S

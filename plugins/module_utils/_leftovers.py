@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an earlier run, or somebody else, has begun and not ended.
+
+Pure. This module is private to the collection redis_ha.sentinel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import fenced_nodes, steered_nodes
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import is_foreign, known_replicas
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._leaders import find_promoter, fit_leaders
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FINISH, JOIN, Plan, Repair
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import FENCED, Request
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
+
+
+def find_repairs(snapshot: Snapshot) -> tuple[Repair, ...]:
+    """What an interrupted run left on the nodes."""
+    repairs = [
+        Repair(address, (("replica-priority", priority),)) for address, priority in steered_nodes(snapshot).items()
+    ]
+    for address, (count, lag) in fenced_nodes(snapshot).items():
+        repairs.append(Repair(address, (("min-replicas-to-write", count), ("min-replicas-max-lag", lag))))
+    return tuple(repairs)
+
+
+def is_fence(repair: Repair) -> bool:
+    """Whether what is left is a fence: writes are refused."""
+    return any(name == "min-replicas-to-write" for name, _value in repair.settings)
+
+
+def in_progress(snapshot: Snapshot) -> Plan | None:
+    """Somebody has begun a failover."""
+    for view in snapshot.informed_sentinels:
+        if view.master is not None and view.master.failover_in_progress:
+            return Plan(
+                JOIN,
+                view.master.address,
+                leaders=(view.address,),
+                others=known_replicas(snapshot, ()),
+                repairs=find_repairs(snapshot),
+                notes=(
+                    f"a failover led by Sentinel {view.address} is in progress ({view.master.failover_state}); it is joined, nothing is sent",
+                ),
+            )
+    return None
+
+
+def half_told(snapshot: Snapshot) -> Plan | None:
+    """An interrupted run had promoted a replica and told some Sentinels, not all; they spread it themselves within two seconds."""
+    views = [view for view in snapshot.informed_sentinels if view.master and view.current]
+    epochs = {view.master.config_epoch for view in views if view.master}
+    if len(epochs) < 2:
+        return None
+    aware = [view for view in views if view.master and view.master.config_epoch == max(epochs)]
+    unaware = [view for view in views if view not in aware]
+    promoted, old = aware[0].current, unaware[0].current if unaware else None
+    if promoted is None or old is None or snapshot.same(promoted, old):
+        return None
+    if not all(snapshot.same(v.current, promoted) for v in aware) or not all(
+        snapshot.same(v.current, old) for v in unaware
+    ):
+        return None
+    new, former = snapshot.node(promoted), snapshot.node(old)
+    if new is None or not new.is_master or former is None or former.role is None:
+        return None
+    if former.is_master or not snapshot.same(former.role.master, promoted):
+        return None
+    return Plan(
+        FINISH,
+        old,
+        strategy=FENCED,
+        new_master=promoted,
+        others=known_replicas(snapshot, (old, promoted)),
+        leaders=tuple(view.address for view in aware),
+        promotion=PROGRAM,
+        promotion_reason="an interrupted run had begun to tell the Sentinels",
+        epoch=max(epochs),
+        down_after_ms=snapshot.down_after_ms,
+        repairs=find_repairs(snapshot),
+        notes=(
+            f"an interrupted run had promoted {promoted} and told some Sentinels; the others are told, and it is not moved again",
+        ),
+    )
+
+
+def half_finished(
+    snapshot: Snapshot, request: Request, old_master: Address, repairs: tuple[Repair, ...], deaf: Collection[Address]
+) -> Plan | None:
+    """An interrupted run had demoted the master and had not yet triggered the failover: no master is left."""
+    node = snapshot.node(old_master)
+    if node is None or not node.reachable or node.role is None or node.is_master or node.role.master is None:
+        return None
+    promoted = node.role.master
+    heir = snapshot.node(promoted)
+    if heir is None or not heir.reachable or is_foreign(snapshot, promoted):
+        return None
+    followed = heir.role.master if heir.role is not None and not heir.is_master else None
+    if followed is not None and not snapshot.same(followed, old_master):
+        return None
+    shown = next((address for address in known_replicas(snapshot, ()) if snapshot.same(address, promoted)), promoted)
+    promoter = find_promoter(snapshot, request, shown, fit_leaders(snapshot, shown), deaf)
+    return Plan(
+        FINISH,
+        old_master,
+        strategy=FENCED,
+        new_master=shown,
+        others=known_replicas(snapshot, (old_master, promoted)),
+        leaders=promoter.leaders,
+        promotion=promoter.by,
+        promotion_reason=promoter.reason,
+        down_after_ms=snapshot.down_after_ms,
+        repairs=repairs,
+        notes=(
+            f"an interrupted run had demoted {old_master} and left the promotion of {shown} to do; it is finished, and not moved again",
+        ),
+    )
