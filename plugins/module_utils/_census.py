@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Callable
+from typing import Callable
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import access_check
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client, Fleet
@@ -21,20 +21,20 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import ref
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
     parse_address,
-    parse_info,
     parse_master_entry,
-    parse_peer_entries,
-    parse_replica_entries,
-    parse_version,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import _addresses, ask_node, ask_settings
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import (
+    QUESTIONS,
+    _addresses,
+    about_master,
+    ask_node,
+    ask_settings,
+    sentinel_of,
+)
 
 MASTERS_AT_ONCE = 50
 """How many masters one exchange with a Sentinel is about. It does nothing else meanwhile, so the exchanges are kept short."""
-
-QUESTIONS = ("MASTER", "GET-MASTER-ADDR-BY-NAME", "REPLICAS", "SENTINELS", "CKQUORUM")
-"""What a Sentinel is asked about each master."""
 
 Failure = (LinkError, ReplyError)
 
@@ -172,19 +172,7 @@ def ask_about(client: Client, master_names: Sequence[str]) -> dict[str, Sentinel
         ReplyError: It does not permit the questions.
     """
     info_reply, my_id = client.ask_many([("INFO",), ("SENTINEL", "MYID")], keep_errors=True)
-    if isinstance(info_reply, ReplyError):
-        raise info_reply
-    info = parse_info(info_reply)
-    if "sentinel_masters" not in info:
-        raise LinkError(str(client.address), "this is a data node, not a Sentinel", sent=False)
-    own = SentinelView(
-        address=client.address,
-        version=parse_version(info.get("valkey_version") or info.get("redis_version", "")),
-        run_id="" if isinstance(my_id, ReplyError) else str(my_id),
-        process_id=info.get("run_id", ""),
-        tilt=info.get("sentinel_tilt", "0") != "0",
-        tilt_total=int(info.get("sentinel_total_tilt", -1)),
-    )
+    own = sentinel_of(client.address, info_reply, my_id)
     views = {}
     for first in range(0, len(master_names), MASTERS_AT_ONCE):
         names = master_names[first : first + MASTERS_AT_ONCE]
@@ -192,30 +180,8 @@ def ask_about(client: Client, master_names: Sequence[str]) -> dict[str, Sentinel
         replies = client.ask_many(questions, keep_errors=True)
         for position, name in enumerate(names):
             here = position * len(QUESTIONS)
-            views[name] = replace(own, **_about(replies[here : here + len(QUESTIONS)]))
+            views[name] = replace(own, **about_master(replies[here : here + len(QUESTIONS)]))
     return views
-
-
-def _about(replies: Sequence[Any]) -> dict[str, Any]:
-    """The answers to ``QUESTIONS`` about one master, read.
-
-    Raises:
-        ReplyError: One of the questions is not permitted.
-    """
-    for reply in replies:
-        expected = isinstance(reply, ReplyError) and (reply.prefix == "NOQUORUM" or "No such master" in reply.message)
-        if isinstance(reply, ReplyError) and not expected:
-            raise reply
-    master, current, replicas, peers, quorum = replies
-    known = not isinstance(master, ReplyError)
-    return {
-        "master": parse_master_entry(master) if known else None,
-        "current": Address(str(current[0]), int(current[1])) if known and current else None,
-        "replicas": () if isinstance(replicas, ReplyError) else parse_replica_entries(replicas),
-        "peers": () if isinstance(peers, ReplyError) else parse_peer_entries(peers),
-        "quorum_ok": known and not isinstance(quorum, ReplyError),
-        "quorum_detail": quorum.message if isinstance(quorum, ReplyError) else str(quorum),
-    }
 
 
 def _named_addresses(views: Iterable[SentinelView]) -> list[Address]:

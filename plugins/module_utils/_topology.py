@@ -9,7 +9,7 @@ the collection redis_ha.sentinel.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Callable
 
@@ -39,6 +39,9 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
     parse_watchers,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
+
+QUESTIONS = ("MASTER", "GET-MASTER-ADDR-BY-NAME", "REPLICAS", "SENTINELS", "CKQUORUM")
+"""What a Sentinel is asked about each master."""
 
 CONFIG_READ = (
     "min-replicas-to-write",
@@ -78,12 +81,8 @@ def ask_sentinel(client: Client, master_name: str, probe: bool = False) -> Senti
     """
     questions: list[tuple[object, ...]] = [
         ("INFO",),
-        ("SENTINEL", "MASTER", master_name),
-        ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", master_name),
-        ("SENTINEL", "REPLICAS", master_name),
-        ("SENTINEL", "SENTINELS", master_name),
-        ("SENTINEL", "CKQUORUM", master_name),
         ("SENTINEL", "MYID"),
+        *(("SENTINEL", question, master_name) for question in QUESTIONS),
     ]
     if probe:
         questions += [
@@ -91,38 +90,64 @@ def ask_sentinel(client: Client, master_name: str, probe: bool = False) -> Senti
             ("SENTINEL", "FAILOVER", NO_SUCH_MASTER, "COORDINATED"),
             HELLO_PROBE,
         ]
-    info_reply, master, current, replicas, peers, quorum, my_id, *probes = client.ask_many(questions, keep_errors=True)
-    if isinstance(info_reply, ReplyError):
-        raise info_reply
-    info = parse_info(info_reply)
-    if "sentinel_masters" not in info:
-        raise LinkError(str(client.address), "this is a data node, not a Sentinel", sent=False)
-    for reply in (master, current, replicas, peers, quorum):
-        expected = isinstance(reply, ReplyError) and (reply.prefix == "NOQUORUM" or "No such master" in reply.message)
-        if isinstance(reply, ReplyError) and not expected:
-            raise reply
-    known = not isinstance(master, ReplyError)
+    info_reply, my_id, *replies = client.ask_many(questions, keep_errors=True)
+    own = sentinel_of(client.address, info_reply, my_id)
+    told, probes = about_master(replies[: len(QUESTIONS)]), replies[len(QUESTIONS) :]
     # Which other masters it watches is asked only where it says that there are any.
-    several = info["sentinel_masters"] not in ("0", "1")
+    several = parse_info(info_reply)["sentinel_masters"] not in ("0", "1")
     masters = client.ask_many([("SENTINEL", "MASTERS")], keep_errors=True)[0] if several else []
-    return SentinelView(
-        address=client.address,
-        version=parse_version(info.get("valkey_version") or info.get("redis_version", "")),
-        run_id="" if isinstance(my_id, ReplyError) else str(my_id),
-        process_id=info.get("run_id", ""),
-        tilt=info.get("sentinel_tilt", "0") != "0",
-        tilt_total=int(info.get("sentinel_total_tilt", -1)),
-        master=parse_master_entry(master) if known else None,
-        current=Address(str(current[0]), int(current[1])) if known and current else None,
-        replicas=() if isinstance(replicas, ReplyError) else parse_replica_entries(replicas),
-        peers=() if isinstance(peers, ReplyError) else parse_peer_entries(peers),
-        quorum_ok=known and not isinstance(quorum, ReplyError),
-        quorum_detail=quorum.message if isinstance(quorum, ReplyError) else str(quorum),
+    return replace(
+        own,
+        **told,
         failover_refused=_probe_refusal(probes[0]) if probes else "",
         hello_refused=_probe_refusal(probes[2]) if probes else "",
         coordinated=bool(probes) and isinstance(probes[1], ReplyError) and "No such master" in probes[1].message,
         masters=() if isinstance(masters, ReplyError) else tuple(parse_master_entry(row) for row in masters),
     )
+
+
+def sentinel_of(address: Address, info_reply: Any, my_id: Any) -> SentinelView:
+    """What a Sentinel is, by its replies to INFO and to SENTINEL MYID.
+
+    Raises:
+        LinkError: It is a data node.
+        ReplyError: It does not permit INFO.
+    """
+    if isinstance(info_reply, ReplyError):
+        raise info_reply
+    info = parse_info(info_reply)
+    if "sentinel_masters" not in info:
+        raise LinkError(str(address), "this is a data node, not a Sentinel", sent=False)
+    return SentinelView(
+        address=address,
+        version=parse_version(info.get("valkey_version") or info.get("redis_version", "")),
+        run_id="" if isinstance(my_id, ReplyError) else str(my_id),
+        process_id=info.get("run_id", ""),
+        tilt=info.get("sentinel_tilt", "0") != "0",
+        tilt_total=int(info.get("sentinel_total_tilt", -1)),
+    )
+
+
+def about_master(replies: Sequence[Any]) -> dict[str, Any]:
+    """The fields of a Sentinel's view that are about one master: its answers to ``QUESTIONS``, read.
+
+    Raises:
+        ReplyError: One of the questions is not permitted.
+    """
+    for reply in replies:
+        expected = isinstance(reply, ReplyError) and (reply.prefix == "NOQUORUM" or "No such master" in reply.message)
+        if isinstance(reply, ReplyError) and not expected:
+            raise reply
+    master, current, replicas, peers, quorum = replies
+    known = not isinstance(master, ReplyError)
+    return {
+        "master": parse_master_entry(master) if known else None,
+        "current": Address(str(current[0]), int(current[1])) if known and current else None,
+        "replicas": () if isinstance(replicas, ReplyError) else parse_replica_entries(replicas),
+        "peers": () if isinstance(peers, ReplyError) else parse_peer_entries(peers),
+        "quorum_ok": known and not isinstance(quorum, ReplyError),
+        "quorum_detail": quorum.message if isinstance(quorum, ReplyError) else str(quorum),
+    }
 
 
 def _probe_refusal(answer: Any) -> str:
