@@ -100,7 +100,7 @@ FOLLOW = Step(
     "follow",
     "Let the other replicas follow the new master, and write every new role to its configuration file.",
     _NONE,
-    "Sentinel does it, about 10 s later",
+    "Sentinel does it, failover-timeout later (180 s unless it is set)",
 )
 DISCONNECT = Step(
     "disconnect",

@@ -170,17 +170,21 @@ def _called(node: ast.Call) -> str:
     return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
 
 
+DECIDING = ("_checks.py", "_commands.py", "_candidate.py", "_decide.py", "_ways.py")
+"""Where checks are made that refuse a failover."""
+
+
 def error_codes() -> set[str]:
     """Every code that the source can put into ``error``.
 
-    Checks are codes where they can refuse a failover: those of _checks.py and _plan.py that are critical.
+    Checks are codes where they can refuse a failover: those of the files that decide, if they are critical.
     """
     codes = {f"{kind}_{code}" for kind in ("sentinel", "node") for code in ACCESS} | set(REPLICA_REMEDIES)
     for path in (ROOT / "plugins").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and node.args:
                 critical = len(node.args) > 1 and ast.unparse(node.args[1]) in ("CRITICAL", "'critical'")
-                may_refuse = _called(node) == "Check" and critical and path.name in ("_checks.py", "_plan.py")
+                may_refuse = _called(node) == "Check" and critical and path.name in DECIDING
                 if (
                     _called(node) in RAISED
                     or may_refuse

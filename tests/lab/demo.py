@@ -348,13 +348,15 @@ class Demonstration:
         """Who did it, and what in a person's words; nothing where a person would learn nothing."""
         ours = entry["who"] == "program"
         who = "program" if ours else self._names.shorten(entry["who"].removeprefix("sentinel "))
-        named = self._names.named_in(f"{entry['subject']} {entry['detail']}")
+        # The text of a Sentinel's event names its servers in an order of its own.
+        named = self._names.named_in(f"{entry['subject']} {entry['detail']}" if ours else entry["detail"])
         kind = entry["kind"]
         if kind == "step_begins":
             return who, _STEPS.get(entry["step"], "")
-        plain = self._names.shorten(f"{kind}: {entry['detail']}" if entry["detail"] else kind)
-        text = (_PROGRAM if ours else _SENTINEL).get(kind, plain)
-        return who, text.format(*named) if text is not None else ""
+        words: Mapping[str, str | None] = _PROGRAM if ours else _SENTINEL
+        if kind not in words:
+            return who, self._names.shorten(f"{kind}: {entry['detail']}" if entry["detail"] else kind)
+        return who, (words[kind] or "").format(*named)
 
     def _write_stop_ms(self, fenced: Move, fence_ms: float | None) -> tuple[float, float] | None:
         """When the writers' longest gap began and ended, in the time of the timeline.

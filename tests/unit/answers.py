@@ -105,10 +105,17 @@ class NodeAnswers:
 
     def _role(self) -> list[Any]:
         node = self._node
-        if node.shown_master is None or node.is_master:
+        master = self._shown_master()
+        if master is None:
             return ["master", int(node.offset), []]
         link = "connected" if node.linked else "connect"
-        return ["slave", node.shown_master.host, node.shown_master.port, link, int(node.offset)]
+        return ["slave", master.host, master.port, link, int(node.offset)]
+
+    def _shown_master(self) -> Address | None:
+        """Its master, by the name that it was told."""
+        node = self._node
+        told = node.shown_master
+        return told if told is not None and self._world.real(told) == node.master else node.master
 
     def _info(self) -> str:
         node = self._node
@@ -122,10 +129,11 @@ class NodeAnswers:
             "# Replication",
             f"role:{'master' if node.is_master else 'slave'}",
         ]
-        if node.shown_master is not None and not node.is_master:
+        master = self._shown_master()
+        if master is not None:
             lines += [
-                f"master_host:{node.shown_master.host}",
-                f"master_port:{node.shown_master.port}",
+                f"master_host:{master.host}",
+                f"master_port:{master.port}",
                 f"master_link_status:{'up' if node.linked else 'down'}",
                 "master_sync_in_progress:0",
                 f"slave_repl_offset:{int(node.offset)}",

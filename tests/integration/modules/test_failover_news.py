@@ -133,15 +133,24 @@ def test_a_client_reconfig_script_is_called_as_leader_where_sentinel_promotes(tm
     assert recordings[0].writes_lost == 0
 
 
-@pytest.mark.parametrize(("older", "newer"), [("redis-6.0", "redis-7.0"), ("redis-7.0", "valkey-9.1")])
-@pytest.mark.parametrize("leads", ["older", "newer"])
-def test_sentinels_of_mixed_versions(older: str, newer: str, leads: str) -> None:
-    """As in a rolling upgrade; the first leads."""
+@contextmanager
+def mixed(older: str, newer: str, leads: str) -> Iterator[Deployment]:
+    """Sentinels in the middle of an upgrade; the first is one of those that are older, or newer."""
     with Deployment("redis-7.0", sentinel_server=older, replicas=2, sentinels=3) as deployment:
         upgraded = deployment.sentinels[:2] if leads == "newer" else deployment.sentinels[1:]
         for sentinel in upgraded:
             sentinel.restart(find_server(newer))
+            if older == "redis-6.0":
+                # It knows no channels, and its file leaves the user default without any.
+                sentinel.command("ACL", "SETUSER", "default", "allchannels")
         deployment.wait_ready()
+        yield deployment
+
+
+@pytest.mark.parametrize(("older", "newer"), [("redis-6.0", "redis-7.0"), ("redis-7.0", "valkey-9.1")])
+@pytest.mark.parametrize("leads", ["older", "newer"])
+def test_sentinels_of_mixed_versions(older: str, newer: str, leads: str) -> None:
+    with mixed(older, newer, leads) as deployment:
         with load(deployment) as recordings:
             result = fail_over(deployment)
         assert (result["outcome"], result["lossless"], result["promotion"]) == ("switched", True, "program"), str(
@@ -149,6 +158,21 @@ def test_sentinels_of_mixed_versions(older: str, newer: str, leads: str) -> None
         )
         assert result["leader"] == deployment.sentinel_addresses[0]
         assert not [entry for entry in result["timeline"] if entry["kind"] == "announce_failed"]
+        assert (recordings[0].writes_lost, recordings[0].unknown) == (0, 0)
+        assert_all_name_the_master(deployment)
+
+
+def test_a_sentinel_upgraded_from_6_0_whose_user_has_no_channels() -> None:
+    """Redis 6.0 writes its users without channels into the file, and 7.0 reads them as users that have none."""
+    with mixed("redis-6.0", "redis-7.0", "newer") as deployment:
+        first = deployment.sentinels[0]
+        first.command("ACL", "SETUSER", "default", "resetchannels")
+        with load(deployment) as recordings:
+            result = fail_over(deployment)
+        assert (result["outcome"], result["lossless"], result["promotion"]) == ("switched", True, "sentinel"), str(
+            result
+        )
+        assert first.address in result["promotion_reason"]
         assert (recordings[0].writes_lost, recordings[0].unknown) == (0, 0)
         assert_all_name_the_master(deployment)
 
