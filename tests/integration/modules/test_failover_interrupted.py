@@ -449,10 +449,6 @@ def test_a_failover_that_sentinel_makes_by_itself_afterwards_is_not_called_lossl
     assert f"what {target.address} acknowledged last may be lost" in result["lossless_reason"]
 
 
-def _role(process: Process) -> str:
-    return str(process.command("ROLE")[0])
-
-
 def _names(sentinel: Process, node: Process) -> bool:
     return bool(sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster") == [node.host, str(node.port)])
 
