@@ -355,7 +355,7 @@ def by_sentinel(
             # The old master is still a master, and nothing is urgent.
             break
         taken, seen = None, None
-    raise _rolled_back(run, plan, told)
+    raise _rolled_back(run, plan, told, ours_is_master)
 
 
 def _wait_for_promotion(run: Run, plan: Plan, taken: Taken, ours_is_master: bool) -> Promotion | None:
@@ -412,14 +412,15 @@ def _gave_up(run: Run, plan: Plan, taken: Taken, said: SentinelSaid | None) -> b
 # ---- nobody promotes -------------------------------------------------------------------------------------------------
 
 
-def _rolled_back(run: Run, plan: Plan, told: Sequence[Address]) -> FailoverError:
+def _rolled_back(run: Run, plan: Plan, told: Sequence[Address], ours_was_master: bool = False) -> FailoverError:
     """No Sentinel promotes: the old master is made a master again, where that is provably safe; the error that says which.
 
-    Once the candidate is a master, the old one is never made one again.
+    Once the candidate is a master, the old one is never made one again, also where somebody has made the candidate a replica since. Nor is it
+    where a Sentinel names another master, or leads a failover.
     """
     seen = look(run)
-    may_act = [*seen.in_progress(), *(address for address in told if address in seen.silent)]
-    if may_act or role(run, plan.replica_to_promote) != "replica":
+    may_act = [*rivals(run, seen, plan.old_master), *(address for address in told if address in seen.silent)]
+    if may_act or ours_was_master or role(run, plan.replica_to_promote) != "replica":
         acting = ", ".join(map(str, may_act)) or "unknown"
         return failure("promotion_in_doubt", f"Sentinel {acting} may still promote {plan.replica_to_promote}")
     detail = "; ".join(note for note in run.record.notes if "Sentinel" in note) or "no Sentinel could be reached"
