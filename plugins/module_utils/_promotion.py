@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
     SENTINEL_ANSWER_S,
     Look,
-    SentinelSaid,
     look,
     look_questions,
     named_master,
@@ -372,7 +371,7 @@ def _wait_for_promotion(run: Run, plan: Plan, taken: Taken, ours_is_master: bool
                 winner = _winner(run, plan, seen)
                 if winner is not None:
                     return _promoted(run, winner, taken)
-                if _gave_up(run, plan, taken, seen.said.get(taken.leader)):
+                if _gave_up(run, plan, taken, seen):
                     return None
             run.clock.sleep(POLL_S)
     raise failure(
@@ -397,9 +396,9 @@ def _winner(run: Run, plan: Plan, seen: Look) -> Address | None:
     return next((name for name in named if role(run, name) == "master"), None)
 
 
-def _gave_up(run: Run, plan: Plan, taken: Taken, said: SentinelSaid | None) -> bool:
-    """Whether the leader answers, leads nothing, and nobody was promoted. One that is silent may still act."""
-    if said is None or said.entry.failover_in_progress:
+def _gave_up(run: Run, plan: Plan, taken: Taken, seen: Look) -> bool:
+    """Whether the leader answers, no Sentinel leads anything or names another master, and nobody was promoted. One that is silent may still act."""
+    if taken.leader not in seen.said or rivals(run, seen, plan.old_master):
         return False
     aborted = run.timeline.events(taken.sent_at_s, "-failover-abort", run.request.master_name)
     if aborted:
