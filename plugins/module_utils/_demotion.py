@@ -96,9 +96,10 @@ def stop_and_demote(run: Run, plan: Plan, prepare_again: Callable[[], object]) -
             raise
         if demotion is not None:
             return demotion
+    scripts = " (before Redis 6.2.6 scripts write on behind the fence)" if plan.fence == MIN_REPLICAS_FENCE else ""
     raise failure(
         "late_writes",
-        f"{plan.old_master} had acknowledged more than {plan.replica_to_promote} had received, again and again; it is the master",
+        f"{plan.old_master} had acknowledged more than {plan.replica_to_promote} had received, again and again{scripts}; it is the master",
     )
 
 
@@ -160,8 +161,8 @@ def _demote(run: Run, plan: Plan, fence: Fence) -> Demotion | None:
                 f"{plan.replica_to_promote} had applied offset {final}, "
                 f"the last that {plan.old_master} reached when it stopped being a master"
             )
-        elif plan.fence == MIN_REPLICAS_FENCE:
-            # The fence was lifted in the very transaction that demoted: what came after its offset is no write of a client.
+        elif fence.held:
+            # The fence was lifted in the very transaction that demoted, and nothing was written behind it: what came after its offset is no write.
             holders = (plan.replica_to_promote, *plan.siblings)
             proof = (
                 f"{plan.replica_to_promote} had applied offset {fence.position}, "

@@ -479,6 +479,35 @@ def test_a_ping_between_fence_and_demotion_is_not_taken_for_a_write() -> None:
     assert not any(line["kind"] == "rolled_back" for line in result["timeline"])
 
 
+@pytest.mark.parametrize("times", [1, 9])
+def test_what_a_script_writes_behind_the_fence_of_6_0_is_not_lost(times: int) -> None:
+    """EVAL is not refused by min-replicas-to-write there; it is acknowledged, and 6.0 drops its replicas when it is demoted."""
+    world = World(1, modern=False)
+    om = world.nodes[OM]
+
+    def evaluate() -> None:
+        om.set_offset(om.offset + 500)
+        om.changes += 1
+        world.acknowledged[om.replid] = om.offset
+
+    world.faults.append(Fault("run", DEMOTE, OM, times=times, action=evaluate))
+    result = run(world)
+    assert any(line["kind"] == "rolled_back" for line in result["timeline"])
+    assert result["outcome"] == ("switched" if times == 1 else "aborted")
+    assert_truthful(world, result)
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
+def test_a_ping_behind_the_fence_of_6_0_is_not_taken_for_a_write() -> None:
+    world = World(1, modern=False)
+    om = world.nodes[OM]
+    world.faults.append(Fault("run", DEMOTE, OM, action=lambda: om.set_offset(om.offset + 14)))
+    result = run(world)
+    assert (result["outcome"], result["lossless"]) == ("switched", True)
+    assert not any(line["kind"] == "rolled_back" for line in result["timeline"])
+
+
 BEFORE_THE_FENCE = {
     "lock": ("CLIENT SETNAME redis", OM),
     "probe": ("INFO replication", OM),
