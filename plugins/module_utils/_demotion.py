@@ -63,12 +63,14 @@ class Demotion:
         holders: Candidates that were seen to have applied it; whichever of them is promoted, nothing is lost.
         proof: Why nothing that was acknowledged can be missing there.
         seen: The last look at the Sentinels before it.
+        unaware: Whether the candidate is a master already, and perhaps no Sentinel knows of it.
     """
 
     final: Position
     holders: tuple[Address, ...]
     proof: str
     seen: Look
+    unaware: bool = False
 
 
 def stop_and_demote(run: Run, plan: Plan, prepare_again: Callable[[], object]) -> Demotion:

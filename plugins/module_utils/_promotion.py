@@ -109,7 +109,9 @@ class Promotion:
 # ---- the program promotes --------------------------------------------------------------------------------------------
 
 
-def by_program(run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | None) -> Promotion:
+def by_program(
+    run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | None, ours_is_master: bool = False
+) -> Promotion:
     """Trigger, promote, and carry the news; wherever that is not certainly safe any more, leave the rest to Sentinel.
 
     Args:
@@ -117,6 +119,7 @@ def by_program(run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | No
         plan: What to do.
         leaders: Sentinels that may lead, the best first.
         seen: The last look at all Sentinels.
+        ours_is_master: An earlier run has promoted the candidate, and perhaps nobody knows of it.
 
     Raises:
         Aborted: No Sentinel took it; the old master is the master again.
@@ -127,7 +130,7 @@ def by_program(run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | No
         raise _rolled_back(run, plan, ())
     epoch = _epoch(run, taken) if taken.ours else None
     if epoch is None:
-        return by_sentinel(run, plan, leaders, seen, taken)
+        return by_sentinel(run, plan, leaders, seen, taken, ours_is_master)
     ways = routes(run.snapshot, plan.replica_to_promote, taken.leader)
     with run.step(PROMOTE):
         promoted, taught = _promote_and_teach(run, plan, taken, epoch, ways)
@@ -136,7 +139,7 @@ def by_program(run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | No
             promotion = _announce(run, plan, taken, epoch, ways)
         if promotion is not None:
             return promotion
-    return by_sentinel(run, plan, leaders, seen, taken, ours_is_master=promoted is not False)
+    return by_sentinel(run, plan, leaders, seen, taken, ours_is_master or promoted is not False)
 
 
 def _epoch(run: Run, taken: Taken) -> int | None:
@@ -336,7 +339,7 @@ def by_sentinel(
         leaders: Sentinels that may lead, the best first.
         seen: The last look at all Sentinels.
         taken: The failover that is under way already.
-        ours_is_master: The program has promoted the candidate, and perhaps nobody knows of it: only what a Sentinel names counts.
+        ours_is_master: The program, or an earlier run, has promoted the candidate, and perhaps nobody knows of it: only what a Sentinel names counts.
 
     Raises:
         Aborted: No Sentinel promotes; the old master is the master, or the master again.

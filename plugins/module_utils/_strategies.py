@@ -92,7 +92,7 @@ def fenced(run: Run, plan: Plan) -> None:
 
 def _promote(run: Run, plan: Plan, leaders: Sequence[Address], demotion: Demotion) -> Promotion:
     way = by_program if plan.promotion == PROGRAM else by_sentinel
-    return way(run, plan, leaders, demotion.seen)
+    return way(run, plan, leaders, demotion.seen, ours_is_master=demotion.unaware)
 
 
 def _complete(
@@ -202,10 +202,10 @@ def _demotion_found(run: Run, plan: Plan) -> Demotion:
     seen = look(run)
     if _has_everything(found, final):
         proof = f"{candidate} has everything up to offset {final.offset}, where {plan.old_master} ended"
-        return Demotion(final.position, (candidate,), proof, seen)
+        return Demotion(final.position, (candidate,), proof, seen, found.is_master)
     if not found.is_master:
         _return_to_old_master(run, plan, seen)
-    return Demotion(final.position, (), "", seen)
+    return Demotion(final.position, (), "", seen, found.is_master)
 
 
 def _has_everything(candidate: Replication, old_master: Replication) -> bool:

@@ -798,6 +798,23 @@ def test_steering_stands_as_long_as_the_demotion_may() -> None:
     assert world.lost() == 0
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_master_of_a_killed_run_that_nobody_names_gives_way_to_the_one_that_sentinel_chooses(seed: int) -> None:
+    """Taken for the new master, it would rob the one that every Sentinel names of its role."""
+    world = World(seed, priorities={R: 100, S: 50}, proxy=False)
+    world.faults.append(Fault("kill_after", "REPLICAOF NO ONE", R, alone=True))
+    killed(world, target=R)
+    world.sentinels[L0].alive = False
+    result = run(world, promotion="sentinel", min_sentinels=2)
+    assert result["plan"]["action"] == "finish"
+    assert result["new_master"] == S.as_result()
+    assert {world.sentinels[address].named for address in (L1, L2)} == {S}
+    assert masters(world) == [S]
+    assert_truthful(world, result)
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
 def test_finished_on_a_host_to_leave_it_is_not_called_switched() -> None:
     world = World(1)
     world.faults.append(Fault("kill_after", DEMOTE, OM))
