@@ -421,15 +421,28 @@ def _rolled_back(run: Run, plan: Plan, told: Sequence[Address]) -> FailoverError
     Once the candidate is a master, the old one is never made one again.
     """
     seen = look(run)
-    may_act = [*seen.in_progress(), *(address for address in told if address in seen.silent)]
-    if may_act or role(run, plan.replica_to_promote) != "replica":
-        acting = ", ".join(map(str, may_act)) or "unknown"
-        return failure("promotion_in_doubt", f"Sentinel {acting} may still promote {plan.replica_to_promote}")
+    may_act = rivals(run, seen, plan.old_master)
+    may_act.update({address: "does not answer" for address in told if address in seen.silent})
+    promoted = _promoted_ones(run, plan)
+    if may_act or promoted:
+        said = [f"Sentinel {address} {text}" for address, text in may_act.items()]
+        stays = f"; {plan.old_master} stays a replica" if plan.strategy == FENCED else ""
+        return failure("promotion_in_doubt", "; ".join([*said, *promoted]) + stays)
     detail = "; ".join(note for note in run.record.notes if "Sentinel" in note) or "no Sentinel could be reached"
     if plan.strategy != FENCED:
         return failure("trigger_refused", detail)
     roll_back(run, plan)
     return failure("trigger_refused", f"{detail}; {plan.old_master} is the master again")
+
+
+def _promoted_ones(run: Run, plan: Plan) -> list[str]:
+    """Replicas that are masters by now; of the one to promote also, that it cannot be asked."""
+    others = [address for address in plan.others if not run.same_now(address, plan.old_master)]
+    roles = run.fleet.gather([plan.replica_to_promote, *others], lambda address: role(run, address))
+    found = [f"{address} is a master" for address, it in roles.items() if it == "master"]
+    if roles[plan.replica_to_promote] is None:
+        found.append(f"{plan.replica_to_promote} does not answer and may be one")
+    return found
 
 
 def names_everywhere(run: Run, master: Address, sentinels: Sequence[Address]) -> dict[Address, str]:

@@ -815,6 +815,28 @@ def test_a_master_of_a_killed_run_that_nobody_names_gives_way_to_the_one_that_se
     assert world.lost() == 0
 
 
+def test_the_old_master_is_not_given_back_once_a_sentinel_names_another() -> None:
+    """Every trigger is refused, and a failover by an operator has begun and ended between the last look and the end."""
+    world = World(1, priorities={R: 100, S: 50}, proxy=False)
+
+    def overtake() -> None:
+        world.sentinels[L2].refuses = "NOGOODSLAVE No suitable replica to promote"
+        world.start_failover(world.sentinels[L0])
+        world.advance(4.0)
+
+    world.faults += [
+        Fault("refuse", TRIGGER, L0, error="NOGOODSLAVE No suitable replica to promote"),
+        Fault("refuse", TRIGGER, L1, error="NOGOODSLAVE No suitable replica to promote"),
+        Fault("run", TRIGGER, L2, action=overtake),
+    ]
+    result = run(world, target=R)
+    assert masters(world) == [S]
+    assert (result["outcome"], result["error"]) == ("unknown", "promotion_in_doubt")
+    assert f"names {S}" in result["msg"]
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
 def test_finished_on_a_host_to_leave_it_is_not_called_switched() -> None:
     world = World(1)
     world.faults.append(Fault("kill_after", DEMOTE, OM))
