@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Unknown, failure
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import fail_over
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import LOCK_NAME
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Steering
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import LOCK_NAME, raised_priorities
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
@@ -835,6 +837,20 @@ def test_the_old_master_is_not_given_back_once_a_sentinel_names_another() -> Non
     assert f"names {S}" in result["msg"]
     assert_never_split(world)
     assert world.lost() == 0
+
+
+def test_priorities_are_put_back_where_a_run_ends_in_doubt_after_the_move() -> None:
+    """Sentinels that are split stop the next run, too: it would not come so far as to put them back."""
+    world = World(1)
+    clock = FakeClock(world)
+    moved = Run(FakeFleet(world), Request(NAME), clock, Timeline(clock))
+    with pytest.raises(Unknown), raised_priorities(moved) as raised:
+        raised.raise_all((Steering(S, 100),))
+        assert world.nodes[S].settings["replica-priority"] == "1000000100"
+        world.nodes[S].rewritten["replica-priority"] = "1000000100"
+        moved.record.moved = True
+        raise failure("promotion_in_doubt", "nobody knows")
+    assert world.nodes[S].settings["replica-priority"] == world.nodes[S].rewritten["replica-priority"] == "100"
 
 
 def test_finished_on_a_host_to_leave_it_is_not_called_switched() -> None:
