@@ -156,10 +156,11 @@ def _names_a_third(run: Run, named: Address | None, master: Address) -> bool:
 # ---- follow ----------------------------------------------------------------------------------------------------------
 
 
-def follow(run: Run, plan: Plan, promotion: Promotion) -> None:
-    """Let every other replica follow the new master, and write the roles to the configuration files.
+def follow(run: Run, plan: Plan, promotion: Promotion) -> dict[Address, Replication]:
+    """Let every other replica follow the new master, if that costs it nothing, and write the roles to the configuration files.
 
-    Those that cannot resynchronise partially go one after the other: each costs the new master a copy of all its data.
+    Returns:
+        Those that cannot resynchronise partially, for :func:`follow_in_turn`: nobody else should wait for them.
     """
     with run.step(FOLLOW):
         rest = [
@@ -174,12 +175,20 @@ def follow(run: Run, plan: Plan, promotion: Promotion) -> None:
                 run.note(f"{address} could not be told to follow {promotion.master} ({it.message}); Sentinel does it")
         quick, slow = _by_cost(run, promotion.master, known)
         run.fleet.gather(quick, lambda address: _let_follow(run, address, known[address], promotion.master))
-        for address in slow:
-            _let_follow(run, address, known[address], promotion.master)
-            _wait_linked(run, address)
         if promotion.by == PROGRAM:
             # Sentinel does it in the transaction that promotes.
             _rewrite_new_master(run, promotion.master)
+        return {address: known[address] for address in slow}
+
+
+def follow_in_turn(run: Run, costly: Mapping[Address, Replication], master: Address) -> None:
+    """Let those that cannot resynchronise partially follow, one after the other: each costs the new master a copy of all its data."""
+    if not costly:
+        return
+    with run.step(FOLLOW):
+        for address, before in costly.items():
+            _let_follow(run, address, before, master)
+            _wait_linked(run, address)
 
 
 def _by_cost(run: Run, master: Address, known: Mapping[Address, Replication]) -> tuple[list[Address], list[Address]]:
@@ -228,7 +237,7 @@ def _demote_stray(run: Run, address: Address, master: Address) -> None:
 
 
 def _wait_linked(run: Run, address: Address) -> None:
-    """Until the copy has come, as long as the run may take; what is late then, the end of the run names."""
+    """Until the copy has come, at most ``timeout``; what is late then, the end of the run names."""
     deadline_s = run.clock.now_s() + run.request.timeout_s
     while run.clock.now_s() < deadline_s:
         try:

@@ -15,6 +15,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._aftermath impor
     agree,
     disconnect_clients,
     follow,
+    follow_in_turn,
     record_promotion,
     settle,
 )
@@ -101,8 +102,9 @@ def _complete(
     record_promotion(run, promotion, demotion)
     agree(run, promotion)
     if promotion.by == PROGRAM or demotion is not None:
-        follow(run, plan, promotion)
+        costly = follow(run, plan, promotion)
         disconnect_clients(run, plan, promotion.master)
+        follow_in_turn(run, costly, promotion.master)
     settle(run, plan, raised)
 
 

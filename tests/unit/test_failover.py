@@ -844,13 +844,36 @@ def test_priorities_are_put_back_where_a_run_ends_in_doubt_after_the_move() -> N
     world = World(1)
     clock = FakeClock(world)
     moved = Run(FakeFleet(world), Request(NAME), clock, Timeline(clock))
-    with pytest.raises(Unknown), raised_priorities(moved) as raised:
-        raised.raise_all((Steering(S, 100),))
-        assert world.nodes[S].settings["replica-priority"] == "1000000100"
-        world.nodes[S].rewritten["replica-priority"] = "1000000100"
-        moved.record.moved = True
-        raise failure("promotion_in_doubt", "nobody knows")
+
+    def end_in_doubt() -> None:
+        with raised_priorities(moved) as raised:
+            raised.raise_all((Steering(S, 100),))
+            world.nodes[S].rewritten["replica-priority"] = "1000000100"
+            moved.record.moved = True
+            raise failure("promotion_in_doubt", "nobody knows")
+
+    with pytest.raises(Unknown):
+        end_in_doubt()
+    assert world.sent("CONFIG SET replica-priority 1000000100") == [S]
     assert world.nodes[S].settings["replica-priority"] == world.nodes[S].rewritten["replica-priority"] == "100"
+
+
+def test_clients_of_the_old_master_do_not_wait_for_a_replica_that_needs_a_copy_of_everything() -> None:
+    """Some stay at the old master, refused, until their connection is closed; the copy may take minutes."""
+    world = World(1)
+    straggler = world.nodes[S]
+    straggler.data = [("history-of-its-own", 5.0)]
+    straggler.linked, straggler.stuck = False, True
+    world.faults.append(Fault("run", "REPLICAOF 10.0.0.", S, action=lambda: setattr(straggler, "stuck", False)))
+    result = run(world, timeout_s=30.0)
+    assert (result["outcome"], result["lossless"]) == ("switched", True)
+    sent = [address for _at_s, address, commands in world.exchanges if ends_a_wait(commands)]
+    assert sent == [OM, S]
+
+
+def ends_a_wait(commands: list[Any]) -> bool:
+    words = [" ".join(map(str, command)) for command in commands]
+    return words[0].startswith("CLIENT KILL TYPE normal") or words[0] == f"REPLICAOF {R.host} {R.port}"
 
 
 def test_finished_on_a_host_to_leave_it_is_not_called_switched() -> None:
