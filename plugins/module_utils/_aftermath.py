@@ -18,6 +18,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
     replication,
     rewrite,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import is_asked
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._demotion import Demotion
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
@@ -26,6 +27,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     ReplyError,
     failure,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import NO_HISTORY, own_nodes
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import LOCK_NAME, Raised
@@ -173,12 +175,56 @@ def follow(run: Run, plan: Plan, promotion: Promotion) -> dict[Address, Replicat
         for address, it in before.items():
             if not isinstance(it, Replication):
                 run.note(f"{address} could not be told to follow {promotion.master} ({it.message}); Sentinel does it")
+        for address, text in _left_alone(run, plan, promotion.master, known).items():
+            run.note(f"{address} was not told to follow {promotion.master}: {text}")
+            del known[address]
         quick, slow = _by_cost(run, promotion.master, known)
         run.fleet.gather(quick, lambda address: _let_follow(run, address, known[address], promotion.master))
         if promotion.by == PROGRAM:
             # Sentinel does it in the transaction that promotes.
             _rewrite_new_master(run, promotion.master)
         return {address: known[address] for address in slow}
+
+
+def _left_alone(run: Run, plan: Plan, master: Address, known: Mapping[Address, Replication]) -> dict[Address, str]:
+    """Nodes that are not what they were when the run began, so that it might be wrong to make them replicas, and why."""
+    found = {
+        address: _why_not_ours(run, plan, master, it) for address, it in known.items() if _has_changed(run, address, it)
+    }
+    if any(it.is_master for it in known.values()):
+        named = [said.named for said in look(run).said.values()]
+        found.update(
+            {
+                address: "a Sentinel names it by now"
+                for address in known
+                if any(run.same_now(address, it) for it in named)
+            }
+        )
+    return {address: text for address, text in found.items() if text}
+
+
+def _has_changed(run: Run, address: Address, now: Replication) -> bool:
+    """Whether a node did not answer when the run began, or has become a master since: its address may lead to another server now."""
+    return now.is_master or not is_asked(run.snapshot, address)
+
+
+def _why_not_ours(run: Run, plan: Plan, master: Address, now: Replication) -> str:
+    """Why a node cannot be told to be of this deployment; nothing, if it follows one that is, or has its history."""
+    ours = own_nodes(run.snapshot)
+    histories = {
+        replid for node in ours if node.replication for replid in (node.replication.replid, node.replication.replid2)
+    }
+    if not histories.isdisjoint({now.replid, now.replid2} - {NO_HISTORY, ""}):
+        return ""
+    if any(
+        run.same_now(now.master, address) for address in (master, plan.old_master, *(node.address for node in ours))
+    ):
+        return ""
+    return (
+        "it did not answer when the run began, and has another history of writes now"
+        if now.master
+        else "it is a master of another history of writes"
+    )
 
 
 def follow_in_turn(run: Run, costly: Mapping[Address, Replication], master: Address) -> None:

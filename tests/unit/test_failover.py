@@ -876,6 +876,47 @@ def ends_a_wait(commands: list[Any]) -> bool:
     return words[0].startswith("CLIENT KILL TYPE normal") or words[0] == f"REPLICAOF {R.host} {R.port}"
 
 
+def strangers_come(world: World, master: Address | None) -> None:
+    """Where S was, a server of another deployment answers now."""
+    stranger = world.nodes[S]
+    stranger.alive = True
+    stranger.master = stranger.shown_master = master
+    stranger.data = [("history-of-another-deployment", 77.0)]
+    stranger.stuck, stranger.linked = True, master is not None
+
+
+@pytest.mark.parametrize("theirs", [None, Address("10.9.9.9", 6379)], ids=["a master", "a replica of theirs"])
+def test_a_server_of_another_deployment_that_comes_up_at_a_dead_replicas_address_is_told_nothing(
+    theirs: Address | None,
+) -> None:
+    """The address was given to somebody else: to make that server a replica of ours would throw its data away."""
+    world = World(1)
+    world.nodes[S].alive = False
+    world.advance(40.0)
+    world.faults.append(Fault("run", PAUSE, OM, action=lambda: strangers_come(world, theirs)))
+    result = run(world, timeout_s=5.0)
+    assert result["lossless"]
+    assert not world.sent("REPLICAOF", S)
+    assert not world.sent("CONFIG", S)
+    assert any(str(S) in note for note in result["notes"])
+
+
+def test_a_master_that_a_sentinel_names_by_now_is_not_made_a_replica() -> None:
+    """An operator has failed over again while this host stood still, after the news and before the replicas were told."""
+    world = World(1, priorities={R: 100, S: 50}, proxy=False)
+
+    def overtake() -> None:
+        world.at(world.now_s + 0.001, lambda: world.start_failover(world.sentinels[L1]))
+        world.advance(4.0)
+
+    world.faults.append(Fault("run", HELLO, L2, skip=1, action=overtake))
+    result = run(world, target=R)
+    assert world.sentinels[L1].named == S
+    assert world.nodes[S].is_master
+    assert not world.sent("REPLICAOF 10.", S)
+    assert (result["outcome"], result["error"]) == ("incomplete", "moved_on")
+
+
 def test_finished_on_a_host_to_leave_it_is_not_called_switched() -> None:
     world = World(1)
     world.faults.append(Fault("kill_after", DEMOTE, OM))
