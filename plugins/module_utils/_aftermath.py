@@ -124,19 +124,26 @@ def _wait_agreed(run: Run, master: Address, behind: Sequence[Address]) -> dict[A
 
 
 def _raise_if_split(run: Run, promotion: Promotion, said: Mapping[Address, str]) -> None:
-    """Sentinels of equal epochs that name two masters stay so for ever.
+    """Sentinels of equal epochs that name two masters stay so for ever. One of a later epoch is right, and nobody is told otherwise.
 
     Raises:
         Unknown: They do.
+        Incomplete: Sentinel has moved the master on meanwhile.
     """
     seen = look(run)
-    epochs = {address: it.entry.config_epoch for address, it in seen.said.items()}
-    ours = max((epoch for address, epoch in epochs.items() if address not in said), default=0)
-    others = [
-        address
+    ours = max(
+        (it.entry.config_epoch for it in seen.said.values() if run.same_now(it.named, promotion.master)),
+        default=promotion.epoch or 0,
+    )
+    thirds = {
+        address: it
         for address, it in seen.said.items()
-        if address in said and it.entry.config_epoch == ours and _names_a_third(run, it.named, promotion.master)
-    ]
+        if address in said and it.entry.config_epoch >= ours and _names_a_third(run, it.named, promotion.master)
+    }
+    for it in thirds.values():
+        if it.named is not None and it.entry.config_epoch > ours:
+            raise _moved_on_error(run, promotion.master, it.named, it.entry.config_epoch)
+    others = list(thirds)
     if others:
         split = ", ".join(f"Sentinel {address} {said[address].removeprefix('it ')}" for address in others)
         run.record.deny_lossless(

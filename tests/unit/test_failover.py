@@ -917,6 +917,25 @@ def test_a_master_that_a_sentinel_names_by_now_is_not_made_a_replica() -> None:
     assert (result["outcome"], result["error"]) == ("incomplete", "moved_on")
 
 
+def test_a_failover_of_a_later_epoch_while_the_sentinels_agree_is_told_and_not_worked_against() -> None:
+    """An operator tells a Sentinel that has not heard of ours, and whose epoch is higher: all name another replica in the end."""
+    world = World(1, priorities={R: 100, S: 50}, proxy=False)
+    rival = world.sentinels[L2]
+
+    def overtake() -> None:
+        rival.deaf, rival.current_epoch = True, 5
+        rival.seen[S].priority, world.nodes[S].settings["replica-priority"] = 1, "1"
+        world.at(world.now_s + 0.5, lambda: world.start_failover(rival))
+
+    world.faults.append(Fault("run", TRIGGER, L0, action=overtake))
+    result = run(world, target=R, promotion="sentinel")
+    assert {sentinel.named for sentinel in world.sentinels.values()} == {S}
+    assert world.nodes[S].is_master
+    assert (result["outcome"], result["error"], result["lossless"]) == ("incomplete", "moved_on", False)
+    assert result["new_master"] == S.as_result()
+    assert not world.sent("REPLICAOF 10.", S)
+
+
 def test_finished_on_a_host_to_leave_it_is_not_called_switched() -> None:
     world = World(1)
     world.faults.append(Fault("kill_after", DEMOTE, OM))
