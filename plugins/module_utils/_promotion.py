@@ -265,13 +265,19 @@ def _is_young(run: Run, seen: Look) -> bool:
 
 def _trigger(run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | None) -> Taken | None:
     """Tell the first Sentinel that takes it to fail over; nothing, if every one has certainly not taken it."""
+    taken = _tell_to_fail_over(run, plan, leaders, seen)
+    if taken is not None:
+        run.record.leader = taken.leader
+    return taken
+
+
+def _tell_to_fail_over(run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | None) -> Taken | None:
     words = ("COORDINATED",) if plan.strategy == COORDINATED else ()
     with run.step(TRIGGER):
         for leader in leaders:
             seen = _fresh(run, seen)
             if (rival := _rival(run, plan, seen)) is not None:
                 return rival
-            run.record.leader = leader
             sent_at_s = run.clock.now_s()
             try:
                 run.fleet.sentinel(leader).order(

@@ -117,23 +117,33 @@ def coordinated(run: Run, plan: Plan) -> None:
         before_ms = seen.said[leader].entry.failover_timeout_ms
         try:
             if before_ms > COORDINATED_TIMEOUT_MS:
-                _set_failover_timeout(run, leader, COORDINATED_TIMEOUT_MS)
+                _lower_failover_timeout(run, leader)
             promotion = by_sentinel(run, plan, (leader,), seen)
             record_promotion(run, promotion, None)
             agree(run, promotion)
         finally:
             if before_ms > COORDINATED_TIMEOUT_MS:
-                _set_failover_timeout(run, leader, before_ms)
+                _restore_failover_timeout(run, leader, before_ms)
         settle(run, plan, raised)
 
 
-def _set_failover_timeout(run: Run, sentinel: Address, milliseconds: int) -> None:
+def _lower_failover_timeout(run: Run, sentinel: Address) -> None:
     try:
-        run.fleet.sentinel(sentinel).order("SENTINEL", "SET", run.request.master_name, "failover-timeout", milliseconds)
+        run.fleet.sentinel(sentinel).order(*_failover_timeout(run, COORDINATED_TIMEOUT_MS))
     except (LinkError, ReplyError) as error:
-        if run.record.leader is None:
-            raise failure("sentinel_not_permitted", f"failover-timeout cannot be set: {error}") from error
+        raise failure("sentinel_not_permitted", f"failover-timeout cannot be set: {error}") from error
+
+
+def _restore_failover_timeout(run: Run, sentinel: Address, milliseconds: int) -> None:
+    """Put it back, however the run ends; where that fails, the result says so: no later run can read the old value off anything."""
+    try:
+        run.fleet.sentinel(sentinel).ask(*_failover_timeout(run, milliseconds))
+    except (LinkError, ReplyError) as error:
         run.left(f"set failover-timeout {milliseconds} on Sentinel {sentinel}: {error}")
+
+
+def _failover_timeout(run: Run, milliseconds: int) -> tuple[object, ...]:
+    return ("SENTINEL", "SET", run.request.master_name, "failover-timeout", milliseconds)
 
 
 def plain(run: Run, plan: Plan) -> None:

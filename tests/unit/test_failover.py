@@ -114,6 +114,19 @@ def test_coordinated_lowers_failover_timeout_and_puts_it_back(modern: bool) -> N
     assert_never_split(world)
 
 
+def test_a_failover_timeout_that_stays_lowered_is_named_where_nothing_was_moved() -> None:
+    world = World(1)
+    for sentinel in world.sentinels.values():
+        sentinel.coordinated = True
+    world.faults += [
+        Fault("refuse", f"{TRIGGER} COORDINATED", error="NOGOODPRIMARY Primary does not support FAILOVER command"),
+        Fault("refuse", "failover-timeout 60000", times=9),
+    ]
+    result = run(world, strategy="coordinated")
+    assert (result["outcome"], result["error"], result["leader"]) == ("aborted", "trigger_refused", None)
+    assert any("set failover-timeout 60000" in note for note in result["notes"])
+
+
 def test_plain_says_that_writes_may_be_lost() -> None:
     world = World(1)
     result = run(world, strategy="plain", accept_loss=True)
