@@ -165,7 +165,7 @@ def _names_a_third(run: Run, named: Address | None, master: Address) -> bool:
 # ---- follow ----------------------------------------------------------------------------------------------------------
 
 
-def follow(run: Run, plan: Plan, promotion: Promotion) -> dict[Address, Replication]:
+def follow(run: Run, plan: Plan, promotion: Promotion) -> list[Address]:
     """Let every other replica follow the new master, if that costs it nothing, and write the roles to the configuration files.
 
     Returns:
@@ -190,7 +190,7 @@ def follow(run: Run, plan: Plan, promotion: Promotion) -> dict[Address, Replicat
         if promotion.by == PROGRAM:
             # Sentinel does it in the transaction that promotes.
             _rewrite_new_master(run, promotion.master)
-        return {address: known[address] for address in slow}
+        return slow
 
 
 def _left_alone(run: Run, plan: Plan, master: Address, known: Mapping[Address, Replication]) -> dict[Address, str]:
@@ -234,14 +234,33 @@ def _why_not_ours(run: Run, plan: Plan, master: Address, now: Replication) -> st
     )
 
 
-def follow_in_turn(run: Run, costly: Mapping[Address, Replication], master: Address) -> None:
-    """Let those that cannot resynchronise partially follow, one after the other: each costs the new master a copy of all its data."""
+def follow_in_turn(run: Run, plan: Plan, costly: Sequence[Address], master: Address) -> None:
+    """Let those that cannot resynchronise partially follow, one after the other: each costs the new master a copy of all its data.
+
+    The copy for the one before may have taken minutes. So each is asked anew, and nobody is told once no Sentinel names this master any more.
+    """
     if not costly:
         return
     with run.step(FOLLOW):
-        for address, before in costly.items():
-            _let_follow(run, address, before, master)
-            _wait_linked(run, address)
+        for address in costly:
+            if not any(run.same_now(said.named, master) for said in look(run).said.values()):
+                return
+            if _let_follow_anew(run, plan, address, master):
+                _wait_linked(run, address)
+
+
+def _let_follow_anew(run: Run, plan: Plan, address: Address, master: Address) -> bool:
+    """Ask a node what it is, and let it follow; whether it was told to."""
+    try:
+        now = replication(run, address, timeout_s=FAST_ANSWER_S)
+    except (LinkError, ReplyError) as error:
+        run.note(f"{address} could not be told to follow {master} ({error.message}); Sentinel does it")
+        return False
+    if left_alone := _left_alone(run, plan, master, {address: now}):
+        run.note(f"{address} was not told to follow {master}: {left_alone[address]}")
+        return False
+    _let_follow(run, address, now, master)
+    return True
 
 
 def _by_cost(run: Run, master: Address, known: Mapping[Address, Replication]) -> tuple[list[Address], list[Address]]:

@@ -104,7 +104,7 @@ def _complete(
     if promotion.by == PROGRAM or demotion is not None:
         costly = follow(run, plan, promotion)
         disconnect_clients(run, plan, promotion.master)
-        follow_in_turn(run, costly, promotion.master)
+        follow_in_turn(run, plan, costly, promotion.master)
     settle(run, plan, raised)
 
 

@@ -22,7 +22,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Timeline
-from unit.builders import L0, L1, L2, NAME, OM, R, S
+from unit.builders import L0, L1, L2, NAME, OM, S2, R, S
 from unit.fake_connection import FakeClock, FakeFleet
 from unit.faults import Fault, Killed
 from unit.runs import assert_never_split, assert_truthful, killed, masters, run
@@ -927,6 +927,25 @@ def test_a_master_that_a_sentinel_names_by_now_is_not_made_a_replica() -> None:
     assert world.sentinels[L1].named == S
     assert world.nodes[S].is_master
     assert not world.sent("REPLICAOF 10.", S)
+    assert (result["outcome"], result["error"]) == ("incomplete", "moved_on")
+
+
+def test_nobody_is_told_to_follow_a_master_that_was_moved_on_while_a_replica_got_its_copy() -> None:
+    """What was known of the next one is minutes old by then."""
+    world = World(1, replicas=(R, S, S2), priorities={R: 100, S: 200, S2: 50}, proxy=False)
+    for address in (S, S2):
+        world.nodes[address].data = [("history-of-its-own", 5.0)]
+        world.nodes[address].linked, world.nodes[address].stuck = False, True
+
+    def move_on() -> None:
+        world.nodes[S].stuck = world.nodes[S2].stuck = False
+        world.at(world.now_s + 0.05, lambda: world.start_failover(world.sentinels[L1]))
+        world.advance(4.0)
+
+    world.faults.append(Fault("run", "REPLICAOF 10.0.0.", alone=True, action=move_on))
+    result = run(world, target=R, timeout_s=30.0)
+    assert R not in {sentinel.named for sentinel in world.sentinels.values()}
+    assert len(world.sent("REPLICAOF 10.", S) + world.sent("REPLICAOF 10.", S2)) == 1
     assert (result["outcome"], result["error"]) == ("incomplete", "moved_on")
 
 
