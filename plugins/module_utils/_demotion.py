@@ -232,6 +232,10 @@ def _demote_once(run: Run, plan: Plan, fence: Fence) -> Position:
         found = _look_after_doubt(run, plan, error)
         if found.is_master:
             raise failure("demotion_lost", str(error)) from error
+        if not run.same_now(found.master, plan.replica_to_promote):
+            raise _in_doubt(
+                plan, f"{plan.old_master} was lost at the moment of its demotion, and follows {found.master} now"
+            ) from error
         fence.forget()
         return found.position
 
@@ -260,8 +264,11 @@ def roll_back(run: Run, plan: Plan) -> None:
     Raises:
         Unknown: It could not be asked.
     """
+    client = run.fleet.node(plan.old_master)
     try:
-        run.fleet.node(plan.old_master).order("REPLICAOF", "NO", "ONE")
+        # It may have closed our connection meanwhile, and an order is sent once only: the question opens another one.
+        client.ask("ROLE")
+        client.order("REPLICAOF", "NO", "ONE")
     except (LinkError, ReplyError) as error:
         raise failure(
             "roll_back_failed", f"{plan.old_master} could not be made a master again: {error.message}"

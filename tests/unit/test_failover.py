@@ -949,6 +949,24 @@ def test_nobody_is_told_to_follow_a_master_that_was_moved_on_while_a_replica_got
     assert (result["outcome"], result["error"]) == ("incomplete", "moved_on")
 
 
+def test_the_old_master_is_given_back_though_it_has_closed_our_connection() -> None:
+    """A server closes idle connections (``timeout``), and those of a node whose role Sentinel changes."""
+    world = World(1, sentinels=(L0, L1))
+
+    def refuse_and_close() -> None:
+        world.sentinels[L1].refuses = "NOGOODSLAVE No suitable replica to promote"
+        world.kill_clients(world.nodes[OM])
+
+    world.faults += [
+        Fault("refuse", TRIGGER, L0, error="NOGOODSLAVE No suitable replica to promote"),
+        Fault("run", TRIGGER, L1, action=refuse_and_close),
+    ]
+    result = run(world)
+    assert (result["outcome"], result["error"]) == ("aborted", "trigger_refused")
+    assert masters(world) == [OM]
+    assert len(world.sent("REPLICAOF NO ONE", OM)) == 2, "once to try whether it is permitted, once to do it"
+
+
 def test_a_failover_of_a_later_epoch_while_the_sentinels_agree_is_told_and_not_worked_against() -> None:
     """An operator tells a Sentinel that has not heard of ours, and whose epoch is higher: all name another replica in the end."""
     world = World(1, priorities={R: 100, S: 50}, proxy=False)
