@@ -38,8 +38,10 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
     Replication,
     parse_client_list,
     parse_info,
+    parse_replica_entries,
     parse_replication,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import FENCED
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     AGREE,
@@ -376,6 +378,7 @@ class Waiting:
         syncing: Those that were seen in the middle of a full synchronisation.
         states: For each nothing, if it follows, or what is missing.
         dead: Those that cannot be asked.
+        unasked: Those that never answered us, where Sentinel moves the master: what Sentinels show of them counts.
     """
 
     wanted: tuple[Address, ...]
@@ -383,6 +386,7 @@ class Waiting:
     syncing: set[Address] = field(default_factory=set)
     states: dict[Address, str] = field(default_factory=dict)
     dead: set[Address] = field(default_factory=set)
+    unasked: tuple[Address, ...] = ()
 
     @property
     def unsettled(self) -> dict[Address, str]:
@@ -421,7 +425,8 @@ def _waiting(run: Run, plan: Plan, master: Address) -> Waiting:
             if address and not run.snapshot.same(address, master)
         )
     )
-    return Waiting(wanted, tuple(address for address in wanted if _was_down(run, address)))
+    unasked = tuple(address for address in wanted if plan.strategy != FENCED and not is_asked(run.snapshot, address))
+    return Waiting(wanted, tuple(address for address in wanted if _was_down(run, address)), unasked=unasked)
 
 
 def _wait_settled(run: Run, master: Address, waiting: Waiting) -> tuple[Address, int] | None:
@@ -450,7 +455,9 @@ def _wait_settled(run: Run, master: Address, waiting: Waiting) -> tuple[Address,
 
 
 def _ask_followers(run: Run, master: Address, waiting: Waiting) -> None:
-    answers = run.fleet.gather(waiting.wanted, lambda address: replication(run, address, timeout_s=1.0))
+    asked = [address for address in waiting.wanted if address not in waiting.unasked]
+    answers = run.fleet.gather(asked, lambda address: replication(run, address, timeout_s=1.0))
+    waiting.states.update(_shown_by_sentinels(run, master, waiting.unasked))
     waiting.dead.clear()
     for address, answer in answers.items():
         if isinstance(answer, (LinkError, ReplyError)):
@@ -460,6 +467,25 @@ def _ask_followers(run: Run, master: Address, waiting: Waiting) -> None:
         if answer.sync_in_progress:
             waiting.syncing.add(address)
         waiting.states[address] = _why_not_following(run, answer, master)
+
+
+def _shown_by_sentinels(run: Run, master: Address, addresses: Sequence[Address]) -> dict[Address, str]:
+    """For each of these nodes nothing, if a Sentinel shows that it follows, or what is missing. Sentinel looks at them every ten seconds."""
+    if not addresses:
+        return {}
+    question = ("SENTINEL", "REPLICAS", run.request.master_name)
+    answers = run.fleet.gather(
+        run.sentinels, lambda sentinel: parse_replica_entries(run.fleet.sentinel(sentinel).ask(*question))
+    )
+    following = [
+        row.address
+        for rows in answers.values()
+        if isinstance(rows, tuple)
+        for row in rows
+        if row.link_up and not row.down and run.same_now(row.master, master)
+    ]
+    missing = "it cannot be asked from here, and no Sentinel shows that it follows"
+    return {address: "" if any(run.same_now(address, row) for row in following) else missing for address in addresses}
 
 
 def _why_not_following(run: Run, answer: Replication, master: Address) -> str:

@@ -403,7 +403,12 @@ def _winner(run: Run, plan: Plan, seen: Look) -> Address | None:
     named = [said.named for said in seen.said.values() if said.named and not run.same_now(said.named, plan.old_master)]
     if any(run.same_now(name, plan.replica_to_promote) for name in named):
         return plan.replica_to_promote
-    return next((name for name in named if role(run, name) == "master"), None)
+    roles = [(name, role(run, name)) for name in named]
+    if master := next((name for name, it in roles if it == "master"), None):
+        return master
+    # One that cannot be asked from here is the master where no Sentinel says otherwise.
+    agreed = bool(named) and len(named) == len(seen.said) and all(run.same_now(named[0], name) for name in named)
+    return named[0] if agreed and all(it is None for _name, it in roles) else None
 
 
 def _gave_up(run: Run, plan: Plan, taken: Taken, said: SentinelSaid | None) -> bool:

@@ -114,6 +114,20 @@ def test_coordinated_lowers_failover_timeout_and_puts_it_back(modern: bool) -> N
     assert_never_split(world)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_caller_who_reaches_sentinels_only_is_told_that_it_was_switched(seed: int) -> None:
+    """What the nodes do after a coordinated failover, the Sentinels show."""
+    world = World(seed)
+    for sentinel in world.sentinels.values():
+        sentinel.coordinated = True
+    world.cut_off |= {OM, R, S}
+    result = run(world)
+    assert (result["outcome"], result["strategy"], result["lossless"]) == ("switched", "coordinated", False)
+    assert [row["following"] for row in result["replicas"]] == [True, True]
+    assert world.lost() == 0
+    assert_never_split(world)
+
+
 def test_a_failover_timeout_that_stays_lowered_is_named_where_nothing_was_moved() -> None:
     world = World(1)
     for sentinel in world.sentinels.values():
