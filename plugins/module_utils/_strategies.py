@@ -224,8 +224,8 @@ def _has_everything(candidate: Replication, old_master: Replication) -> bool:
     if not candidate.is_master:
         return candidate.has_applied(old_master.position)
     if old_master.replid == candidate.replid:
-        # The old master follows it already, from the very place where it ended.
-        return True
+        # It follows already. From where it ended, if both went on from the same history, it no further; after a copy of everything it knows no other.
+        return old_master.replid2 == candidate.replid2 and -1 < old_master.second_offset <= candidate.second_offset
     # A master's offset counts its own writes, too; what it had before them ends at its second offset.
     return old_master.replid == candidate.replid2 and old_master.offset < candidate.second_offset
 

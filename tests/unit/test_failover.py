@@ -21,8 +21,9 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._strategies import _has_everything
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Timeline
-from unit.builders import L0, L1, L2, NAME, OM, S2, R, S
+from unit.builders import L0, L1, L2, NAME, OM, S2, R, S, replication
 from unit.fake_connection import FakeClock, FakeFleet
 from unit.faults import Fault, Killed
 from unit.runs import assert_never_split, assert_truthful, killed, masters, run
@@ -998,6 +999,22 @@ def test_a_failover_of_a_later_epoch_while_the_sentinels_agree_is_told_and_not_w
     assert (result["outcome"], result["error"], result["lossless"]) == ("incomplete", "moved_on", False)
     assert result["new_master"] == S.as_result()
     assert not world.sent("REPLICAOF 10.", S)
+
+
+@pytest.mark.parametrize(
+    ("link", "everything"),
+    [
+        ({"replid2": "a" * 40, "second_offset": 1001}, True),
+        ({"replid2": "a" * 40, "second_offset": 1002}, False),
+        ({"replid2": "0" * 40, "second_offset": -1}, False),
+    ],
+    ids=["went on where it ended", "had more", "got a copy of everything"],
+)
+def test_an_old_master_that_follows_already_may_have_had_more(link: dict[str, Any], everything: bool) -> None:
+    """Whoever moved it by hand may have lost writes; a copy of everything hides them."""
+    new = replication(role="master", master=None, replid="b" * 40, replid2="a" * 40, second_offset=1001, offset=2000)
+    old = replication(master=R, replid="b" * 40, offset=2000, **link)
+    assert _has_everything(new, old) is everything
 
 
 def test_finished_on_a_host_to_leave_it_is_not_called_switched() -> None:
