@@ -93,7 +93,8 @@ _UNREACHABLE_REMEDIES = {
     "tls": "Check tls, ca_certs, client_cert_file and client_key_file; the certificate must name the host that Sentinel announces, or the one that "
     "address_map leads to (docs/tls.md).",
     "not_permitted": "Give our user the permissions of docs/permissions.md.",
-    "clients": "Raise maxclients on it (CONFIG SET maxclients, CONFIG REWRITE), or end connections that nobody needs: a run holds up to {connections} at a time "
+    "clients": "Raise maxclients on it (CONFIG SET maxclients, CONFIG REWRITE), or end connections that nobody needs: a run holds up to {connections} "
+    "at a time "
     "to each node.",
     "unreachable": "Start it, or open the way to it; behind NAT or a container network set address_map.",
 }
@@ -149,7 +150,8 @@ def check_sentinels_reachable(snapshot: Snapshot, min_sentinels: int | None) -> 
             f"{answering} of the {len(snapshot.sentinels)} known Sentinels answer, {wanted} are wanted; "
             + "; ".join(reason.detail for reason in reasons),
             "Start the others, or open the way to them; behind NAT or a container network set address_map. If one is gone for good, let "
-            "Sentinel forget it (SENTINEL RESET on one Sentinel after the other, at least 30 s apart, never during a failover), or set min_sentinels to accept that fewer answer.",
+            "Sentinel forget it (SENTINEL RESET on one Sentinel after the other, at least 30 s apart, never during a failover), or set min_sentinels to "
+            "accept that fewer answer.",
         )
     ]
 
@@ -229,7 +231,8 @@ def check_sentinel_ids(snapshot: Snapshot) -> list[Check]:
                 f"Sentinel {_listed(addresses)} have one run id ({run_id[:8]}...)"
                 for run_id, addresses in found.items()
             ),
-            "A sentinel.conf was copied. On all but one of them: stop it, take the line `sentinel myid` out of its file, and start it: it makes up an id of its "
+            "A sentinel.conf was copied. On all but one of them: stop it, take the line `sentinel myid` out of its file, and start it: "
+            "it makes up an id of its "
             "own, and the others meet it within seconds.",
         )
     ]
@@ -628,7 +631,8 @@ def _second_masters(snapshot: Snapshot, master: NodeView) -> list[Check]:
             )
         else:
             said += "; it holds no data"
-            remedy = "It was started without its role, and holds no data. Sentinel makes it a replica within about 20 s: wait, and look again with topology_info."
+            remedy = "It was started without its role, and holds no data. Sentinel makes it a replica within about 20 s: wait, and look "
+            "again with topology_info."
         checks.append(Check("two_masters", CRITICAL, said, remedy))
     return checks
 
@@ -889,7 +893,8 @@ def _lag_bytes(master: NodeView | None, replication: Replication) -> int:
 
 
 RENAMED_REMEDY = (
-    "These commands are renamed or disabled on it (rename-command). Renamed: say their new names in renamed_commands, and see that each Sentinel knows them, too "
+    "These commands are renamed or disabled on it (rename-command). Renamed: say their new names in renamed_commands, and see that "
+    "each Sentinel knows them, too "
     "(sentinel rename-command). Disabled: bring them back; without them nobody changes the role of this node."
 )
 """What to do where a server does not know commands that a move needs."""

@@ -239,7 +239,10 @@ def check_followers(s: Situation) -> list[Check]:
     return checks
 
 
-_SENTINEL_WILL = "Sentinel leads it to the master within failover-timeout. By hand, if nothing is wanted that only it has: REPLICAOF the master, then CONFIG REWRITE on it."
+_SENTINEL_WILL = (
+    "Sentinel leads it to the master within failover-timeout. By hand, if nothing is wanted that only it has: REPLICAOF the master, "
+    "then CONFIG REWRITE on it."
+)
 
 
 def _not_following(s: Situation, node: NodeView, master: NodeView | None) -> tuple[str, str]:

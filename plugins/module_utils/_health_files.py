@@ -49,7 +49,8 @@ def check_node_files(s: Situation) -> list[Check]:
             "node_config_writable",
             CRITICAL,
             f"{address} cannot save its configuration: {text}",
-            "Look for a full disk, and for the owner and the rights of its file and of the folder, which it must be able to write to. As it is, it comes back from "
+            "Look for a full disk, and for the owner and the rights of its file and of the folder, which it must be able to write to. "
+            "As it is, it comes back from "
             "a restart as what it was before the move.",
         )
         for address, text in failed.items()

@@ -27,7 +27,29 @@ def find_repairs(snapshot: Snapshot) -> tuple[Repair, ...]:
     ]
     for address, (count, lag) in fenced_nodes(snapshot).items():
         repairs.append(Repair(address, (("min-replicas-to-write", count), ("min-replicas-max-lag", lag))))
-    return tuple(repairs)
+    return (*repairs, *_left_behind(snapshot))
+
+
+def _left_behind(snapshot: Snapshot) -> list[Repair]:
+    """Replicas in Sentinel's table that follow one that is a replica itself: the master was moved, and they were not told.
+
+    Sentinel leads them to the master, too, after failover-timeout.
+    """
+    master = snapshot.node(snapshot.master_address)
+    if master is None or not master.is_master or snapshot.master_address is None:
+        return []
+    replicas = {
+        snapshot.identity(node.address): node
+        for address in known_replicas(snapshot, (snapshot.master_address,))
+        if (node := snapshot.node(address)) is not None and node.replication is not None and not node.is_master
+    }
+    return [
+        Repair(node.address, follow=snapshot.master_address)
+        for node in replicas.values()
+        if node.replication is not None
+        and node.replication.master is not None
+        and snapshot.identity(node.replication.master) in replicas
+    ]
 
 
 def is_fence(repair: Repair) -> bool:

@@ -45,12 +45,15 @@ class Steering:
 
 @dataclass(frozen=True)
 class Repair:
-    """A setting that an interrupted run left on a node, and what to put back."""
+    """What an interrupted run left on a node: settings to put back, or a master to follow that it was not told of."""
 
     address: Address
-    settings: tuple[tuple[str, int], ...]
+    settings: tuple[tuple[str, int], ...] = ()
+    follow: Address | None = None
 
     def __str__(self) -> str:
+        if self.follow is not None:
+            return f"let {self.address} follow {self.follow}"
         return f"put back on {self.address}: " + ", ".join(f"{name} {value}" for name, value in self.settings)
 
 

@@ -40,7 +40,9 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import MOV
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._probes import try_logins
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
+    ClientRow,
     ReplicaEntry,
+    parse_client_list,
     parse_replica_entries,
     parse_role,
 )
@@ -59,7 +61,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     REPAIRED,
     STEER,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import named_connections, take_snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import take_snapshot
 
 LOCK_NAME = "redis_ha.sentinel:failover"
 """The name of our connection to the old master, by which two runs see each other in CLIENT LIST."""
@@ -133,15 +135,28 @@ def lock(run: Run, plan: Plan) -> None:
         client = run.fleet.lock(plan.old_master)
         try:
             client.set_name(LOCK_NAME)
-            _check_lock(run, client)
+            rows = _check_lock(run, client)
         except (LinkError, ReplyError) as error:
             raise failure("node_unreachable", str(error)) from error
+        _note_pause(run, plan.old_master, rows)
 
 
-def _check_lock(run: Run, client: Client) -> None:
+def _note_pause(run: Run, master: Address, rows: Sequence[ClientRow]) -> None:
+    """Somebody else's pause of writes ends with the demotion, which its owner should know.
+
+    It holds what Sentinel publishes every two seconds; newer servers tell it by themselves.
+    """
+    node = run.snapshot.node(master)
+    told = node.info.get("paused_actions", "none") if node is not None else "none"
+    if told != "none" or any("b" in row.flags and row.command == "publish" for row in rows):
+        run.note(f"a pause that this run did not ask for holds writes on {master}; the move ends it")
+
+
+def _check_lock(run: Run, client: Client) -> tuple[ClientRow, ...]:
     # A connection that was lost and made anew carries the name again, and another id.
     own = int(client.ask("CLIENT", "ID"))
-    others = [row for row in named_connections(client, LOCK_NAME) if row.id < own]
+    rows = parse_client_list(client.ask("CLIENT", "LIST"))
+    others = sorted((row for row in rows if row.name == LOCK_NAME and row.id < own), key=lambda row: row.id)
     if others:
         raise failure(
             "another_run",
@@ -149,6 +164,7 @@ def _check_lock(run: Run, client: Client) -> None:
             f" comes from {others[0].address} and is {others[0].age_s} s old",
             connection=others[0].id,
         )
+    return rows
 
 
 def repair(run: Run, repairs: Sequence[Repair]) -> None:
@@ -163,7 +179,10 @@ def repair(run: Run, repairs: Sequence[Repair]) -> None:
         for it in repairs:
             client = run.fleet.node(it.address)
             try:
-                client.transact(*(("CONFIG", "SET", name, value) for name, value in it.settings))
+                if it.follow is not None:
+                    client.order("REPLICAOF", it.follow.host, it.follow.port)
+                else:
+                    client.transact(*(("CONFIG", "SET", name, value) for name, value in it.settings))
                 rewrite(run, client)
             except (LinkError, ReplyError) as error:
                 raise failure(

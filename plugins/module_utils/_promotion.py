@@ -127,7 +127,7 @@ def by_program(
     """
     taken = _trigger(run, plan, leaders, seen)
     if taken is None:
-        raise _rolled_back(run, plan, ())
+        raise _rolled_back(run, plan, (), ours_is_master)
     epoch = _epoch(run, taken) if taken.ours else None
     if epoch is None:
         return by_sentinel(run, plan, leaders, seen, taken, ours_is_master)
@@ -364,7 +364,7 @@ def by_sentinel(
             # The old master is still a master, and nothing is urgent.
             break
         taken, seen = None, None
-    raise _rolled_back(run, plan, told)
+    raise _rolled_back(run, plan, told, ours_is_master)
 
 
 def _wait_for_promotion(run: Run, plan: Plan, taken: Taken, ours_is_master: bool) -> Promotion | None:
@@ -426,15 +426,18 @@ def _gave_up(run: Run, plan: Plan, taken: Taken, said: SentinelSaid | None) -> b
 # ---- nobody promotes -------------------------------------------------------------------------------------------------
 
 
-def _rolled_back(run: Run, plan: Plan, told: Sequence[Address]) -> FailoverError:
+def _rolled_back(run: Run, plan: Plan, told: Sequence[Address], ours_was_master: bool = False) -> FailoverError:
     """No Sentinel promotes: the old master is made a master again, where that is provably safe; the error that says which.
 
-    Once the candidate is a master, the old one is never made one again.
+    Once the candidate is a master, the old one is never made one again, also where somebody has made the candidate a replica since. Nor is it
+    where a Sentinel names another master, or leads a failover.
     """
     seen = look(run)
     may_act = rivals(run, seen, plan.old_master)
     may_act.update({address: "does not answer" for address in told if address in seen.silent})
     promoted = _promoted_ones(run, plan)
+    if ours_was_master and not promoted:
+        promoted = [f"{plan.replica_to_promote} was a master"]
     if may_act or promoted:
         said = [f"Sentinel {address} {text}" for address, text in may_act.items()]
         stays = f"; {plan.old_master} stays a replica" if plan.strategy == FENCED else ""

@@ -43,9 +43,11 @@ _WAITS_FOR_SNAPSHOT = {"wait_bgsave"}
 _REMEDIES = {
     UNREACHABLE: "Start it, or mend the way to it; it then follows by itself. If it is gone for good, let Sentinel forget it "
     "(SENTINEL RESET on one Sentinel after the other, at least 30 s apart, never during a failover).",
-    IS_MASTER: "Sentinel makes it a replica within half a minute, and what only it has is thrown away then: save it first if it may matter. If Sentinel does not: "
+    IS_MASTER: "Sentinel makes it a replica within half a minute, and what only it has is thrown away then: save it first if it may matter. "
+    "If Sentinel does not: "
     "REPLICAOF {master} and CONFIG REWRITE on this node.",
-    FOLLOWS_ANOTHER: "Sentinel reconfigures it when it has been up for failover-timeout. If it does not, and nothing is wanted that only it has: REPLICAOF {master} "
+    FOLLOWS_ANOTHER: "Sentinel reconfigures it when it has been up for failover-timeout. If it does not, and nothing is wanted that only it has: "
+    "REPLICAOF {master} "
     "and CONFIG REWRITE on this node.",
     LINK_DOWN: "Read its log and the master's: most often masterauth or masteruser is wrong, or the way to {master} is blocked.",
     CONNECTING: "Read its log and the master's: most often masterauth or masteruser is wrong, or the way to {master} is blocked.",

@@ -25,9 +25,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
     HELLO_CHANNEL,
     HELLO_PROBE,
     Address,
-    ClientRow,
     Hello,
-    parse_client_list,
     parse_hello,
     parse_info,
     parse_master_entry,
@@ -253,12 +251,6 @@ def _has_write_pause(client_help: Any, version: tuple[int, int, int]) -> bool:
 
 def _refused(client: Client, probe: Mapping[str, tuple[object, ...]]) -> dict[str, str]:
     return {name: f"{refusal.prefix} {refusal.message}" for name, refusal in client.refusals(probe).items()}
-
-
-def named_connections(client: Client, name: str) -> list[ClientRow]:
-    """All connections of a node that carry a name, the oldest first."""
-    rows = parse_client_list(client.ask("CLIENT", "LIST"))
-    return sorted((row for row in rows if row.name == name), key=lambda row: row.id)
 
 
 def take_snapshot(

@@ -366,7 +366,8 @@ def _instead_of_losing(snapshot: Snapshot) -> str:
     if master is not None and (master.reachable or master.error_code != "unreachable"):
         return "Mend what is named: the master is up, and SENTINEL FAILOVER alone would throw away what it acknowledges meanwhile."
     return (
-        f"If the master is up, mend the way from here to it. If it is down, no Sentinel majority has said so yet: Sentinel does {snapshot.down_after_ms // 1000} s "
+        f"If the master is up, mend the way from here to it. If it is down, no Sentinel majority has said so yet: "
+        f"Sentinel does {snapshot.down_after_ms // 1000} s "
         "after the last answer, and then moves it by itself within some seconds. Wait, and look with topology_info."
     )
 

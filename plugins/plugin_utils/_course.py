@@ -186,7 +186,7 @@ def moved(seen: Seen) -> dict[str, Any]:
     """What the module has said, of two runs the second with a note about the first."""
     if not is_interrupted(seen.move) or not seen.again:
         return dict(seen.move)
-    first = str(seen.move.get("msg") or NOT_KNOWN_WHY).strip().split("\n")[0]
+    first = str(seen.move.get("msg") or NOT_KNOWN_WHY).strip().partition("\n")[0]
     note = f"the first run had no end ({first}); it was run once more, and this is what the second run says"
     again = {**NOTHING, **seen.again} if seen.again.get("outcome") else dict(seen.again)
     if not again.get("outcome"):

@@ -95,7 +95,8 @@ def _middle_and_most(counts: Sequence[int]) -> str:
 _COLUMNS = (
     "- *failed*: moves whose outcome was not `switched`.",
     "- *lost*: acknowledged writes that the new master lacks, over all runs. With Celery: tasks that were taken and never done.",
-    "- *refused*: errors that the application sees and that say for certain that the write was not made, for four applications together in one move; the median, and the most if that is another number.",
+    "- *refused*: errors that the application sees and that say for certain that the write was not made, for four applications together in one move; "
+    "the median, and the most if that is another number.",
     "- *not sent*: errors of which the same holds, because there was no connection to send it on.",
     "- *unknown*: errors after which the application cannot know whether the write was made.",
     "- *stop*: the longest stretch between two acknowledged writes of any application that are there afterwards; median, and longest of all runs.",
@@ -125,8 +126,10 @@ def _circumstances(lines: Sequence[Line]) -> list[str]:
     loads = [run["machine_load"] for run in runs]
     servers = ", ".join(sorted({run["server_version"] for run in runs}))
     return [
-        f"- {runs[0]['at'][:10]}, version {sessions[0]['version']} of the plugins, {servers}; one master, two replicas, three Sentinels on loopback, {sessions[0]['cores']} cores.",
-        "- Four applications, a process each, write one key after another, 2 ms apart; an application that sees an error goes on with the next key 10 ms later.",
+        f"- {runs[0]['at'][:10]}, version {sessions[0]['version']} of the plugins, {servers}; "
+        f"one master, two replicas, three Sentinels on loopback, {sessions[0]['cores']} cores.",
+        "- Four applications, a process each, write one key after another, 2 ms apart; an application that sees "
+        "an error goes on with the next key 10 ms later.",
         f"- Load average of the machine at the start of a run: median {statistics.median(loads):.1f}, most {max(loads):.1f}.",
         "- Written by `make clients`; no figure here was typed by hand.",
     ]

@@ -225,7 +225,8 @@ _COLUMNS = (
     f"over all runs the median, the 99th percentile (of fewer than 100 runs that is the longest), the longest, and the share of runs above {LONG_GAP_S:.1f} s.",
     "- *load*: other processes that kept the machine busy meanwhile; *load average* is the system's own, of the last minute before a run, median.",
     "- *said*: median of what the program itself said of the gap (`write_gap_ms`).",
-    "- *refused*: errors that one of the four applications saw and that say for certain that the write was not made: of the one that saw most, the median of all runs, and the most.",
+    "- *refused*: errors that one of the four applications saw and that say for certain that the write was not made: "
+    "of the one that saw most, the median of all runs, and the most.",
     "- *unknown*: writes whose outcome the application could not know, because its connection was closed under them.",
     "- *full*: full resynchronisations that the move caused.",
     "- *run*: median of the time that the move took; of the module, from its start to its result, when every replica followed.",

@@ -108,7 +108,8 @@ def main(words: Sequence[str]) -> int:
                 seconds = [taken.seconds for taken in runs]
                 print(
                     f"{name}: {options.masters} masters, {len(runs)} runs: median {statistics.median(seconds):.2f} s, "
-                    f"slowest {max(seconds):.2f} s, {statistics.median(taken.cpu_s for taken in runs):.2f} s of a processor, at most {max(taken.peak_mb for taken in runs):.0f} MB",
+                    f"slowest {max(seconds):.2f} s, {statistics.median(taken.cpu_s for taken in runs):.2f} s of a processor, "
+                    f"at most {max(taken.peak_mb for taken in runs):.0f} MB",
                     flush=True,
                 )
     finally:

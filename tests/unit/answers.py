@@ -74,7 +74,7 @@ class NodeAnswers:
         return "".join(
             f"id={number} addr=10.9.9.9:1 name={name} age=7 flags=N cmd=client\n"
             for number, name in ours + self._node.strangers
-        )
+        ) + "".join(f"id=2 addr=10.9.9.8:1 name=sentinel-x-cmd age=99 flags=b cmd={held}\n" for held in self._node.held)
 
     def _pause(self, words: list[str]) -> str:
         self._node.pause_until_s = max(self._node.pause_until_s, self._world.now_s + int(words[2]) / 1000)

@@ -1052,3 +1052,11 @@ def test_offsets_of_another_history_are_not_compared() -> None:
     assert (result["outcome"], result["error"]) == ("aborted", "catch_up_timeout")
     assert "another history" in result["msg"]
     assert om.is_master
+
+
+def test_a_pause_of_somebody_else_is_noted_before_the_move_ends_it() -> None:
+    world = World(1)
+    world.nodes[OM].held.append("publish")
+    result = run(world)
+    assert result["outcome"] == "switched"
+    assert any("a pause that this run did not ask for" in note for note in result["notes"])

@@ -23,7 +23,10 @@ from unit.situations import (
     views_after,
 )
 
-SENTINEL_WILL = "Sentinel leads it to the master within failover-timeout. By hand, if nothing is wanted that only it has: REPLICAOF the master, then CONFIG REWRITE on it."
+SENTINEL_WILL = (
+    "Sentinel leads it to the master within failover-timeout. By hand, if nothing is wanted that only it has: REPLICAOF the master, "
+    "then CONFIG REWRITE on it."
+)
 
 
 def baseline_without(address: object) -> object:

@@ -159,7 +159,8 @@ CASES = [
         "critical",
         ("2 of the 3 known Sentinels answer, 3 are wanted; Sentinel 10.0.0.3:26379: Connection refused",),
         "Start the others, or open the way to them; behind NAT or a container network set address_map. If one is gone for good, let Sentinel "
-        "forget it (SENTINEL RESET on one Sentinel after the other, at least 30 s apart, never during a failover), or set min_sentinels to accept that fewer answer.",
+        "forget it (SENTINEL RESET on one Sentinel after the other, at least 30 s apart, never during a failover), or set min_sentinels to "
+        "accept that fewer answer.",
     ),
     Case(
         "one is down, two are enough",

@@ -66,12 +66,12 @@ def table(*changed: NodeView, **fields: Any) -> Snapshot:
     return snapshot(views(replicas=rows), known.values(), **fields)
 
 
-def replica(link: dict[str, Any], info: dict[str, str] = DATA, **changes: Any) -> NodeView:
-    return replica_node(S2, link=link, info=info, **changes)
+def replica(link: dict[str, Any], info: dict[str, str] | None = None, **changes: Any) -> NodeView:
+    return replica_node(S2, link=link, info=DATA if info is None else info, **changes)
 
 
-def master(link: dict[str, Any], info: dict[str, str] = DATA) -> NodeView:
-    return master_node(S2, link=link, info=info)
+def master(link: dict[str, Any], info: dict[str, str] | None = None) -> NodeView:
+    return master_node(S2, link=link, info=DATA if info is None else info)
 
 
 AFTER_ONE_FAILOVER = master_node(link={"replid": B, "replid2": A, "second_offset": 901})

@@ -43,7 +43,8 @@ class WorldWithAStranger(World):
     def __init__(self) -> None:
         super().__init__(replicas=(R, S, S2))
         stranger = self.nodes[S2]
-        stranger.master, stranger.data = Address("10.0.9.9", 6379), [("another history", 7.0)]
+        stranger.master = stranger.shown_master = Address("10.0.9.9", 6379)
+        stranger.data = [("another history", 7.0)]
 
     def _replicate(self, node: Node) -> None:
         if node.address != S2:

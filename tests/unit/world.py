@@ -57,6 +57,8 @@ class Node:
     has_writers: bool = False
     """Whether clients that write are connected to it. New ones go where a Sentinel sends them."""
     strangers: list[tuple[int, str]] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+    """Commands of Sentinels that a pause holds up."""
     sync_full: int = 0
     sync_partial: int = 0
     changes: float = 0.0

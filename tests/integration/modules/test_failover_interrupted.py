@@ -424,10 +424,9 @@ def test_a_failover_that_sentinel_makes_by_itself_afterwards_is_not_called_lossl
     # Not the one that Sentinel chooses next.
     other_replica.command("CONFIG", "SET", "replica-priority", "200")
     sentinels = deployment.sentinels
-    with RunningModule("failover", **options(deployment, target=target.address)) as running:
-        deployment.wait_for(lambda: any(_names(sentinel, target) for sentinel in sentinels), 60, "the promotion")
-        # Our program misses what happens before everything has settled.
-        running.process.send_signal(signal.SIGSTOP)
+    # Our program misses what happens before everything has settled.
+    with disturbed_run(deployment, {"step": "settle", "signal": "STOP"}, target=target.address) as process:
+        deployment.wait_for(lambda: _is_stopped(process.pid), 60, "the run to suspend itself")
         deployment.wait_for(
             lambda: all(_names(each, target) and not _is_leading(each) for each in sentinels),
             60,
@@ -439,8 +438,8 @@ def test_a_failover_that_sentinel_makes_by_itself_afterwards_is_not_called_lossl
             60,
             "the end of the second one",
         )
-        running.process.send_signal(signal.SIGCONT)
-        result = running.result()
+        process.send_signal(signal.SIGCONT)
+        result = result_of(process)
     assert (result["outcome"], result["error"]) == ("incomplete", "moved_on"), result["msg"]
     assert result["changed"]
     assert result["msg"].startswith(
@@ -448,10 +447,6 @@ def test_a_failover_that_sentinel_makes_by_itself_afterwards_is_not_called_lossl
     )
     assert not result["lossless"]
     assert f"what {target.address} acknowledged last may be lost" in result["lossless_reason"]
-
-
-def _role(process: Process) -> str:
-    return str(process.command("ROLE")[0])
 
 
 def _names(sentinel: Process, node: Process) -> bool:

@@ -29,6 +29,8 @@ PAGE = (CHECKOUT / "docs" / "permissions.md").read_text(encoding="utf-8")
 NODE_USER, SENTINEL_USER, SENTINELS_OWN_USER, REPLICAS_USER, PEER_USER = (
     line.split() for line in re.findall(r"^```text\nuser (.+)\n```$", PAGE, re.MULTILINE)
 )
+SELDOM = "+config|set"
+"""On the nodes: needed where a priority is raised or put back, and by the fence of Redis 6.0."""
 NEWS = ("+psubscribe", "+publish")
 """On the Sentinels: without them Sentinel promotes."""
 DISPENSABLE = ("+sentinel|masters", "+sentinel|myid")
@@ -91,7 +93,7 @@ def test_they_are_enough(deployment: Deployment) -> None:
     deployment.wait_ready()
 
 
-@pytest.mark.parametrize("missing", permissions(NODE_USER))
+@pytest.mark.parametrize("missing", [rule for rule in permissions(NODE_USER) if rule != SELDOM])
 def test_one_less_on_the_nodes_is_named(deployment: Deployment, missing: str) -> None:
     allow(deployment.nodes(), [rule for rule in NODE_USER if rule != missing])
     allow(deployment.sentinels, SENTINEL_USER)
@@ -101,6 +103,19 @@ def test_one_less_on_the_nodes_is_named(deployment: Deployment, missing: str) ->
     assert result["error"] == "node_not_permitted", result["msg"]
     assert missing.strip("+").split("|")[-1] in result["msg"].lower(), result["msg"]
     assert deployment.master().address == master
+
+
+def test_what_is_seldom_needed_is_named_where_it_is(deployment: Deployment) -> None:
+    deployment.wait_ready()
+    allow(deployment.nodes(), [rule for rule in NODE_USER if rule != SELDOM])
+    allow(deployment.sentinels, SENTINEL_USER)
+    target, sibling = deployment.replicas()
+    refused = fail_over(deployment, target=target.address, promotion="sentinel")
+    assert (refused["outcome"], refused["error"], refused["changed"]) == ("refused", "node_not_permitted", False)
+    assert sibling.address in refused["msg"]
+    assert "CONFIG SET" in refused["msg"]
+    result = fail_over(deployment, target=target.address)
+    assert (result["outcome"], result["lossless"], result["promotion"]) == ("switched", True, "program"), str(result)
 
 
 @pytest.mark.parametrize(

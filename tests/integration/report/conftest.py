@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import fcntl
 import hashlib
 import subprocess
@@ -26,8 +27,8 @@ MERMAID_SHA512 = "4113TdXeLAsMruJ79OpFL5O8+LTFXhQqZ260rF3tgUmiNAtRm4Uume04I+65PR
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    with chromium() as launched:
-        yield launched
+    with contextlib.ExitStack() as stack:
+        yield stack.enter_context(chromium())
 
 
 @pytest.fixture(scope="session")

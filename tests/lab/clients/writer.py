@@ -141,7 +141,7 @@ async def _celery(configuration: dict[str, Any], _library: str) -> AsyncIterator
     tasks = importlib.import_module("celery_tasks")
 
     yield Application(
-        _in_this_thread(lambda key, value: tasks.record.delay(key, value)),
+        _in_this_thread(tasks.record.delay),
         _in_this_thread(lambda: None),
         # A channel that was closed under it raises whatever comes of that, AttributeError among others.
         (Exception,),
