@@ -18,6 +18,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
     replication,
     rewrite,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import is_asked
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._demotion import Demotion
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
@@ -26,6 +27,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     ReplyError,
     failure,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import NO_HISTORY, own_nodes
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import LOCK_NAME, Raised
@@ -36,8 +38,10 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
     Replication,
     parse_client_list,
     parse_info,
+    parse_replica_entries,
     parse_replication,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import FENCED
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     AGREE,
@@ -122,19 +126,26 @@ def _wait_agreed(run: Run, master: Address, behind: Sequence[Address]) -> dict[A
 
 
 def _raise_if_split(run: Run, promotion: Promotion, said: Mapping[Address, str]) -> None:
-    """Sentinels of equal epochs that name two masters stay so for ever.
+    """Sentinels of equal epochs that name two masters stay so for ever. One of a later epoch is right, and nobody is told otherwise.
 
     Raises:
         Unknown: They do.
+        Incomplete: Sentinel has moved the master on meanwhile.
     """
     seen = look(run)
-    epochs = {address: it.entry.config_epoch for address, it in seen.said.items()}
-    ours = max((epoch for address, epoch in epochs.items() if address not in said), default=0)
-    others = [
-        address
+    ours = max(
+        (it.entry.config_epoch for it in seen.said.values() if run.same_now(it.named, promotion.master)),
+        default=promotion.epoch or 0,
+    )
+    thirds = {
+        address: it
         for address, it in seen.said.items()
-        if address in said and it.entry.config_epoch == ours and _names_a_third(run, it.named, promotion.master)
-    ]
+        if address in said and it.entry.config_epoch >= ours and _names_a_third(run, it.named, promotion.master)
+    }
+    for it in thirds.values():
+        if it.named is not None and it.entry.config_epoch > ours:
+            raise _moved_on_error(run, promotion.master, it.named, it.entry.config_epoch)
+    others = list(thirds)
     if others:
         split = ", ".join(f"Sentinel {address} {said[address].removeprefix('it ')}" for address in others)
         run.record.deny_lossless(
@@ -156,10 +167,11 @@ def _names_a_third(run: Run, named: Address | None, master: Address) -> bool:
 # ---- follow ----------------------------------------------------------------------------------------------------------
 
 
-def follow(run: Run, plan: Plan, promotion: Promotion) -> None:
-    """Let every other replica follow the new master, and write the roles to the configuration files.
+def follow(run: Run, plan: Plan, promotion: Promotion) -> list[Address]:
+    """Let every other replica follow the new master, if that costs it nothing, and write the roles to the configuration files.
 
-    Those that cannot resynchronise partially go one after the other: each costs the new master a copy of all its data.
+    Returns:
+        Those that cannot resynchronise partially, for :func:`follow_in_turn`: nobody else should wait for them.
     """
     with run.step(FOLLOW):
         rest = [
@@ -172,14 +184,85 @@ def follow(run: Run, plan: Plan, promotion: Promotion) -> None:
         for address, it in before.items():
             if not isinstance(it, Replication):
                 run.note(f"{address} could not be told to follow {promotion.master} ({it.message}); Sentinel does it")
+        for address, text in _left_alone(run, plan, promotion.master, known).items():
+            run.note(f"{address} was not told to follow {promotion.master}: {text}")
+            del known[address]
         quick, slow = _by_cost(run, promotion.master, known)
         run.fleet.gather(quick, lambda address: _let_follow(run, address, known[address], promotion.master))
-        for address in slow:
-            _let_follow(run, address, known[address], promotion.master)
-            _wait_linked(run, address)
         if promotion.by == PROGRAM:
             # Sentinel does it in the transaction that promotes.
             _rewrite_new_master(run, promotion.master)
+        return slow
+
+
+def _left_alone(run: Run, plan: Plan, master: Address, known: Mapping[Address, Replication]) -> dict[Address, str]:
+    """Nodes that are not what they were when the run began, so that it might be wrong to make them replicas, and why."""
+    found = {
+        address: _why_not_ours(run, plan, master, it) for address, it in known.items() if _has_changed(run, address, it)
+    }
+    if any(it.is_master for it in known.values()):
+        named = [said.named for said in look(run).said.values()]
+        found.update(
+            {
+                address: "a Sentinel names it by now"
+                for address in known
+                if any(run.same_now(address, it) for it in named)
+            }
+        )
+    return {address: text for address, text in found.items() if text}
+
+
+def _has_changed(run: Run, address: Address, now: Replication) -> bool:
+    """Whether a node did not answer when the run began, or has become a master since: its address may lead to another server now."""
+    return now.is_master or not is_asked(run.snapshot, address)
+
+
+def _why_not_ours(run: Run, plan: Plan, master: Address, now: Replication) -> str:
+    """Why a node cannot be told to be of this deployment; nothing, if it follows one that is, or has its history."""
+    ours = own_nodes(run.snapshot)
+    histories = {
+        replid for node in ours if node.replication for replid in (node.replication.replid, node.replication.replid2)
+    }
+    if not histories.isdisjoint({now.replid, now.replid2} - {NO_HISTORY, ""}):
+        return ""
+    if any(
+        run.same_now(now.master, address) for address in (master, plan.old_master, *(node.address for node in ours))
+    ):
+        return ""
+    return (
+        "it did not answer when the run began, and has another history of writes now"
+        if now.master
+        else "it is a master of another history of writes"
+    )
+
+
+def follow_in_turn(run: Run, plan: Plan, costly: Sequence[Address], master: Address) -> None:
+    """Let those that cannot resynchronise partially follow, one after the other: each costs the new master a copy of all its data.
+
+    The copy for the one before may have taken minutes. So each is asked anew, and nobody is told once no Sentinel names this master any more.
+    """
+    if not costly:
+        return
+    with run.step(FOLLOW):
+        for address in costly:
+            if not any(run.same_now(said.named, master) for said in look(run).said.values()):
+                return
+            if _let_follow_anew(run, plan, address, master):
+                _wait_linked(run, address)
+
+
+def _let_follow_anew(run: Run, plan: Plan, address: Address, master: Address) -> bool:
+    """Ask a node what it is, and let it follow; whether it was told to."""
+    try:
+        now = replication(run, address, timeout_s=FAST_ANSWER_S)
+    except (LinkError, ReplyError) as error:
+        run.note(f"{address} could not be told to follow {master} ({error.message}); Sentinel does it")
+        return False
+    if left_alone := _left_alone(run, plan, master, {address: now}):
+        run.note(f"{address} was not told to follow {master}: {left_alone[address]}")
+        return False
+    _let_follow(run, address, now, master)
+    return True
 
 
 def _by_cost(run: Run, master: Address, known: Mapping[Address, Replication]) -> tuple[list[Address], list[Address]]:
@@ -228,7 +311,7 @@ def _demote_stray(run: Run, address: Address, master: Address) -> None:
 
 
 def _wait_linked(run: Run, address: Address) -> None:
-    """Until the copy has come, as long as the run may take; what is late then, the end of the run names."""
+    """Until the copy has come, at most ``timeout``; what is late then, the end of the run names."""
     deadline_s = run.clock.now_s() + run.request.timeout_s
     while run.clock.now_s() < deadline_s:
         try:
@@ -295,6 +378,7 @@ class Waiting:
         syncing: Those that were seen in the middle of a full synchronisation.
         states: For each nothing, if it follows, or what is missing.
         dead: Those that cannot be asked.
+        unasked: Those that never answered us, where Sentinel moves the master: what Sentinels show of them counts.
     """
 
     wanted: tuple[Address, ...]
@@ -302,6 +386,7 @@ class Waiting:
     syncing: set[Address] = field(default_factory=set)
     states: dict[Address, str] = field(default_factory=dict)
     dead: set[Address] = field(default_factory=set)
+    unasked: tuple[Address, ...] = ()
 
     @property
     def unsettled(self) -> dict[Address, str]:
@@ -340,7 +425,8 @@ def _waiting(run: Run, plan: Plan, master: Address) -> Waiting:
             if address and not run.snapshot.same(address, master)
         )
     )
-    return Waiting(wanted, tuple(address for address in wanted if _was_down(run, address)))
+    unasked = tuple(address for address in wanted if plan.strategy != FENCED and not is_asked(run.snapshot, address))
+    return Waiting(wanted, tuple(address for address in wanted if _was_down(run, address)), unasked=unasked)
 
 
 def _wait_settled(run: Run, master: Address, waiting: Waiting) -> tuple[Address, int] | None:
@@ -369,7 +455,9 @@ def _wait_settled(run: Run, master: Address, waiting: Waiting) -> tuple[Address,
 
 
 def _ask_followers(run: Run, master: Address, waiting: Waiting) -> None:
-    answers = run.fleet.gather(waiting.wanted, lambda address: replication(run, address, timeout_s=1.0))
+    asked = [address for address in waiting.wanted if address not in waiting.unasked]
+    answers = run.fleet.gather(asked, lambda address: replication(run, address, timeout_s=1.0))
+    waiting.states.update(_shown_by_sentinels(run, master, waiting.unasked))
     waiting.dead.clear()
     for address, answer in answers.items():
         if isinstance(answer, (LinkError, ReplyError)):
@@ -379,6 +467,25 @@ def _ask_followers(run: Run, master: Address, waiting: Waiting) -> None:
         if answer.sync_in_progress:
             waiting.syncing.add(address)
         waiting.states[address] = _why_not_following(run, answer, master)
+
+
+def _shown_by_sentinels(run: Run, master: Address, addresses: Sequence[Address]) -> dict[Address, str]:
+    """For each of these nodes nothing, if a Sentinel shows that it follows, or what is missing. Sentinel looks at them every ten seconds."""
+    if not addresses:
+        return {}
+    question = ("SENTINEL", "REPLICAS", run.request.master_name)
+    answers = run.fleet.gather(
+        run.sentinels, lambda sentinel: parse_replica_entries(run.fleet.sentinel(sentinel).ask(*question))
+    )
+    following = [
+        row.address
+        for rows in answers.values()
+        if isinstance(rows, tuple)
+        for row in rows
+        if row.link_up and not row.down and run.same_now(row.master, master)
+    ]
+    missing = "it cannot be asked from here, and no Sentinel shows that it follows"
+    return {address: "" if any(run.same_now(address, row) for row in following) else missing for address in addresses}
 
 
 def _why_not_following(run: Run, answer: Replication, master: Address) -> str:

@@ -120,37 +120,7 @@ def choose_move(snapshot: Snapshot, request: Request, old_master: Address, deaf:
 def _choose(snapshot: Snapshot, request: Request, fitness: list[Fitness]) -> tuple[Fitness, tuple[str, ...]]:
     """The replica to promote, and a note where it is neither the one asked for nor Sentinel's own choice."""
     if request.target is not None:
-        named = next((it for it in fitness if snapshot.same(it.address, request.target)), None)
-        if named is None:
-            raise refuse(
-                [
-                    Check(
-                        "target_unknown",
-                        "critical",
-                        f"{request.target} is no replica of {snapshot.master_name}; its replicas are {', '.join(sorted(str(it.address) for it in fitness))}",
-                        "Name a replica as Sentinel shows it (topology_info lists them).",
-                    )
-                ]
-            )
-        if request.avoid and snapshot.on_host(named.address, request.avoid):
-            raise refuse(
-                [
-                    Check(
-                        "target_avoided",
-                        "critical",
-                        f"the target {named.address} is on a host to leave",
-                        "Name a target on another host.",
-                    )
-                ]
-            )
-        if not named.fit:
-            raise refuse(
-                [
-                    Check(code, "critical", f"{named.address}: {text}", REPLICA_REMEDIES.get(code, ""))
-                    for code, text in named.objections
-                ]
-            )
-        return named, ()
+        return _named(snapshot, request, request.target, fitness), ()
     allowed = [it for it in fitness if not it.hidden and not snapshot.on_host(it.address, request.avoid)]
     if request.avoid and not allowed:
         raise refuse(
@@ -163,6 +133,8 @@ def _choose(snapshot: Snapshot, request: Request, fitness: list[Fitness]) -> tup
                 )
             ]
         )
+    if not allowed:
+        raise refuse([hidden_check(fitness, "is shown by no Sentinel, so none can be told to promote it")])
     fit = [it for it in allowed if it.fit]
     if not fit:
         raise refuse(
@@ -178,6 +150,43 @@ def _choose(snapshot: Snapshot, request: Request, fitness: list[Fitness]) -> tup
         )
     takes_writes = [it for it in fit if not too_few_after(snapshot, it.address)]
     return _suited_by_version(snapshot, takes_writes or fit)
+
+
+def _named(snapshot: Snapshot, request: Request, target: Address, fitness: list[Fitness]) -> Fitness:
+    """The replica that the caller names, if it may be promoted."""
+    named = next((it for it in fitness if snapshot.same(it.address, target)), None)
+    if named is None:
+        raise refuse(
+            [
+                Check(
+                    "target_unknown",
+                    "critical",
+                    f"{target} is no replica of {snapshot.master_name}; its replicas are {', '.join(sorted(str(it.address) for it in fitness))}",
+                    "Name a replica as Sentinel shows it (topology_info lists them).",
+                )
+            ]
+        )
+    if request.avoid and snapshot.on_host(named.address, request.avoid):
+        raise refuse(
+            [
+                Check(
+                    "target_avoided",
+                    "critical",
+                    f"the target {named.address} is on a host to leave",
+                    "Name a target on another host.",
+                )
+            ]
+        )
+    if named.hidden:
+        raise refuse([hidden_check([named], "is shown by no Sentinel, so none can be told to promote it")])
+    if not named.fit:
+        raise refuse(
+            [
+                Check(code, "critical", f"{named.address}: {text}", REPLICA_REMEDIES.get(code, ""))
+                for code, text in named.objections
+            ]
+        )
+    return named
 
 
 def _suited_by_version(snapshot: Snapshot, fit: list[Fitness]) -> tuple[Fitness, tuple[str, ...]]:

@@ -63,12 +63,14 @@ class Demotion:
         holders: Candidates that were seen to have applied it; whichever of them is promoted, nothing is lost.
         proof: Why nothing that was acknowledged can be missing there.
         seen: The last look at the Sentinels before it.
+        unaware: Whether the candidate is a master already, and perhaps no Sentinel knows of it.
     """
 
     final: Position
     holders: tuple[Address, ...]
     proof: str
     seen: Look
+    unaware: bool = False
 
 
 def stop_and_demote(run: Run, plan: Plan, prepare_again: Callable[[], object]) -> Demotion:
@@ -96,9 +98,10 @@ def stop_and_demote(run: Run, plan: Plan, prepare_again: Callable[[], object]) -
             raise
         if demotion is not None:
             return demotion
+    scripts = " (before Redis 6.2.6 scripts write on behind the fence)" if plan.fence == MIN_REPLICAS_FENCE else ""
     raise failure(
         "late_writes",
-        f"{plan.old_master} had acknowledged more than {plan.replica_to_promote} had received, again and again; it is the master",
+        f"{plan.old_master} had acknowledged more than {plan.replica_to_promote} had received, again and again{scripts}; it is the master",
     )
 
 
@@ -160,8 +163,8 @@ def _demote(run: Run, plan: Plan, fence: Fence) -> Demotion | None:
                 f"{plan.replica_to_promote} had applied offset {final}, "
                 f"the last that {plan.old_master} reached when it stopped being a master"
             )
-        elif plan.fence == MIN_REPLICAS_FENCE:
-            # The fence was lifted in the very transaction that demoted: what came after its offset is no write of a client.
+        elif fence.held:
+            # The fence was lifted in the very transaction that demoted, and nothing was written behind it: what came after its offset is no write.
             holders = (plan.replica_to_promote, *plan.siblings)
             proof = (
                 f"{plan.replica_to_promote} had applied offset {fence.position}, "
@@ -229,6 +232,10 @@ def _demote_once(run: Run, plan: Plan, fence: Fence) -> Position:
         found = _look_after_doubt(run, plan, error)
         if found.is_master:
             raise failure("demotion_lost", str(error)) from error
+        if not run.same_now(found.master, plan.replica_to_promote):
+            raise _in_doubt(
+                plan, f"{plan.old_master} was lost at the moment of its demotion, and follows {found.master} now"
+            ) from error
         fence.forget()
         return found.position
 
@@ -257,8 +264,11 @@ def roll_back(run: Run, plan: Plan) -> None:
     Raises:
         Unknown: It could not be asked.
     """
+    client = run.fleet.node(plan.old_master)
     try:
-        run.fleet.node(plan.old_master).order("REPLICAOF", "NO", "ONE")
+        # It may have closed our connection meanwhile, and an order is sent once only: the question opens another one.
+        client.ask("ROLE")
+        client.order("REPLICAOF", "NO", "ONE")
     except (LinkError, ReplyError) as error:
         raise failure(
             "roll_back_failed", f"{plan.old_master} could not be made a master again: {error.message}"

@@ -24,6 +24,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock
 
 FENCE_SETTINGS = ("min-replicas-to-write", "min-replicas-max-lag")
+CHANGES = ("rdb_changes_since_last_save", "rdb_last_save_time")
 
 
 class Fence(ABC):
@@ -34,6 +35,7 @@ class Fence(ABC):
         position: The position at the instant at which writes stopped.
         raised_at_s: That instant, in monotonic seconds.
         demoted: Whether the node was told, by this fence, to be a replica.
+        held: Whether it is known that no client wrote behind it until the node was demoted. A pause cannot tell: there the offset alone counts.
     """
 
     def __init__(self, client: Client, plan: Plan, clock: Clock) -> None:
@@ -44,6 +46,7 @@ class Fence(ABC):
         self.address = client.address
         self.position = Position("", -1)
         self.demoted = False
+        self.held = False
         self.raised_at_s = 0.0
 
     def raise_up(self) -> None:
@@ -148,11 +151,16 @@ class PauseFence(Fence):
 
 
 class SettingsFence(Fence):
-    """``min-replicas-to-write`` that nobody can meet: writes are refused. The old values can be read off the new ones."""
+    """``min-replicas-to-write`` that nobody can meet: writes are refused. The old values can be read off the new ones.
+
+    Servers that have no other fence do not refuse what a script writes, nor some of them a transaction that was begun before. So the node's own
+    count of changes is read when it goes up and when it is gone: pings and expired keys do not count in it, writes do.
+    """
 
     def __init__(self, client: Client, plan: Plan, clock: Clock) -> None:
         super().__init__(client, plan, clock)
         self._settings: tuple[tuple[str, int], ...] = ()
+        self._changes: tuple[str, ...] = ()
 
     def renew_if_due(self) -> None:
         """It stands until it is lifted."""
@@ -164,13 +172,22 @@ class SettingsFence(Fence):
             ("CONFIG", "SET", "min-replicas-max-lag", FENCE_MAX_LAG + lag),
             ("CONFIG", "SET", "min-replicas-to-write", FENCE_MIN_REPLICAS + count),
         )
-        return str(self._client.ask("INFO", "replication"))
+        self._changes, info = self._changes_and_info()
+        return info
 
     def _demote(self, follow: tuple[object, ...]) -> Position:
         # On 6.0 an INFO inside MULTI enters the replication stream: the replica would miss it, and this node resynchronise in full.
         self._client.transact(follow, *_restored(self._settings))
         self._up, self.demoted = False, True
-        return _replication(self._client.ask("INFO", "replication")).position
+        changes, info = self._changes_and_info()
+        self.held = changes == self._changes and all(changes)
+        return _replication(info).position
+
+    def _changes_and_info(self) -> tuple[tuple[str, ...], str]:
+        """The count of changes, with the save since which it counts; and INFO, of a moment not before."""
+        persistence, info = self._client.ask_many([("INFO", "persistence"), ("INFO", "replication")])
+        fields = parse_info(persistence)
+        return tuple(fields.get(name, "") for name in CHANGES), str(info)
 
     def _let_writes_go(self) -> None:
         if self._settings:

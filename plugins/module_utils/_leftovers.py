@@ -120,10 +120,10 @@ def half_finished(
     if node is None or not node.reachable or node.role is None or node.is_master or node.role.master is None:
         return None
     promoted = node.role.master
-    heir = snapshot.node(promoted)
-    if heir is None or not heir.reachable or is_foreign(snapshot, promoted):
+    candidate = snapshot.node(promoted)
+    if candidate is None or not candidate.reachable or is_foreign(snapshot, promoted):
         return None
-    followed = heir.role.master if heir.role is not None and not heir.is_master else None
+    followed = candidate.role.master if candidate.role is not None and not candidate.is_master else None
     if followed is not None and not snapshot.same(followed, old_master):
         return None
     shown = next((address for address in known_replicas(snapshot, ()) if snapshot.same(address, promoted)), promoted)

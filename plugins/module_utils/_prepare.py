@@ -200,7 +200,7 @@ def raised_priorities(run: Run) -> Iterator[Raised]:
     """Priorities may be raised in here. They are put back at the end, unless Sentinel may still have to choose by them.
 
     It may where the demotion stands and nobody is promoted: the run ends in doubt then, and the next one puts them back. Where the master was
-    moved, the end of the run puts them back itself, before it waits for the replicas.
+    moved, the end of the run puts them back itself, before it waits for the replicas; here, if it does not come so far.
     """
     raised = Raised(run)
     try:
@@ -210,7 +210,10 @@ def raised_priorities(run: Run) -> Iterator[Raised]:
         raised.rewrite()
         raise
     except BaseException:
-        if not run.record.moved:
+        if run.record.moved:
+            raised.lower()
+            raised.rewrite()
+        else:
             raised.leave()
         raise
 
@@ -255,7 +258,8 @@ class Raised:
 
     def rewrite(self) -> None:
         """Write the files of those that were put back."""
-        for address in self._lowered:
+        lowered, self._lowered = self._lowered, []
+        for address in lowered:
             try:
                 rewrite(self._run, self._run.fleet.node(address))
             except LinkError as error:

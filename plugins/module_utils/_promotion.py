@@ -108,7 +108,9 @@ class Promotion:
 # ---- the program promotes --------------------------------------------------------------------------------------------
 
 
-def by_program(run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | None) -> Promotion:
+def by_program(
+    run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | None, ours_is_master: bool = False
+) -> Promotion:
     """Trigger, promote, and carry the news; wherever that is not certainly safe any more, leave the rest to Sentinel.
 
     Args:
@@ -116,6 +118,7 @@ def by_program(run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | No
         plan: What to do.
         leaders: Sentinels that may lead, the best first.
         seen: The last look at all Sentinels.
+        ours_is_master: An earlier run has promoted the candidate, and perhaps nobody knows of it.
 
     Raises:
         Aborted: No Sentinel took it; the old master is the master again.
@@ -123,10 +126,10 @@ def by_program(run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | No
     """
     taken = _trigger(run, plan, leaders, seen)
     if taken is None:
-        raise _rolled_back(run, plan, ())
+        raise _rolled_back(run, plan, (), ours_is_master)
     epoch = _epoch(run, taken) if taken.ours else None
     if epoch is None:
-        return by_sentinel(run, plan, leaders, seen, taken)
+        return by_sentinel(run, plan, leaders, seen, taken, ours_is_master)
     ways = routes(run.snapshot, plan.replica_to_promote, taken.leader)
     with run.step(PROMOTE):
         promoted, taught = _promote_and_teach(run, plan, taken, epoch, ways)
@@ -135,7 +138,7 @@ def by_program(run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | No
             promotion = _announce(run, plan, taken, epoch, ways)
         if promotion is not None:
             return promotion
-    return by_sentinel(run, plan, leaders, seen, taken, ours_is_master=promoted is not False)
+    return by_sentinel(run, plan, leaders, seen, taken, ours_is_master or promoted is not False)
 
 
 def _epoch(run: Run, taken: Taken) -> int | None:
@@ -261,13 +264,19 @@ def _is_young(run: Run, seen: Look) -> bool:
 
 def _trigger(run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | None) -> Taken | None:
     """Tell the first Sentinel that takes it to fail over; nothing, if every one has certainly not taken it."""
+    taken = _tell_to_fail_over(run, plan, leaders, seen)
+    if taken is not None:
+        run.record.leader = taken.leader
+    return taken
+
+
+def _tell_to_fail_over(run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | None) -> Taken | None:
     words = ("COORDINATED",) if plan.strategy == COORDINATED else ()
     with run.step(TRIGGER):
         for leader in leaders:
             seen = _fresh(run, seen)
             if (rival := _rival(run, plan, seen)) is not None:
                 return rival
-            run.record.leader = leader
             sent_at_s = run.clock.now_s()
             try:
                 run.fleet.sentinel(leader).order(
@@ -335,7 +344,7 @@ def by_sentinel(
         leaders: Sentinels that may lead, the best first.
         seen: The last look at all Sentinels.
         taken: The failover that is under way already.
-        ours_is_master: The program has promoted the candidate, and perhaps nobody knows of it: only what a Sentinel names counts.
+        ours_is_master: The program, or an earlier run, has promoted the candidate, and perhaps nobody knows of it: only what a Sentinel names counts.
 
     Raises:
         Aborted: No Sentinel promotes; the old master is the master, or the master again.
@@ -393,7 +402,12 @@ def _winner(run: Run, plan: Plan, seen: Look) -> Address | None:
     named = [said.named for said in seen.said.values() if said.named and not run.same_now(said.named, plan.old_master)]
     if any(run.same_now(name, plan.replica_to_promote) for name in named):
         return plan.replica_to_promote
-    return next((name for name in named if role(run, name) == "master"), None)
+    roles = [(name, role(run, name)) for name in named]
+    if master := next((name for name, it in roles if it == "master"), None):
+        return master
+    # One that cannot be asked from here is the master where no Sentinel says otherwise.
+    agreed = bool(named) and len(named) == len(seen.said) and all(run.same_now(named[0], name) for name in named)
+    return named[0] if agreed and all(it is None for _name, it in roles) else None
 
 
 def _gave_up(run: Run, plan: Plan, taken: Taken, seen: Look) -> bool:
@@ -418,15 +432,30 @@ def _rolled_back(run: Run, plan: Plan, told: Sequence[Address], ours_was_master:
     where a Sentinel names another master, or leads a failover.
     """
     seen = look(run)
-    may_act = [*rivals(run, seen, plan.old_master), *(address for address in told if address in seen.silent)]
-    if may_act or ours_was_master or role(run, plan.replica_to_promote) != "replica":
-        acting = ", ".join(map(str, may_act)) or "unknown"
-        return failure("promotion_in_doubt", f"Sentinel {acting} may still promote {plan.replica_to_promote}")
+    may_act = rivals(run, seen, plan.old_master)
+    may_act.update({address: "does not answer" for address in told if address in seen.silent})
+    promoted = _promoted_ones(run, plan)
+    if ours_was_master and not promoted:
+        promoted = [f"{plan.replica_to_promote} was a master"]
+    if may_act or promoted:
+        said = [f"Sentinel {address} {text}" for address, text in may_act.items()]
+        stays = f"; {plan.old_master} stays a replica" if plan.strategy == FENCED else ""
+        return failure("promotion_in_doubt", "; ".join([*said, *promoted]) + stays)
     detail = "; ".join(note for note in run.record.notes if "Sentinel" in note) or "no Sentinel could be reached"
     if plan.strategy != FENCED:
         return failure("trigger_refused", detail)
     roll_back(run, plan)
     return failure("trigger_refused", f"{detail}; {plan.old_master} is the master again")
+
+
+def _promoted_ones(run: Run, plan: Plan) -> list[str]:
+    """Replicas that are masters by now; of the one to promote also, that it cannot be asked."""
+    others = [address for address in plan.others if not run.same_now(address, plan.old_master)]
+    roles = run.fleet.gather([plan.replica_to_promote, *others], lambda address: role(run, address))
+    found = [f"{address} is a master" for address, it in roles.items() if it == "master"]
+    if roles[plan.replica_to_promote] is None:
+        found.append(f"{plan.replica_to_promote} does not answer and may be one")
+    return found
 
 
 def names_everywhere(run: Run, master: Address, sentinels: Sequence[Address]) -> dict[Address, str]:

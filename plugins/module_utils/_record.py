@@ -34,7 +34,6 @@ class Record:
         repaired: What an interrupted run had left and this one put back.
         notes: What the caller should know.
         left: What is left to do.
-        full_syncs_before: How many full resynchronisations each node had served before the move.
     """
 
     step: str = "discover"

@@ -15,6 +15,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._aftermath impor
     agree,
     disconnect_clients,
     follow,
+    follow_in_turn,
     record_promotion,
     settle,
 )
@@ -92,7 +93,7 @@ def fenced(run: Run, plan: Plan) -> None:
 
 def _promote(run: Run, plan: Plan, leaders: Sequence[Address], demotion: Demotion) -> Promotion:
     way = by_program if plan.promotion == PROGRAM else by_sentinel
-    return way(run, plan, leaders, demotion.seen)
+    return way(run, plan, leaders, demotion.seen, ours_is_master=demotion.unaware)
 
 
 def _complete(
@@ -101,8 +102,9 @@ def _complete(
     record_promotion(run, promotion, demotion)
     agree(run, promotion)
     if promotion.by == PROGRAM or demotion is not None:
-        follow(run, plan, promotion)
+        costly = follow(run, plan, promotion)
         disconnect_clients(run, plan, promotion.master)
+        follow_in_turn(run, plan, costly, promotion.master)
     settle(run, plan, raised)
 
 
@@ -115,23 +117,33 @@ def coordinated(run: Run, plan: Plan) -> None:
         before_ms = seen.said[leader].entry.failover_timeout_ms
         try:
             if before_ms > COORDINATED_TIMEOUT_MS:
-                _set_failover_timeout(run, leader, COORDINATED_TIMEOUT_MS)
+                _lower_failover_timeout(run, leader)
             promotion = by_sentinel(run, plan, (leader,), seen)
             record_promotion(run, promotion, None)
             agree(run, promotion)
         finally:
             if before_ms > COORDINATED_TIMEOUT_MS:
-                _set_failover_timeout(run, leader, before_ms)
+                _restore_failover_timeout(run, leader, before_ms)
         settle(run, plan, raised)
 
 
-def _set_failover_timeout(run: Run, sentinel: Address, milliseconds: int) -> None:
+def _lower_failover_timeout(run: Run, sentinel: Address) -> None:
     try:
-        run.fleet.sentinel(sentinel).order("SENTINEL", "SET", run.request.master_name, "failover-timeout", milliseconds)
+        run.fleet.sentinel(sentinel).order(*_failover_timeout(run, COORDINATED_TIMEOUT_MS))
     except (LinkError, ReplyError) as error:
-        if run.record.leader is None:
-            raise failure("sentinel_not_permitted", f"failover-timeout cannot be set: {error}") from error
+        raise failure("sentinel_not_permitted", f"failover-timeout cannot be set: {error}") from error
+
+
+def _restore_failover_timeout(run: Run, sentinel: Address, milliseconds: int) -> None:
+    """Put it back, however the run ends; where that fails, the result says so: no later run can read the old value off anything."""
+    try:
+        run.fleet.sentinel(sentinel).ask(*_failover_timeout(run, milliseconds))
+    except (LinkError, ReplyError) as error:
         run.left(f"set failover-timeout {milliseconds} on Sentinel {sentinel}: {error}")
+
+
+def _failover_timeout(run: Run, milliseconds: int) -> tuple[object, ...]:
+    return ("SENTINEL", "SET", run.request.master_name, "failover-timeout", milliseconds)
 
 
 def plain(run: Run, plan: Plan) -> None:
@@ -202,18 +214,18 @@ def _demotion_found(run: Run, plan: Plan) -> Demotion:
     seen = look(run)
     if _has_everything(found, final):
         proof = f"{candidate} has everything up to offset {final.offset}, where {plan.old_master} ended"
-        return Demotion(final.position, (candidate,), proof, seen)
+        return Demotion(final.position, (candidate,), proof, seen, found.is_master)
     if not found.is_master:
         _return_to_old_master(run, plan, seen)
-    return Demotion(final.position, (), "", seen)
+    return Demotion(final.position, (), "", seen, found.is_master)
 
 
 def _has_everything(candidate: Replication, old_master: Replication) -> bool:
     if not candidate.is_master:
         return candidate.has_applied(old_master.position)
     if old_master.replid == candidate.replid:
-        # The old master follows it already, from the very place where it ended.
-        return True
+        # It follows already. From where it ended, if both went on from the same history, it no further; after a copy of everything it knows no other.
+        return old_master.replid2 == candidate.replid2 and -1 < old_master.second_offset <= candidate.second_offset
     # A master's offset counts its own writes, too; what it had before them ends at its second offset.
     return old_master.replid == candidate.replid2 and old_master.offset < candidate.second_offset
 

@@ -213,13 +213,13 @@ def _candidate_blockers(move: Move, master: NodeView | None, candidate: NodeView
     return checks
 
 
-def _follow_checks(master: NodeView, heir: NodeView) -> list[Check]:
-    if heir.password_set and master.master_auth_set is False:
+def _follow_checks(master: NodeView, candidate: NodeView) -> list[Check]:
+    if candidate.password_set and master.master_auth_set is False:
         return [
             Check(
                 "masterauth_missing",
                 "critical",
-                f"{heir.address} wants a password, and {master.address} has no masterauth: demoted, it could not follow",
+                f"{candidate.address} wants a password, and {master.address} has no masterauth: demoted, it could not follow",
                 "CONFIG SET masterauth (and masteruser) on every node, the master too, and CONFIG REWRITE.",
             )
         ]

@@ -126,6 +126,8 @@ class NodeAnswers:
             "loading:0",
             f"sync_full:{node.sync_full}",
             f"sync_partial_ok:{node.sync_partial}",
+            f"rdb_changes_since_last_save:{int(node.changes)}",
+            "rdb_last_save_time:1700000000",
             "# Replication",
             f"role:{'master' if node.is_master else 'slave'}",
         ]

@@ -14,13 +14,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Unknown, failure
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import fail_over
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import LOCK_NAME
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Steering
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import LOCK_NAME, raised_priorities
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._strategies import _has_everything
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Timeline
-from unit.builders import L0, L1, L2, NAME, OM, R, S
+from unit.builders import L0, L1, L2, NAME, OM, S2, R, S, replication
 from unit.fake_connection import FakeClock, FakeFleet
 from unit.faults import Fault, Killed
 from unit.runs import assert_never_split, assert_truthful, killed, masters, run
@@ -110,6 +113,33 @@ def test_coordinated_lowers_failover_timeout_and_puts_it_back(modern: bool) -> N
     assert any("failover-timeout 10000" in " ".join(map(str, c)) for _t, _a, cs in world.exchanges for c in cs)
     assert world.lost() == 0
     assert_never_split(world)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_caller_who_reaches_sentinels_only_is_told_that_it_was_switched(seed: int) -> None:
+    """What the nodes do after a coordinated failover, the Sentinels show."""
+    world = World(seed)
+    for sentinel in world.sentinels.values():
+        sentinel.coordinated = True
+    world.cut_off |= {OM, R, S}
+    result = run(world)
+    assert (result["outcome"], result["strategy"], result["lossless"]) == ("switched", "coordinated", False)
+    assert [row["following"] for row in result["replicas"]] == [True, True]
+    assert world.lost() == 0
+    assert_never_split(world)
+
+
+def test_a_failover_timeout_that_stays_lowered_is_named_where_nothing_was_moved() -> None:
+    world = World(1)
+    for sentinel in world.sentinels.values():
+        sentinel.coordinated = True
+    world.faults += [
+        Fault("refuse", f"{TRIGGER} COORDINATED", error="NOGOODPRIMARY Primary does not support FAILOVER command"),
+        Fault("refuse", "failover-timeout 60000", times=9),
+    ]
+    result = run(world, strategy="coordinated")
+    assert (result["outcome"], result["error"], result["leader"]) == ("aborted", "trigger_refused", None)
+    assert any("set failover-timeout 60000" in note for note in result["notes"])
 
 
 def test_plain_says_that_writes_may_be_lost() -> None:
@@ -479,6 +509,35 @@ def test_a_ping_between_fence_and_demotion_is_not_taken_for_a_write() -> None:
     assert not any(line["kind"] == "rolled_back" for line in result["timeline"])
 
 
+@pytest.mark.parametrize("times", [1, 9])
+def test_what_a_script_writes_behind_the_fence_of_6_0_is_not_lost(times: int) -> None:
+    """EVAL is not refused by min-replicas-to-write there; it is acknowledged, and 6.0 drops its replicas when it is demoted."""
+    world = World(1, modern=False)
+    om = world.nodes[OM]
+
+    def evaluate() -> None:
+        om.set_offset(om.offset + 500)
+        om.changes += 1
+        world.acknowledged[om.replid] = om.offset
+
+    world.faults.append(Fault("run", DEMOTE, OM, times=times, action=evaluate))
+    result = run(world)
+    assert any(line["kind"] == "rolled_back" for line in result["timeline"])
+    assert result["outcome"] == ("switched" if times == 1 else "aborted")
+    assert_truthful(world, result)
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
+def test_a_ping_behind_the_fence_of_6_0_is_not_taken_for_a_write() -> None:
+    world = World(1, modern=False)
+    om = world.nodes[OM]
+    world.faults.append(Fault("run", DEMOTE, OM, action=lambda: om.set_offset(om.offset + 14)))
+    result = run(world)
+    assert (result["outcome"], result["lossless"]) == ("switched", True)
+    assert not any(line["kind"] == "rolled_back" for line in result["timeline"])
+
+
 BEFORE_THE_FENCE = {
     "lock": ("CLIENT SETNAME redis", OM),
     "probe": ("INFO replication", OM),
@@ -767,6 +826,195 @@ def test_steering_stands_as_long_as_the_demotion_may() -> None:
     assert result["outcome"] == "switched"
     assert world.nodes[S].settings["replica-priority"] == "100"
     assert world.lost() == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_master_of_a_killed_run_that_nobody_names_gives_way_to_the_one_that_sentinel_chooses(seed: int) -> None:
+    """Taken for the new master, it would rob the one that every Sentinel names of its role."""
+    world = World(seed, priorities={R: 100, S: 50}, proxy=False)
+    world.faults.append(Fault("kill_after", "REPLICAOF NO ONE", R, alone=True))
+    killed(world, target=R)
+    world.sentinels[L0].alive = False
+    result = run(world, promotion="sentinel", min_sentinels=2)
+    assert result["plan"]["action"] == "finish"
+    assert result["new_master"] == S.as_result()
+    assert {world.sentinels[address].named for address in (L1, L2)} == {S}
+    assert masters(world) == [S]
+    assert_truthful(world, result)
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
+def test_the_old_master_is_not_given_back_once_a_sentinel_names_another() -> None:
+    """Every trigger is refused, and a failover by an operator has begun and ended between the last look and the end."""
+    world = World(1, priorities={R: 100, S: 50}, proxy=False)
+
+    def overtake() -> None:
+        world.sentinels[L2].refuses = "NOGOODSLAVE No suitable replica to promote"
+        world.start_failover(world.sentinels[L0])
+        world.advance(4.0)
+
+    world.faults += [
+        Fault("refuse", TRIGGER, L0, error="NOGOODSLAVE No suitable replica to promote"),
+        Fault("refuse", TRIGGER, L1, error="NOGOODSLAVE No suitable replica to promote"),
+        Fault("run", TRIGGER, L2, action=overtake),
+    ]
+    result = run(world, target=R)
+    assert masters(world) == [S]
+    assert (result["outcome"], result["error"]) == ("unknown", "promotion_in_doubt")
+    assert f"names {S}" in result["msg"]
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
+def test_priorities_are_put_back_where_a_run_ends_in_doubt_after_the_move() -> None:
+    """Sentinels that are split stop the next run, too: it would not come so far as to put them back."""
+    world = World(1)
+    clock = FakeClock(world)
+    moved = Run(FakeFleet(world), Request(NAME), clock, Timeline(clock))
+
+    def end_in_doubt() -> None:
+        with raised_priorities(moved) as raised:
+            raised.raise_all((Steering(S, 100),))
+            world.nodes[S].rewritten["replica-priority"] = "1000000100"
+            moved.record.moved = True
+            raise failure("promotion_in_doubt", "nobody knows")
+
+    with pytest.raises(Unknown):
+        end_in_doubt()
+    assert world.sent("CONFIG SET replica-priority 1000000100") == [S]
+    assert world.nodes[S].settings["replica-priority"] == world.nodes[S].rewritten["replica-priority"] == "100"
+
+
+def test_clients_of_the_old_master_do_not_wait_for_a_replica_that_needs_a_copy_of_everything() -> None:
+    """Some stay at the old master, refused, until their connection is closed; the copy may take minutes."""
+    world = World(1)
+    straggler = world.nodes[S]
+    straggler.data = [("history-of-its-own", 5.0)]
+    straggler.linked, straggler.stuck = False, True
+    world.faults.append(Fault("run", "REPLICAOF 10.0.0.", S, action=lambda: setattr(straggler, "stuck", False)))
+    result = run(world, timeout_s=30.0)
+    assert (result["outcome"], result["lossless"]) == ("switched", True)
+    sent = [address for _at_s, address, commands in world.exchanges if ends_a_wait(commands)]
+    assert sent == [OM, S]
+
+
+def ends_a_wait(commands: list[Any]) -> bool:
+    words = [" ".join(map(str, command)) for command in commands]
+    return words[0].startswith("CLIENT KILL TYPE normal") or words[0] == f"REPLICAOF {R.host} {R.port}"
+
+
+def strangers_come(world: World, master: Address | None) -> None:
+    """Where S was, a server of another deployment answers now."""
+    stranger = world.nodes[S]
+    stranger.alive = True
+    stranger.master = stranger.shown_master = master
+    stranger.data = [("history-of-another-deployment", 77.0)]
+    stranger.stuck, stranger.linked = True, master is not None
+
+
+@pytest.mark.parametrize("theirs", [None, Address("10.9.9.9", 6379)], ids=["a master", "a replica of theirs"])
+def test_a_server_of_another_deployment_that_comes_up_at_a_dead_replicas_address_is_told_nothing(
+    theirs: Address | None,
+) -> None:
+    """The address was given to somebody else: to make that server a replica of ours would throw its data away."""
+    world = World(1)
+    world.nodes[S].alive = False
+    world.advance(40.0)
+    world.faults.append(Fault("run", PAUSE, OM, action=lambda: strangers_come(world, theirs)))
+    result = run(world, timeout_s=5.0)
+    assert result["lossless"]
+    assert not world.sent("REPLICAOF", S)
+    assert not world.sent("CONFIG", S)
+    assert any(str(S) in note for note in result["notes"])
+
+
+def test_a_master_that_a_sentinel_names_by_now_is_not_made_a_replica() -> None:
+    """An operator has failed over again while this host stood still, after the news and before the replicas were told."""
+    world = World(1, priorities={R: 100, S: 50}, proxy=False)
+
+    def overtake() -> None:
+        world.at(world.now_s + 0.001, lambda: world.start_failover(world.sentinels[L1]))
+        world.advance(4.0)
+
+    world.faults.append(Fault("run", HELLO, L2, skip=1, action=overtake))
+    result = run(world, target=R)
+    assert world.sentinels[L1].named == S
+    assert world.nodes[S].is_master
+    assert not world.sent("REPLICAOF 10.", S)
+    assert (result["outcome"], result["error"]) == ("incomplete", "moved_on")
+
+
+def test_nobody_is_told_to_follow_a_master_that_was_moved_on_while_a_replica_got_its_copy() -> None:
+    """What was known of the next one is minutes old by then."""
+    world = World(1, replicas=(R, S, S2), priorities={R: 100, S: 200, S2: 50}, proxy=False)
+    for address in (S, S2):
+        world.nodes[address].data = [("history-of-its-own", 5.0)]
+        world.nodes[address].linked, world.nodes[address].stuck = False, True
+
+    def move_on() -> None:
+        world.nodes[S].stuck = world.nodes[S2].stuck = False
+        world.at(world.now_s + 0.05, lambda: world.start_failover(world.sentinels[L1]))
+        world.advance(4.0)
+
+    world.faults.append(Fault("run", "REPLICAOF 10.0.0.", alone=True, action=move_on))
+    result = run(world, target=R, timeout_s=30.0)
+    assert R not in {sentinel.named for sentinel in world.sentinels.values()}
+    assert len(world.sent("REPLICAOF 10.", S) + world.sent("REPLICAOF 10.", S2)) == 1
+    assert (result["outcome"], result["error"]) == ("incomplete", "moved_on")
+
+
+def test_the_old_master_is_given_back_though_it_has_closed_our_connection() -> None:
+    """A server closes idle connections (``timeout``), and those of a node whose role Sentinel changes."""
+    world = World(1, sentinels=(L0, L1))
+
+    def refuse_and_close() -> None:
+        world.sentinels[L1].refuses = "NOGOODSLAVE No suitable replica to promote"
+        world.kill_clients(world.nodes[OM])
+
+    world.faults += [
+        Fault("refuse", TRIGGER, L0, error="NOGOODSLAVE No suitable replica to promote"),
+        Fault("run", TRIGGER, L1, action=refuse_and_close),
+    ]
+    result = run(world)
+    assert (result["outcome"], result["error"]) == ("aborted", "trigger_refused")
+    assert masters(world) == [OM]
+    assert len(world.sent("REPLICAOF NO ONE", OM)) == 2, "once to try whether it is permitted, once to do it"
+
+
+def test_a_failover_of_a_later_epoch_while_the_sentinels_agree_is_told_and_not_worked_against() -> None:
+    """An operator tells a Sentinel that has not heard of ours, and whose epoch is higher: all name another replica in the end."""
+    world = World(1, priorities={R: 100, S: 50}, proxy=False)
+    rival = world.sentinels[L2]
+
+    def overtake() -> None:
+        rival.deaf, rival.current_epoch = True, 5
+        rival.seen[S].priority, world.nodes[S].settings["replica-priority"] = 1, "1"
+        world.at(world.now_s + 0.5, lambda: world.start_failover(rival))
+
+    world.faults.append(Fault("run", TRIGGER, L0, action=overtake))
+    result = run(world, target=R, promotion="sentinel")
+    assert {sentinel.named for sentinel in world.sentinels.values()} == {S}
+    assert world.nodes[S].is_master
+    assert (result["outcome"], result["error"], result["lossless"]) == ("incomplete", "moved_on", False)
+    assert result["new_master"] == S.as_result()
+    assert not world.sent("REPLICAOF 10.", S)
+
+
+@pytest.mark.parametrize(
+    ("link", "everything"),
+    [
+        ({"replid2": "a" * 40, "second_offset": 1001}, True),
+        ({"replid2": "a" * 40, "second_offset": 1002}, False),
+        ({"replid2": "0" * 40, "second_offset": -1}, False),
+    ],
+    ids=["went on where it ended", "had more", "got a copy of everything"],
+)
+def test_an_old_master_that_follows_already_may_have_had_more(link: dict[str, Any], everything: bool) -> None:
+    """Whoever moved it by hand may have lost writes; a copy of everything hides them."""
+    new = replication(role="master", master=None, replid="b" * 40, replid2="a" * 40, second_offset=1001, offset=2000)
+    old = replication(master=R, replid="b" * 40, offset=2000, **link)
+    assert _has_everything(new, old) is everything
 
 
 def test_finished_on_a_host_to_leave_it_is_not_called_switched() -> None:

@@ -291,6 +291,14 @@ def test_a_hidden_replica_that_is_behind_is_a_reason_to_refuse(node: NodeView) -
     assert refused.value.code == "hidden_replica"
 
 
+@pytest.mark.parametrize("node", [replica_node(S2), replica_node(S2, link={"sync_in_progress": True})])
+def test_a_hidden_replica_cannot_be_the_target(node: NodeView) -> None:
+    with pytest.raises(Refused) as refused:
+        decide(hidden(node), Request(NAME, target=S2))
+    assert refused.value.code == "hidden_replica"
+    assert str(S2) in refused.value.message
+
+
 def outcome(node: NodeView, **options: Any) -> Plan | str:
     try:
         return decide(hidden(node), Request(NAME, **{"promotion": "sentinel", **options}))

@@ -61,6 +61,8 @@ class Node:
     """Commands of Sentinels that a pause holds up."""
     sync_full: int = 0
     sync_partial: int = 0
+    changes: float = 0.0
+    """How much clients have written since it was saved."""
 
     @property
     def is_master(self) -> bool:
@@ -222,6 +224,7 @@ class World:
             return False
         node.has_writers = True
         node.set_offset(node.offset + self.bytes_per_s * (until_s - from_s))
+        node.changes += self.bytes_per_s * (until_s - from_s)
         self.acknowledged[node.replid] = node.offset
         if from_s > self.now_s:
             node.path.append((from_s, node.path[-1][1]))
