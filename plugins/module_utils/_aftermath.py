@@ -8,6 +8,7 @@ This module is private to the collection redis_ha.sentinel.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -38,7 +39,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
     parse_info,
     parse_replication,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait, each
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     AGREE,
     AGREED,
@@ -111,6 +112,7 @@ def _wait_agreed(run: Run, master: Address, behind: Sequence[Address]) -> dict[A
     began_s = run.clock.now_s()
     deadline_s = began_s + min(run.request.timeout_s, MOST_AGREE_WAIT_S)
     dead_deadline_s = began_s + DEAD_SERVER_WAIT_S
+    wait = Wait(run)
     while True:
         said = names_everywhere(run, master, behind)
         behind = list(said)
@@ -118,6 +120,7 @@ def _wait_agreed(run: Run, master: Address, behind: Sequence[Address]) -> dict[A
         now_s = run.clock.now_s()
         if not said or now_s >= deadline_s or (only_dead_left and now_s >= dead_deadline_s):
             return said
+        wait.tell(functools.partial(each, said, "Sentinel "))
         run.clock.sleep(AGREE_POLL_S)
 
 
@@ -176,7 +179,7 @@ def follow(run: Run, plan: Plan, promotion: Promotion) -> None:
         run.fleet.gather(quick, lambda address: _let_follow(run, address, known[address], promotion.master))
         for address in slow:
             _let_follow(run, address, known[address], promotion.master)
-            _wait_linked(run, address)
+            _wait_linked(run, address, promotion.master)
         if promotion.by == PROGRAM:
             # Sentinel does it in the transaction that promotes.
             _rewrite_new_master(run, promotion.master)
@@ -227,16 +230,23 @@ def _demote_stray(run: Run, address: Address, master: Address) -> None:
         )
 
 
-def _wait_linked(run: Run, address: Address) -> None:
+def _wait_linked(run: Run, address: Address, master: Address) -> None:
     """Until the copy has come, as long as the run may take; what is late then, the end of the run names."""
     deadline_s = run.clock.now_s() + run.request.timeout_s
+    wait = Wait(run)
     while run.clock.now_s() < deadline_s:
         try:
-            if replication(run, address, timeout_s=1.0).link_up:
-                return
+            answer = replication(run, address, timeout_s=1.0)
         except (LinkError, ReplyError):
             return
+        if answer.link_up:
+            return
+        wait.tell(functools.partial(_late_copy, run, address, answer, master))
         run.clock.sleep(FULL_SYNC_POLL_S)
+
+
+def _late_copy(run: Run, address: Address, answer: Replication, master: Address) -> str:
+    return each({address: _why_not_following(run, answer, master)})
 
 
 def _rewrite_new_master(run: Run, master: Address) -> None:
@@ -348,6 +358,7 @@ def _wait_settled(run: Run, master: Address, waiting: Waiting) -> tuple[Address,
     began_s = run.clock.now_s()
     deadline_s = began_s + run.request.timeout_s
     epoch = 0
+    wait = Wait(run)
     while True:
         _ask_followers(run, master, waiting)
         seen = look(run)
@@ -365,7 +376,12 @@ def _wait_settled(run: Run, master: Address, waiting: Waiting) -> tuple[Address,
             run.record.left += [f"{address}: {text}" for address, text in nodes.items()]
             run.record.left += [f"Sentinel {address}: {text}" for address, text in sentinels.items()]
             return None
+        wait.tell(functools.partial(_late_ones, nodes, sentinels))
         run.clock.sleep(SETTLE_POLL_S)
+
+
+def _late_ones(nodes: Mapping[Address, str], sentinels: Mapping[Address, str]) -> str:
+    return "; ".join(filter(None, (each(nodes), each(sentinels, "Sentinel "))))
 
 
 def _ask_followers(run: Run, master: Address, waiting: Waiting) -> None:
