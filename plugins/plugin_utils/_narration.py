@@ -156,16 +156,20 @@ class Telling:
         self._teller.join()
 
     def _tell_until_over(self) -> None:
-        over = False
-        while not over:
-            over = self._over.wait(LOOK_EVERY_S)
-            self._tell_news()
-            if not over:
-                self._break_silence()
+        while not self._over.wait(LOOK_EVERY_S):
+            self.look()
+        self._tell_news()
+
+    def look(self) -> None:
+        """Show what is new; that the run is still at work, where nothing has been for long."""
+        self._tell_news()
+        self._break_silence()
 
     def _tell_news(self) -> None:
         try:
             for entry in self._file.news() if self._file else ():
+                if not self._narrator.step:
+                    self._began_s = time.monotonic() - entry["at_ms"] / 1000
                 if (line := self._narrator.line(entry)) is not None:
                     self._say(line)
         except (OSError, ValueError, LookupError, TypeError) as error:
@@ -175,8 +179,9 @@ class Telling:
     def _break_silence(self) -> None:
         now_s = time.monotonic()
         if now_s - self._shown_s >= LONGEST_SILENCE_S:
-            doing = f"{self._narrator.step:<10}  still at work" if self._narrator.step else f"at work on {self._where}"
-            self._say(f"{now_s - self._began_s:9.3f} s  {doing}")
+            step = self._narrator.step
+            doing = f"{step:<10}  still at work" if step else f"at work on {self._where}"
+            self._say(f"{f'{now_s - self._began_s:.1f} s':>11}  {doing}")
 
     def _say(self, line: str) -> None:
         self._shown_s = time.monotonic()
