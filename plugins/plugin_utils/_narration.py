@@ -71,6 +71,8 @@ NOT_SHOWN: dict[str, str] = {
 """Kind of an entry -> why it has no line."""
 
 _AFTER_THE_FENCE = (FENCE_LIFTED, DEMOTED, ROLLED_BACK, PROMOTED, AGREED)
+_SENTENCES = (*_AFTER_THE_FENCE, FENCE_RAISED, LATE_WRITES, TRIGGERED, STRAY_DEMOTED, MOVED_ON)
+"""Kinds whose detail is a sentence about the subject already."""
 
 
 class Narrator:
@@ -97,8 +99,7 @@ class Narrator:
         if kind == WAITING:
             return f"still waiting: {detail}"
         said = ENTRY_KINDS[kind].replace("the subject", entry["subject"] or "a server", 1)
-        # Most details are a sentence about the subject already.
-        text = detail if detail.startswith((entry["subject"], "Sentinel")) else f"{said}: {detail}" if detail else said
+        text = detail if kind in _SENTENCES else f"{said}: {detail}" if detail else said
         if kind in _AFTER_THE_FENCE and self._fenced_ms is not None:
             text += f", {entry['at_ms'] - self._fenced_ms:.1f} ms after writes were stopped"
         return text

@@ -104,6 +104,8 @@ def test_a_whole_run_is_told_step_by_step() -> None:
     told = [line.split()[2] for line in lines]
     assert list(dict.fromkeys(told)) == list(dict.fromkeys(begun))
     assert not any("the subject" in line for line in lines)
+    assert sum(f"every Sentinel names {R}" in line for line in lines) == 1
+    assert not any(line.count("every Sentinel names") > 1 for line in lines)
     assert len(lines) <= 2 * len(begun)
 
 
