@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import stat
 import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.redis_ha.sentinel.plugins.module_utils import _live
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._live import EntriesFile
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import TELL_EVERY_S, Run, Wait
@@ -74,7 +74,7 @@ def test_a_link_is_not_followed(tmp_path: Path, file: Path) -> None:
 
 
 def test_where_nobody_reads_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_live.os, "open", lambda *_: pytest.fail("it opens a file"))
+    monkeypatch.setattr(os, "open", lambda *_: pytest.fail("it opens a file"))
     with EntriesFile(None) as entries:
         entries.put(FENCED)
     assert not entries.failure

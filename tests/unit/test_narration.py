@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     WAITING,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Entry
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils import _narration
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._narration import (
     LONGEST_SILENCE_S,
     NOT_SHOWN,
@@ -141,7 +141,7 @@ def test_what_comes_last_is_told_though_the_run_is_over(tmp_path: Path) -> None:
 
 def test_a_silent_run_is_said_to_be_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 100.0
-    monkeypatch.setattr(_narration.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
     path = tmp_path / "entries"
     path.write_text(json.dumps(said(500.0, STEP_BEGINS, FENCE.name)) + "\n")
     lines: list[str] = []
@@ -157,7 +157,7 @@ def test_a_silent_run_is_said_to_be_at_work(tmp_path: Path, monkeypatch: pytest.
 
 def test_before_the_first_entry_it_says_where_the_work_is(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 100.0
-    monkeypatch.setattr(_narration.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
     lines: list[str] = []
     telling = Telling(lines.append, "sentinel1", None)
     now_s += LONGEST_SILENCE_S

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -21,6 +22,7 @@ from lab.modules import PYTHON
 from lab.playbooks import Workspace
 
 LONGEST_SILENCE_S = 3.0
+TOLD = ("discover    Ask", "discover    still at work")
 STEP = re.compile(r" *\d+\.\d+ s +(\w+) +(.+)")
 
 
@@ -101,7 +103,7 @@ def ad_hoc(workspace: Workspace, arguments: Mapping[str, Any], *more: str) -> Sh
 def test_a_run_tells_each_step_while_it_lasts() -> None:
     """The old way takes eleven seconds, most of which it waits: nothing else is as slow without anything being wrong."""
     with Workspace() as workspace, Deployment() as deployment:
-        arguments = {"sentinels": deployment.sentinel_addresses(), "master_name": "mymaster"}
+        arguments = {"sentinels": deployment.sentinel_addresses, "master_name": "mymaster"}
         shown = ad_hoc(workspace, {**arguments, "strategy": "plain", "accept_loss": True})
         assert shown.code == 0, shown.text
         order = list(dict.fromkeys(shown.steps))
@@ -129,6 +131,27 @@ def test_a_run_that_hangs_says_that_it_is_at_work() -> None:
     assert '"error": "sentinel_unreachable"' in shown.text
     assert shown.text.count("discover    still at work") >= 2
     assert shown.longest_silence_s <= LONGEST_SILENCE_S, shown.text
+
+
+def test_a_job_of_awx_tells_it_too() -> None:
+    """While it lasts: the events that carry the lines come before the one that ends the task."""
+    with Workspace() as workspace, socket.create_server(("127.0.0.1", 0)) as silent:
+        options = {"sentinels": f"127.0.0.1:{silent.getsockname()[1]}", "master_name": "mymaster", "connect_timeout": 4}
+        play = {"hosts": "localhost", "gather_facts": False, "tasks": [{"redis_ha.sentinel.failover": options}]}
+        (workspace.folder / "play.yml").write_text(json.dumps([play]))
+        came: list[tuple[float, dict[str, Any]]] = []
+        run = workspace.run(
+            "play.yml",
+            {},
+            project=workspace.folder,
+            inventory=f"localhost ansible_connection=local ansible_python_interpreter={PYTHON}\n",
+            on_event=lambda event: came.append((time.monotonic(), event)),
+        )
+    assert "does not answer in time" in run.message
+    moments = {part: at_s for at_s, event in reversed(came) for part in TOLD if part in event.get("stdout", "")}
+    (ended_s,) = (at_s for at_s, event in came if event["event"] == "runner_on_failed")
+    assert set(moments) == set(TOLD), run.stdout
+    assert moments["discover    Ask"] < moments["discover    still at work"] < ended_s - 0.5
 
 
 def test_on_another_host_it_says_where_the_run_is_and_how_it_ended() -> None:
