@@ -8,6 +8,7 @@ This module is private to the collection redis_ha.sentinel.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -42,7 +43,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
     parse_replication,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import FENCED
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait, each
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     AGREE,
     AGREED,
@@ -115,6 +116,7 @@ def _wait_agreed(run: Run, master: Address, behind: Sequence[Address]) -> dict[A
     began_s = run.clock.now_s()
     deadline_s = began_s + min(run.request.timeout_s, MOST_AGREE_WAIT_S)
     dead_deadline_s = began_s + DEAD_SERVER_WAIT_S
+    wait = Wait(run)
     while True:
         said = names_everywhere(run, master, behind)
         behind = list(said)
@@ -122,6 +124,7 @@ def _wait_agreed(run: Run, master: Address, behind: Sequence[Address]) -> dict[A
         now_s = run.clock.now_s()
         if not said or now_s >= deadline_s or (only_dead_left and now_s >= dead_deadline_s):
             return said
+        wait.tell(functools.partial(each, said, "Sentinel "))
         run.clock.sleep(AGREE_POLL_S)
 
 
@@ -248,7 +251,7 @@ def follow_in_turn(run: Run, plan: Plan, costly: Sequence[Address], master: Addr
             if not any(run.same_now(said.named, master) for said in look(run).said.values()):
                 return
             if _let_follow_anew(run, plan, address, master):
-                _wait_linked(run, address)
+                _wait_linked(run, address, master)
 
 
 def _let_follow_anew(run: Run, plan: Plan, address: Address, master: Address) -> bool:
@@ -310,16 +313,23 @@ def _demote_stray(run: Run, address: Address, master: Address) -> None:
         )
 
 
-def _wait_linked(run: Run, address: Address) -> None:
+def _wait_linked(run: Run, address: Address, master: Address) -> None:
     """Until the copy has come, at most ``timeout``; what is late then, the end of the run names."""
     deadline_s = run.clock.now_s() + run.request.timeout_s
+    wait = Wait(run)
     while run.clock.now_s() < deadline_s:
         try:
-            if replication(run, address, timeout_s=1.0).link_up:
-                return
+            answer = replication(run, address, timeout_s=1.0)
         except (LinkError, ReplyError):
             return
+        if answer.link_up:
+            return
+        wait.tell(functools.partial(_late_copy, run, address, answer, master))
         run.clock.sleep(FULL_SYNC_POLL_S)
+
+
+def _late_copy(run: Run, address: Address, answer: Replication, master: Address) -> str:
+    return each({address: _why_not_following(run, answer, master)})
 
 
 def _rewrite_new_master(run: Run, master: Address) -> None:
@@ -434,6 +444,7 @@ def _wait_settled(run: Run, master: Address, waiting: Waiting) -> tuple[Address,
     began_s = run.clock.now_s()
     deadline_s = began_s + run.request.timeout_s
     epoch = 0
+    wait = Wait(run)
     while True:
         _ask_followers(run, master, waiting)
         seen = look(run)
@@ -451,7 +462,12 @@ def _wait_settled(run: Run, master: Address, waiting: Waiting) -> tuple[Address,
             run.record.left += [f"{address}: {text}" for address, text in nodes.items()]
             run.record.left += [f"Sentinel {address}: {text}" for address, text in sentinels.items()]
             return None
+        wait.tell(functools.partial(_late_ones, nodes, sentinels))
         run.clock.sleep(SETTLE_POLL_S)
+
+
+def _late_ones(nodes: Mapping[Address, str], sentinels: Mapping[Address, str]) -> str:
+    return "; ".join(filter(None, (each(nodes), each(sentinels, "Sentinel "))))
 
 
 def _ask_followers(run: Run, master: Address, waiting: Waiting) -> None:

@@ -8,6 +8,7 @@ This module is private to the collection redis_ha.sentinel.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
@@ -24,7 +25,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
     parse_replication,
     parse_role,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait, each
 
 FAST_POLL_S = 0.001
 FAST_ANSWER_S = 0.25
@@ -162,6 +163,7 @@ def wait_applied(
         Those that did not by the deadline, and what is known of each.
     """
     behind = dict.fromkeys(addresses, NOT_ASKED)
+    wait = Wait(run)
     while behind:
         left_s = deadline_s - run.clock.now_s()
         if left_s <= 0:
@@ -178,6 +180,7 @@ def wait_applied(
             if (text := _why_behind(it, wanted))
         }
         if behind:
+            wait.tell(functools.partial(each, behind))
             run.clock.sleep(FAST_POLL_S)
     return behind
 

@@ -631,8 +631,10 @@ def _second_masters(snapshot: Snapshot, master: NodeView) -> list[Check]:
             )
         else:
             said += "; it holds no data"
-            remedy = "It was started without its role, and holds no data. Sentinel makes it a replica within about 20 s: wait, and look "
-            "again with topology_info."
+            remedy = (
+                "It was started without its role, and holds no data. Sentinel makes it a replica within about 20 s: wait, and look again with "
+                "topology_info."
+            )
         checks.append(Check("two_masters", CRITICAL, said, remedy))
     return checks
 

@@ -33,7 +33,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import (
     Plan,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Position, Replication
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     CATCH_UP,
     DEMOTE,
@@ -246,6 +246,7 @@ def _in_doubt(plan: Plan, message: str) -> FailoverError:
 
 def _look_after_doubt(run: Run, plan: Plan, doubt: LinkError) -> Replication:
     deadline_s = run.clock.now_s() + DOUBT_WAIT_S
+    wait = Wait(run)
     while True:
         try:
             return replication(run, plan.old_master, timeout_s=0.5)
@@ -255,6 +256,7 @@ def _look_after_doubt(run: Run, plan: Plan, doubt: LinkError) -> Replication:
                     plan,
                     f"{plan.old_master} was lost at the moment of its demotion ({doubt.message}); whether it is still a master is not known",
                 ) from error
+            wait.tell(lambda: f"{plan.old_master} does not say whether it is still a master")
             run.clock.sleep(DOUBT_POLL_S)
 
 

@@ -47,7 +47,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
     parse_role,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import FENCED, PLAIN, understood
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     DISCOVER,
     EVENTS_LOST,
@@ -293,6 +293,7 @@ def steer(run: Run, plan: Plan, raised: Raised) -> tuple[Address, ...]:
     with run.step(STEER):
         raised.raise_all(plan.steering)
         deadline_s = run.clock.now_s() + STEERING_WAIT_S
+        wait = Wait(run)
         while True:
             run.stop_if_requested()
             if fit := _fit_leaders(run, plan, everywhere):
@@ -303,6 +304,7 @@ def steer(run: Run, plan: Plan, raised: Raised) -> tuple[Address, ...]:
                     f"no Sentinel showed within {STEERING_WAIT_S:g} s that {plan.replica_to_promote} is up and preferred to "
                     + (", ".join(map(str, (*plan.siblings, *plan.lagging))) or "no other"),
                 )
+            wait.tell(lambda: f"no Sentinel shows yet that {plan.replica_to_promote} is up and preferred")
             run.clock.sleep(STEERING_POLL_S)
 
 

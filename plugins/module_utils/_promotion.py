@@ -42,7 +42,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import (
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import COORDINATED, FENCED
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     ANNOUNCE,
     ANNOUNCE_FAILED,
@@ -370,6 +370,7 @@ def _wait_for_promotion(run: Run, plan: Plan, taken: Taken, ours_is_master: bool
     """Wait until there is a new master; nothing, if the leader has certainly given up."""
     deadline_s = run.clock.now_s() + run.request.timeout_s
     look_around_s = run.clock.now_s() + (0.0 if ours_is_master else 2 * LOOK_AROUND_S)
+    wait = Wait(run)
     with run.step(PROMOTE):
         while run.clock.now_s() < deadline_s:
             if not ours_is_master and role(run, plan.replica_to_promote) == "master":
@@ -382,6 +383,7 @@ def _wait_for_promotion(run: Run, plan: Plan, taken: Taken, ours_is_master: bool
                     return _promoted(run, winner, taken)
                 if _gave_up(run, plan, taken, seen):
                     return None
+            wait.tell(lambda: f"Sentinel {taken.leader} leads the failover, and nobody names a new master yet")
             run.clock.sleep(POLL_S)
     raise failure(
         "promotion_timeout",

@@ -321,17 +321,17 @@ class Watch:
     Args:
         timeout_s: The longest time to wait in all.
         stall_timeout_s: The longest time to wait while nothing moves.
-        report_interval_s: How often a replica that only moves on is told of.
+        report_interval_s: How often a replica is told of that has not come to its next state.
     """
 
-    def __init__(self, timeout_s: float, stall_timeout_s: float, report_interval_s: float = 10.0) -> None:
+    def __init__(self, timeout_s: float, stall_timeout_s: float, report_interval_s: float = 2.0) -> None:
         self._timeout_s = timeout_s
         self._stall_timeout_s = stall_timeout_s
         self._report_interval_s = report_interval_s
         self._began_s: float | None = None
         self._moved_s = 0.0
         self._mark = ""
-        self._told: dict[str, tuple[str, str, float]] = {}
+        self._told: dict[str, tuple[str, float]] = {}
 
     def look(self, now_s: float, result: Mapping[str, Any]) -> tuple[str, list[str]]:
         """Take in one look, a result of ``wait_for_replicas``.
@@ -366,10 +366,10 @@ class Watch:
         lines = []
         for who, state, detail in rows:
             key = who or detail
-            told_state, told_detail, told_s = self._told.get(key, ("", "", now_s))
-            moved_on = state != IN_SYNC and detail != told_detail and now_s - told_s >= self._report_interval_s
-            if state != told_state or moved_on:
-                self._told[key] = (state, detail, now_s)
+            told_state, told_s = self._told.get(key, ("", now_s))
+            silent_s = 0.0 if state == IN_SYNC else now_s - told_s
+            if state != told_state or silent_s >= self._report_interval_s:
+                self._told[key] = (state, now_s)
                 lines.append(f"{now_s - self.began_s:7.1f} s  {who:<22} {state:<20} {detail}")
         return lines
 

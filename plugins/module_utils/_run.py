@@ -8,7 +8,7 @@ This module is private to the collection redis_ha.sentinel.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Callable
@@ -19,8 +19,11 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import R
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import Step
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import WAITING, Step
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Timeline
+
+TELL_EVERY_S = 2.0
+"""How long a run may wait without a word."""
 
 
 @dataclass
@@ -88,3 +91,37 @@ class Run:
     def sentinels(self) -> list[Address]:
         """The Sentinels that answered when the run began, and know this master."""
         return [view.address for view in self.snapshot.informed_sentinels]
+
+
+class Wait:
+    """A wait, which begins when this is made, and says every two seconds what it still waits for.
+
+    What it says is handed on each time. The result keeps it ever less often, so that a wait of a day does not fill it.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._began_s = run.clock.now_s()
+        self._tell_s = self._began_s + TELL_EVERY_S
+        self._keep_after_s = TELL_EVERY_S
+
+    def tell(self, what: Callable[[], str]) -> None:
+        """Say it, if it is time to.
+
+        Args:
+            what: What is waited for, or why it has not come, for a person. Called only when it is said.
+        """
+        now_s = self._run.clock.now_s()
+        if now_s < self._tell_s:
+            return
+        self._tell_s = now_s + TELL_EVERY_S
+        waited_s = now_s - self._began_s
+        kept = waited_s >= self._keep_after_s
+        if kept:
+            self._keep_after_s = 2 * waited_s
+        self._run.timeline.add(WAITING, detail=what(), kept=kept)
+
+
+def each(states: Mapping[Address, str], kind: str = "") -> str:
+    """What is the matter with each of several servers, for a person."""
+    return "; ".join(f"{kind}{address}: {text}" for address, text in states.items())

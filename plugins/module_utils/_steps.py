@@ -176,6 +176,7 @@ SETTLED = "settled"
 NOT_SETTLED = "not_settled"
 MOVED_ON = "moved_on"
 EVENTS_LOST = "events_lost"
+WAITING = "waiting"
 
 ENTRY_KINDS: dict[str, str] = {
     STEP_BEGINS: "a step of the run begins",
@@ -204,5 +205,6 @@ ENTRY_KINDS: dict[str, str] = {
     NOT_SETTLED: "the time is over and something is left to do",
     MOVED_ON: "Sentinel has failed over to the subject by itself",
     EVENTS_LOST: "the subject, a Sentinel, sends no events any more",
+    WAITING: "the run waits, and for longer than two seconds by now; the detail says for what",
 }
 """Kind of an entry of the program -> what it says. The kind of an entry of a Sentinel is the channel of its event, for example ``+switch-master``."""

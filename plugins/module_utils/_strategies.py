@@ -55,7 +55,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion impor
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Replication
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import COORDINATED, FENCED
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import ANNOUNCE, JOIN
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import FINISH as FINISH_STEP
 
@@ -274,6 +274,7 @@ def join(run: Run, plan: Plan) -> None:
 
 def _joined_master(run: Run, plan: Plan) -> Address | None:
     deadline_s = run.clock.now_s() + run.request.timeout_s
+    wait = Wait(run)
     while run.clock.now_s() < deadline_s:
         seen = look(run)
         names = {run.snapshot.identity(said.named) if said.named else None for said in seen.said.values()}
@@ -281,6 +282,7 @@ def _joined_master(run: Run, plan: Plan) -> Address | None:
             named = names.pop()
             known = {run.snapshot.identity(address): address for address in (*plan.others, plan.old_master)}
             return known.get(named, named) if named else None
+        wait.tell(lambda: f"the failover led by Sentinel {plan.leaders[0]} goes on")
         run.clock.sleep(JOIN_POLL_S)
     raise failure(
         "joined_failover_unfinished",

@@ -100,7 +100,14 @@ class Timeline:
         self._step = step
         self.add(STEP_BEGINS, at_s=at_s)
 
-    def add(self, kind: str, subject: Address | None = None, detail: str = "", at_s: float | None = None) -> None:
+    def add(
+        self,
+        kind: str,
+        subject: Address | None = None,
+        detail: str = "",
+        at_s: float | None = None,
+        kept: bool = True,
+    ) -> None:
         """Put down one entry of the program.
 
         Args:
@@ -108,13 +115,14 @@ class Timeline:
             subject: The server that it is about.
             detail: The rest, for a person.
             at_s: When, in monotonic seconds; now, if it is ``None``.
+            kept: Whether it is part of the result; if not, it is only handed on.
 
         Raises:
             ValueError: There is no such kind.
         """
         if kind not in ENTRY_KINDS:
             raise ValueError(f"{kind!r} is no kind of entry")
-        self._put(PROGRAM, kind, str(subject) if subject else "", detail, at_s)
+        self._put(PROGRAM, kind, str(subject) if subject else "", detail, at_s, kept)
 
     def add_event(self, sentinel: Address, at_s: float, event: Event) -> None:
         """Put down what a Sentinel published."""
@@ -124,10 +132,11 @@ class Timeline:
         self._put(f"sentinel {sentinel}", event.channel, subject, event.payload, at_s)
         self._news.set()
 
-    def _put(self, who: str, kind: str, subject: str, detail: str, at_s: float | None) -> None:
+    def _put(self, who: str, kind: str, subject: str, detail: str, at_s: float | None, kept: bool = True) -> None:
         entry = Entry(self.since_start_ms(at_s), who, kind, self._step, subject, detail)
-        with self._lock:
-            self._entries.append(entry)
+        if kept:
+            with self._lock:
+                self._entries.append(entry)
         if self._on_entry is not None:
             self._on_entry(entry)
 

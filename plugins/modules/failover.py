@@ -22,6 +22,14 @@ author:
 extends_documentation_fragment:
   - redis_ha.sentinel.connection
 attributes:
+  action:
+    description:
+      - Tells each step on the controller while the module takes it. Where the module runs on another host, only that it runs there, and how it ended.
+      - Without it, for example under the test of a module alone, the module does the same.
+    support: full
+  async:
+    description: Whether the task can run in the background.
+    support: none
   check_mode:
     description: Returns the plan and changes nothing on any server.
     support: full
@@ -351,9 +359,12 @@ notes:
   sample: []
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import fail_over
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._live import ENTRIES_FILE, EntriesFile
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._module import run_module, stop_on_signals
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import FAILOVER, failover_request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import Record, nothing_done
@@ -366,8 +377,11 @@ def move(module: AnsibleModule, fleet: Fleet) -> dict[str, object]:
     clock = Clock()
     request = failover_request(module.params, clock.wall_s())
     asked = {name: module.params[name] for name in FAILOVER}
-    run = Run(fleet, request, clock, Timeline(clock), stop_on_signals(), record=Record(asked=asked))
-    return fail_over(run, check_mode=module.check_mode)
+    with EntriesFile(os.environ.get(ENTRIES_FILE)) as entries:
+        timeline = Timeline(clock, entries.put)
+        run = Run(fleet, request, clock, timeline, stop_on_signals(), record=Record(asked=asked))
+        result = fail_over(run, check_mode=module.check_mode)
+    return {**result, "notes": [*result["notes"], entries.failure]} if entries.failure else result
 
 
 def main() -> None:

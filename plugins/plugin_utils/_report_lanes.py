@@ -57,6 +57,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     TRIGGER_NOT_REACHED,
     TRIGGER_REFUSED,
     TRIGGERED,
+    WAITING,
     Step,
 )
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import Entry, Run
@@ -450,6 +451,7 @@ NOT_DRAWN: dict[str, str] = {
     ANNOUNCE_FAILED: "it names whom it named before",
     DISCONNECTED: "clients have no lane",
     EVENTS_LOST: "silence is no state",
+    WAITING: "nothing changes while it waits",
 }
 """Kind of an entry of the program -> why the lanes do not show it."""
 

@@ -40,6 +40,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     TRIGGER_NOT_REACHED,
     TRIGGER_REFUSED,
     TRIGGERED,
+    WAITING,
 )
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_lanes import Trace
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_picture import (
@@ -365,6 +366,7 @@ SPOKEN: dict[str, Callable[[_Said], Iterator[Message]]] = {
     NOT_SETTLED: _noting("something is left"),
     MOVED_ON: _noting("Sentinel has made it the master"),
     EVENTS_LOST: _noting("sends no events any more"),
+    WAITING: _noting("waits"),
 }
 """Kind of an entry of the program -> the messages that it stands for."""
 

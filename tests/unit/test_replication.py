@@ -272,6 +272,18 @@ def test_progress_is_told_from_time_to_time() -> None:
     assert "20 of 100 bytes (20 %)" in told[20][0]
 
 
+def test_one_that_does_not_move_is_told_of_all_the_same() -> None:
+    watch = Watch(timeout_s=100, stall_timeout_s=50)
+    told = {second: watch.look(float(second), look(unreachable(R)))[1] for second in range(6)}
+    assert [second for second, lines in told.items() if lines] == [0, 2, 4]
+
+
+def test_one_that_is_in_sync_is_told_of_once() -> None:
+    watch = Watch(timeout_s=100, stall_timeout_s=50)
+    told = [watch.look(float(second), look(replica_node(R)))[1] for second in range(6)]
+    assert sum(str(R) in line for lines in told for line in lines) == 1
+
+
 def test_giving_up_says_what_is_left_and_what_to_do() -> None:
     said = gave_up(STALLED, look(unreachable(R)), 12.3)
     assert (said["failed"], said["error"]) == (True, "replicas_stalled")
