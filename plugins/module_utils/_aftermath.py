@@ -388,6 +388,8 @@ class Waiting:
         syncing: Those that were seen in the middle of a full synchronisation.
         states: For each nothing, if it follows, or what is missing.
         dead: Those that cannot be asked.
+        behind: Those that follow another node.
+        told: Those of them that were told to follow, once more.
         unasked: Those that never answered us, where Sentinel moves the master: what Sentinels show of them counts.
     """
 
@@ -397,6 +399,8 @@ class Waiting:
     states: dict[Address, str] = field(default_factory=dict)
     dead: set[Address] = field(default_factory=set)
     unasked: tuple[Address, ...] = ()
+    behind: set[Address] = field(default_factory=set)
+    told: set[Address] = field(default_factory=set)
 
     @property
     def unsettled(self) -> dict[Address, str]:
@@ -415,7 +419,7 @@ def settle(run: Run, plan: Plan, raised: Raised | None = None) -> None:
             raised.lower()
         waiting = _waiting(run, plan, master)
         full_before = _full_syncs(run, master)
-        moved_on = _wait_settled(run, master, waiting)
+        moved_on = _wait_settled(run, plan, master, waiting)
         if raised is not None:
             raised.rewrite()
         for address in waiting.ignored:
@@ -439,7 +443,7 @@ def _waiting(run: Run, plan: Plan, master: Address) -> Waiting:
     return Waiting(wanted, tuple(address for address in wanted if _was_down(run, address)), unasked=unasked)
 
 
-def _wait_settled(run: Run, master: Address, waiting: Waiting) -> tuple[Address, int] | None:
+def _wait_settled(run: Run, plan: Plan, master: Address, waiting: Waiting) -> tuple[Address, int] | None:
     """Wait for it as long as the run may take; the master and the epoch of a failover that has come after ours."""
     began_s = run.clock.now_s()
     deadline_s = began_s + run.request.timeout_s
@@ -452,6 +456,7 @@ def _wait_settled(run: Run, master: Address, waiting: Waiting) -> tuple[Address,
         moved_on = _moved_on(run, seen, master, epoch)
         if moved_on is not None:
             return moved_on
+        _tell_those_who_came_back(run, plan, master, waiting)
         sentinels = _unsettled_sentinels(run, seen, master)
         nodes = waiting.unsettled
         if not nodes and not sentinels:
@@ -466,6 +471,14 @@ def _wait_settled(run: Run, master: Address, waiting: Waiting) -> tuple[Address,
         run.clock.sleep(SETTLE_POLL_S)
 
 
+def _tell_those_who_came_back(run: Run, plan: Plan, master: Address, waiting: Waiting) -> None:
+    """A replica that could not be told to follow may answer by now. Sentinel, which led no failover to its end, would wait for failover-timeout."""
+    if run.record.promotion == PROGRAM:
+        for address in waiting.behind - waiting.told:
+            waiting.told.add(address)
+            _let_follow_anew(run, plan, address, master)
+
+
 def _late_ones(nodes: Mapping[Address, str], sentinels: Mapping[Address, str]) -> str:
     return "; ".join(filter(None, (each(nodes), each(sentinels, "Sentinel "))))
 
@@ -475,6 +488,7 @@ def _ask_followers(run: Run, master: Address, waiting: Waiting) -> None:
     answers = run.fleet.gather(asked, lambda address: replication(run, address, timeout_s=1.0))
     waiting.states.update(_shown_by_sentinels(run, master, waiting.unasked))
     waiting.dead.clear()
+    waiting.behind.clear()
     for address, answer in answers.items():
         if isinstance(answer, (LinkError, ReplyError)):
             waiting.states[address] = f"it cannot be asked: {answer.message}"
@@ -483,6 +497,8 @@ def _ask_followers(run: Run, master: Address, waiting: Waiting) -> None:
         if answer.sync_in_progress:
             waiting.syncing.add(address)
         waiting.states[address] = _why_not_following(run, answer, master)
+        if not answer.is_master and not run.same_now(answer.master, master):
+            waiting.behind.add(address)
 
 
 def _shown_by_sentinels(run: Run, master: Address, addresses: Sequence[Address]) -> dict[Address, str]:

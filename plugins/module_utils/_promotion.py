@@ -294,6 +294,7 @@ def _tell_to_fail_over(run: Run, plan: Plan, leaders: Sequence[Address], seen: L
                     return Taken(leader, sent_at_s, ours=False)
                 seen = None
                 continue
+            run.record.leader = leader
             run.timeline.add(TRIGGERED, leader, f"Sentinel {leader} leads the failover", at_s=sent_at_s)
             return Taken(leader, sent_at_s)
     return None

@@ -20,10 +20,10 @@ def quiet(result: dict[str, Any], verbosity: int) -> dict[str, Any]:
     return result if verbosity >= WHOLE else {**result, "_ansible_verbose_override": True}
 
 
-HOW_IT_ENDED = ("failed", "unreachable", "skipped")
-"""What Ansible itself reads in a result: kept, it would be said of the task that keeps it."""
+HOW_IT_ENDED = ("failed", "unreachable", "skipped", "diff")
+"""What Ansible itself reads in a result: kept, it would be said, or shown once more, of the task that keeps it."""
 
 
 def kept(value: Mapping[str, Any]) -> dict[str, Any]:
-    """A result of another task, without how that task ended."""
+    """A result of another task, without how that task ended and the diff that it showed."""
     return {key: part for key, part in value.items() if key not in HOW_IT_ENDED}

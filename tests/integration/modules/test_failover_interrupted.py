@@ -223,6 +223,16 @@ def _is_stopped(pid: int) -> bool:
         return file.read().rpartition(")")[2].split()[0] == "T"
 
 
+def test_of_two_runs_at_once_the_one_that_came_first_goes_on(deployment: Deployment) -> None:
+    with disturbed_run(deployment, {"step": "recheck", "signal": "STOP"}) as process:
+        deployment.wait_for(lambda: _is_stopped(process.pid), 60, "the run to suspend itself")
+        second = run_module("failover", **options(deployment))
+        assert (second["outcome"], second["error"]) == ("refused", "another_run"), str(second)
+        process.send_signal(signal.SIGCONT)
+        first = result_of(process)
+    assert (first["outcome"], first["lossless"]) == ("switched", True), str(first)
+
+
 def test_a_replica_that_stops_behind_the_fence_costs_no_longer_than_the_bound(deployment: Deployment) -> None:
     """The replica freezes between probe and fence: writes go on after catch_up_timeout, nothing is moved."""
     old_master = deployment.master().address

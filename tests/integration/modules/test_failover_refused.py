@@ -13,7 +13,7 @@ import pytest
 
 from lab import Deployment
 from lab.deployment import Place
-from lab.modules import RunningModule, run_module
+from lab.modules import run_module
 
 NOBODY = "127.0.0.1:1"
 
@@ -143,11 +143,12 @@ def test_avoid_leaves_nobody(deployment: Deployment) -> None:
     assert result["error"] == "avoid_leaves_nobody"
 
 
-def test_avoid_of_a_host_without_the_master_changes_nothing(deployment: Deployment) -> None:
-    result = run_module(
-        "failover", sentinels=deployment.sentinel_addresses, master_name="mymaster", avoid=["198.18.0.1"]
-    )
-    assert (result["outcome"], result["changed"]) == ("unchanged", False)
+def test_hosts_to_leave_that_carry_nothing_are_refused_with_those_that_do(deployment: Deployment) -> None:
+    """A management address: to go on would take down a host that nothing has left."""
+    result = refused(deployment, avoid=["198.18.0.1"])
+    assert result["error"] == "avoid_unknown"
+    assert "198.18.0.1" in result["msg"]
+    assert deployment.master().host in result["msg"]
 
 
 def test_coordinated_where_no_sentinel_knows_it(deployment: Deployment) -> None:
@@ -253,17 +254,3 @@ def test_sentinel_does_not_permit_failover(deployment: Deployment) -> None:
         sentinel.command("ACL", "SETUSER", "reader", "on", ">reader", "+@all", "allchannels", "-sentinel|failover")
     result = refused(deployment, sentinel_username="reader", sentinel_password="reader")
     assert result["error"] == "sentinel_not_permitted"
-
-
-def test_of_two_runs_at_once_one_goes_on(deployment: Deployment) -> None:
-    """Two that start together: the one with the higher id gives way, so that one goes on."""
-    with (
-        RunningModule("failover", sentinels=deployment.sentinel_addresses, master_name="mymaster") as one,
-        RunningModule("failover", sentinels=deployment.sentinel_addresses, master_name="mymaster") as other,
-    ):
-        results = [one.result(), other.result()]
-    outcomes = sorted(result["outcome"] for result in results)
-    assert outcomes == ["refused", "switched"], str(results)
-    loser = next(result for result in results if result["outcome"] == "refused")
-    assert loser["error"] == "another_run"
-    deployment.wait_ready()

@@ -243,8 +243,11 @@ def test_a_hidden_replica_that_is_not_in_step(deployment: Deployment) -> None:
 def test_a_hidden_replica_on_a_host_to_leave(deployment: Deployment) -> None:
     hidden, shown = deployment.replicas()
     hide(deployment, hidden)
-    result = refused(deployment, avoid=[deployment.master().host, hidden.host])
+    result = refused(deployment, avoid=[deployment.master().host, hidden.host], promotion="sentinel")
     assert result["error"] == "hidden_replica"
+    # The program promotes the other one itself, and the leading Sentinel gives in.
+    planned = module("failover", deployment, check_mode=True, avoid=[deployment.master().host, hidden.host])
+    assert (planned["outcome"], planned["new_master"]["host"]) == ("planned", shown.host), str(planned)
     # One that Sentinel never promotes is in nobody's way.
     hidden.command("CONFIG", "SET", "replica-priority", "0")
     planned = module("failover", deployment, check_mode=True, avoid=[deployment.master().host, hidden.host])
