@@ -337,12 +337,21 @@ def main() -> None:
     ended_ns = time.monotonic_ns()
     for thread in threads:
         thread.join()
-    if os.getppid() != recorder:
+    summary = {"ended_ns": ended_ns, "timed_out": not asked, "cpu_s": time.process_time(), "attempts": attempts}
+    if os.getppid() != recorder or not _told(summary):
         # It died, and nobody will read what was recorded.
         shutil.rmtree(configuration["directory"])
-        return
-    summary = {"ended_ns": ended_ns, "timed_out": not asked, "cpu_s": time.process_time(), "attempts": attempts}
-    print(json.dumps(summary), flush=True)
+
+
+def _told(summary: dict[str, Any]) -> bool:
+    """Whether the recorder can still be told. A process that dies closes its files before its children get another parent."""
+    try:
+        print(json.dumps(summary), flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer has no reader either when the interpreter flushes it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 if __name__ == "__main__":
