@@ -57,6 +57,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     SETTLED,
     STRAY_DEMOTED,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._ways import DEAD_AFTER_MS
 
 AGREE_POLL_S = 0.004
 MOST_AGREE_WAIT_S = 30.0
@@ -594,7 +595,7 @@ def _was_down(run: Run, address: Address) -> bool:
     views = snapshot.informed_sentinels
     rows = [entry.down for view in views for entry in view.replicas if snapshot.same(entry.address, address)]
     masters = [
-        bool(view.master.flags & {"s_down", "o_down"})
+        bool(view.master.flags & {"s_down", "o_down"}) or view.master.last_ok_ping_ms >= DEAD_AFTER_MS
         for view in views
         if view.master and snapshot.same(view.master.address, address)
     ]

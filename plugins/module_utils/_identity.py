@@ -172,10 +172,28 @@ def unlisted_replicas(snapshot: Snapshot) -> tuple[NodeView, ...]:
     listed = {snapshot.identity(entry.address) for entry in rows}
     ids = {entry.run_id for entry in rows if entry.run_id}
     # A program that only reads the stream of changes attaches with port 0.
-    attached = {snapshot.identity(it.address) for it in master.replication.attached if it.address.port} - listed
-    return tuple(
-        node for node in snapshot.nodes if snapshot.identity(node.address) in attached and node.run_id not in ids
+    shown = {snapshot.identity(it.address) for it in master.replication.attached if it.address.port}
+    found = tuple(
+        node for node in snapshot.nodes if snapshot.identity(node.address) in shown - listed and node.run_id not in ids
     )
+    names = [node for node in found if not node.reachable and _is_name(node.address)]
+    followers = [node for node in snapshot.nodes if snapshot.identity(node.address) in listed - shown]
+    if len(names) > sum(_follows(snapshot, node, master.address) for node in followers):
+        return found
+    # The master shows by a name that says nothing here what Sentinel shows by an address: each has its counterpart.
+    return tuple(node for node in found if node not in names)
+
+
+def _is_name(address: Address) -> bool:
+    return ":" not in address.host and not re.fullmatch(r"[\d.]+", address.host)
+
+
+def _follows(snapshot: Snapshot, node: NodeView, master: Address) -> bool:
+    """Whether a node that answers is attached to the master. It may call it by a name, too."""
+    replication = node.replication
+    if replication is None or replication.is_master or not replication.link_up or replication.master is None:
+        return False
+    return snapshot.same(replication.master, master) or _is_name(replication.master)
 
 
 def says_hidden(node: NodeView) -> bool:

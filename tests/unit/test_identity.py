@@ -369,3 +369,16 @@ def test_a_sentinel_takes_one_server_for_two(row: Any, expected: list[tuple[Addr
         with pytest.raises(Refused) as refused:
             decide(seen, Request(NAME))
         assert refused.value.code == "one_address"
+
+
+def test_a_replica_that_the_master_shows_by_a_name_that_says_nothing_here_is_the_one_that_sentinel_shows() -> None:
+    """Counted against those that Sentinel lists and that follow: one name more is a replica that hides."""
+    called = [Address(f"redis-{number}", 6379) for number in (2, 3, 4)]
+
+    def seen(names: list[Address]) -> Snapshot:
+        rows = tuple(AttachedReplica(name, "online", 1000, 0) for name in names)
+        nowhere = [NodeView(name, error="the name cannot be resolved", error_code="unreachable") for name in names]
+        return snapshot(nodes=(master_node(link={"attached": rows}), replica_node(R), replica_node(S), *nowhere))
+
+    assert unlisted_replicas(seen(called[:2])) == ()
+    assert [node.address for node in unlisted_replicas(seen(called))] == called
