@@ -16,7 +16,7 @@ import pytest
 from lab import Deployment, Process
 from lab.modules import run_module
 
-SERVERS = os.environ.get("REDIS_HA_LAB_CAUSES", "redis-7.0").split(",")
+SERVERS = os.environ.get("REDIS_HA_LAB_SERVERS", "redis-7.0").split(",")
 """A cause is told alike on every version; the variable names others to see that."""
 PASSWORDS: dict[str, Any] = {
     "node_config": ["requirepass of-the-nodes", "masterauth of-the-nodes"],

@@ -267,8 +267,9 @@ def sentinel_at(deployment: Deployment, address: str) -> Process:
     return next(sentinel for sentinel in deployment.sentinels if sentinel.address == address)
 
 
-@pytest.mark.parametrize("step", ["promote", "promoted", "announce"])
-@pytest.mark.parametrize("name", ["KILL", "STOP"])
+@pytest.mark.parametrize(
+    ("name", "step"), [("KILL", "promote"), ("KILL", "promoted"), ("KILL", "announce"), ("STOP", "promoted")]
+)
 @pytest.mark.timeout(180)
 def test_the_leading_sentinel_is_lost_before_it_has_heard(deployment: Deployment, name: str, step: str) -> None:
     """Nobody else is told then. It may have the order to promote another replica on its way; the others fail over once they see the master down."""
@@ -360,13 +361,13 @@ def test_a_leader_that_would_crash_gives_in_before_it_comes_to_that() -> None:
     assert (recording.writes_lost, recording.unknown) == (0, 0)
 
 
-@pytest.mark.parametrize("step", ["probe", "recheck", "fence", "catch_up", "demote", "demoted", "trigger"])
+@pytest.mark.parametrize("step", ["probe", "fence", "demote", "trigger"])
 def test_an_operator_fails_over_at_the_same_time(deployment: Deployment, step: str) -> None:
     """Whoever wins: all agree, nothing is lost, and the result says what is so."""
     fails_over_beside_an_operator(deployment, step)
 
 
-@pytest.mark.parametrize("step", ["triggered", "promote", "promoted", "announce", "announced", "agreed"])
+@pytest.mark.parametrize("step", ["triggered", "promoted", "announced"])
 def test_an_operator_fails_over_behind_our_trigger(deployment: Deployment, step: str) -> None:
     """His failover takes the epoch of ours; nobody is told who would then name another master for ever."""
     fails_over_beside_an_operator(deployment, step)

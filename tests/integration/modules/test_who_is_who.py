@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,8 @@ from lab import Deployment, Process
 from lab.modules import run_module
 from lab.recorder import Recorder
 
-SERVERS = ("redis-7.0", "valkey-9.1")
+SERVERS = os.environ.get("REDIS_HA_LAB_SERVERS", "redis-7.0").split(",")
+"""Servers are told apart alike on every version; the variable names more, to see that."""
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 
 
