@@ -51,7 +51,8 @@ JUDGES: dict[str, tuple[Command, ...]] = {
 
 # Each suite is a command; words after -- are added to it.
 SUITES: dict[str, Command] = {
-    **{name: ("pytest", f"tests/{name}") for name in ("unit", "contract")},
+    "unit": ("pytest", "tests/unit", "--numprocesses=2"),
+    "contract": ("pytest", "tests/contract"),
     # Most of its time is waiting for servers. What a file shares is started once, by the process that runs the file.
     "integration": ("pytest", "tests/integration", "--numprocesses=2", "--dist=loadfile"),
     "molecule": ("python", "tests/tools/scenarios.py"),
