@@ -160,7 +160,7 @@ def test_each_does_what_the_page_says(session: Session) -> None:
     assert back["new_master"] == {"host": first.host, "port": first.port}
     (elsewhere,) = session.block("expected_master=").results
     assert elsewhere["old_master"] == {"host": first.host, "port": first.port}
-    assert session.block("-e report_directory").output.count("mymaster: switched: ") == 1
+    assert session.block("-e report_directory").output.count("mymaster was moved from") == 1
     (settled,) = session.block("wait_for_replicas").results
     assert settled["settled"]
     (marker,) = session.block("replication_marker").results
