@@ -887,13 +887,6 @@ def _link_objections(replication: Replication, master: NodeView | None) -> list[
     return []
 
 
-def _lag_bytes(master: NodeView | None, replication: Replication) -> int:
-    """How far a replica is behind; -1 where the two histories cannot be compared."""
-    if master is None or master.replication is None or master.replication.replid != replication.replid:
-        return -1
-    return max(0, master.replication.offset - replication.applied_offset)
-
-
 RENAMED_REMEDY = (
     "These commands are renamed or disabled on it (rename-command). Renamed: say their new names in renamed_commands, and see that "
     "each Sentinel knows them, too "

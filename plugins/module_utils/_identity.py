@@ -196,11 +196,6 @@ def _follows(snapshot: Snapshot, node: NodeView, master: Address) -> bool:
     return snapshot.same(replication.master, master) or _is_name(replication.master)
 
 
-def says_hidden(node: NodeView) -> bool:
-    """Whether a node itself says ``replica-announced no``."""
-    return node.info.get("replica_announced", "1") == "0"
-
-
 def known_replicas(snapshot: Snapshot, without: Sequence[Address]) -> tuple[Address, ...]:
     """Every replica of this deployment, but for some: those that a Sentinel lists, and those that only the master shows."""
     known: dict[Address, Address] = {}

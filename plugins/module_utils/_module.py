@@ -42,6 +42,7 @@ def run_module(own_options: dict[str, dict[str, Any]], run: Run, result_on_error
         argument_spec={**CONNECTION, **own_options}, supports_check_mode=True, **CONNECTION_CONSTRAINTS
     )
     base: dict[str, Any] = {"changed": False, **(result_on_error or {})}
+    wanted = ".".join(map(str, MINIMUM_REDIS_PY))
     if REDIS_IMPORT_ERROR is not None:
         module.fail_json(
             msg=missing_required_lib("redis (redis-py)"),
@@ -49,11 +50,10 @@ def run_module(own_options: dict[str, dict[str, Any]], run: Run, result_on_error
             **{
                 **base,
                 "error": "library_missing",
-                "remedy": "Install redis-py 3.5 or later for the Python that runs the module.",
+                "remedy": f"Install redis-py {wanted} or later for the Python that runs the module.",
             },
         )
     if redis_py_version() < MINIMUM_REDIS_PY:
-        wanted = ".".join(map(str, MINIMUM_REDIS_PY))
         module.fail_json(
             msg=f"redis-py {'.'.join(map(str, redis_py_version()))} is too old, {wanted} is the oldest that will do.",
             **{

@@ -157,21 +157,6 @@ def _held(fleet: Fleet, node: NodeView, rows: tuple[ClientRow, ...] | None) -> s
     return ""
 
 
-def pause_on(fleet: Fleet, node: NodeView) -> str | None:
-    """What shows that somebody's pause holds writes on a node: nothing if none does, ``None`` if that cannot be told.
-
-    It takes no longer than a question where there is none, and up to a second where there is one.
-
-    Raises:
-        LinkError: The node cannot be asked.
-    """
-    try:
-        rows: tuple[ClientRow, ...] | None = _client_rows(fleet, node.address)
-    except ReplyError:
-        rows = None
-    return _held(fleet, node, rows)
-
-
 def _is_counting_held(fleet: Fleet, address: Address) -> bool:
     client = fleet.node(address)
     client.ask("PING")
