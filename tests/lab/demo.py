@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import os
 import re
 import shlex
@@ -16,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Self
 
@@ -163,13 +164,13 @@ class Watch:
 class Move:
     """One way of moving the master, and what it did.
 
-    `took_s` is how long the command took, `led_at_s` when we heard which Sentinel begin the failover.
+    `took_s` is how long the command took, `stopped_s` when the writers stood still: from when to when.
     """
 
     recording: Recording
     took_s: float
     result: Mapping[str, Any] | None = None
-    led_at_s: Mapping[str, float] = field(default_factory=dict)
+    stopped_s: tuple[float, float] | None = None
 
 
 class Demonstration:
@@ -266,20 +267,17 @@ class Demonstration:
         say = self._screen
         arguments = {"sentinels": self._deployment.sentinel_addresses, "master_name": MASTER}
         say("\n".join(f"   {line}" for line in _command_lines(arguments)))
-        began: list[tuple[float, str]] = []
-
-        def heard(at_s: float, sentinel: Process, channel: str, _data: str) -> None:
-            if channel == "+try-failover":
-                began.append((at_s, f"sentinel {sentinel.address}"))
-
-        with self._load() as recorder, Watch(self._deployment.sentinels, heard):
+        with self._load() as recorder:
             say("   It asks everybody, checks, and moves the master ...")
             began_s = time.monotonic()
             result = run_ad_hoc("failover", arguments)
             took_s = time.monotonic() - began_s
             say(f"   {took_s:5.1f} s  {self._headline(result)}")
             recording = self._finish(recorder)
-        return Move(recording, took_s, result, {who: at_s for at_s, who in began})
+        fence_s, promoted_s = moment_of(result, "fence_raised"), moment_of(result, "promoted")
+        if fence_s is None or promoted_s is None:
+            return Move(recording, took_s, result)
+        return Move(recording, took_s, result, recorder.gap_within(fence_s, promoted_s))
 
     def _headline(self, result: Mapping[str, Any]) -> str:
         if result.get("failed"):
@@ -328,7 +326,7 @@ class Demonstration:
         say(say.bold("What our run did") + ("" if fence_ms is None else ", in milliseconds from the fence"))
         say()
         lines = [(entry["at_ms"] - (fence_ms or 0), *self._story(entry)) for entry in timeline]
-        stopped_ms = self._write_stop_ms(fenced, fence_ms)
+        stopped_ms = self._write_stop_ms(fenced)
         if stopped_ms is not None:
             lines.append((stopped_ms[1], "writers", "the first write that lasts is acknowledged by the new master"))
         for at_ms, who, text in sorted(line for line in lines if line[2]):
@@ -358,20 +356,14 @@ class Demonstration:
             return who, self._names.shorten(f"{kind}: {entry['detail']}" if entry["detail"] else kind)
         return who, (words[kind] or "").format(*named)
 
-    def _write_stop_ms(self, fenced: Move, fence_ms: float | None) -> tuple[float, float] | None:
-        """When the writers' longest gap began and ended, in the time of the timeline.
-
-        An event that both the module and we have heard tells how the module's time and ours belong together.
-        """
+    def _write_stop_ms(self, fenced: Move) -> tuple[float, float] | None:
+        """When the writers stood still, in milliseconds from the fence."""
         assert fenced.result is not None
-        if fence_ms is None:
+        fence_s = moment_of(fenced.result, "fence_raised")
+        if fenced.stopped_s is None or fence_s is None:
             return None
-        for entry in fenced.result["timeline"]:
-            if entry["kind"] == "+try-failover" and entry["who"] in fenced.led_at_s:
-                fence_s = fenced.led_at_s[entry["who"]] - (entry["at_ms"] - fence_ms) / 1000
-                began_ms = (fenced.recording.longest_gap_began_s - fence_s) * 1000
-                return began_ms, began_ms + fenced.recording.longest_gap_s * 1000
-        return None
+        began_s, ended_s = fenced.stopped_s
+        return (began_s - fence_s) * 1000, (ended_s - fence_s) * 1000
 
     def _judge(self, plain: Move, fenced: Move) -> bool:
         say, recording, result = self._screen, fenced.recording, fenced.result
@@ -391,6 +383,15 @@ class Demonstration:
         say(f"SENTINEL FAILOVER {lost}, with a gap of {before.longest_gap_s:.1f} s.")
         say(say.good(say.bold(f"redis_ha.sentinel.failover lost none, with a gap of {gap_ms:.0f} ms.")))
         return True
+
+
+def moment_of(result: Mapping[str, Any], kind: str) -> float | None:
+    """When the first entry of a kind was made, in the time of `time.monotonic()`; the module tells UTC."""
+    at_ms: float | None = next((entry["at_ms"] for entry in result.get("timeline", []) if entry["kind"] == kind), None)
+    if at_ms is None:
+        return None
+    started_at = datetime.datetime.fromisoformat(result["started_at"]).timestamp()
+    return time.monotonic() - time.time() + started_at + at_ms / 1000
 
 
 def find_troubles(result: Mapping[str, Any], recording: Recording) -> list[str]:

@@ -15,6 +15,7 @@ Use it as::
 
 from __future__ import annotations
 
+import bisect
 import fcntl
 import hashlib
 import itertools
@@ -176,6 +177,7 @@ class Recorder:
         self._process: subprocess.Popen[bytes] | None = None
         self._began_ns = 0
         self._summary: dict[str, Any] | None = None
+        self._durable_ns: list[int] = []
         self._resynchronisations_before: dict[str, SyncCounters] = {}
         self._configuration: Configuration = {
             "client": client,
@@ -294,9 +296,10 @@ class Recorder:
         if counted != sum(self._summary["attempts"]):
             raise RecorderError(f"the writers made {sum(self._summary['attempts'])} attempts and recorded {counted}")
         ended_ns = self._summary["ended_ns"]
+        self._durable_ns = sorted(itertools.chain(*tally.durable_ns_of.values()))
         began_ns = min(tally.first_acknowledged_ns or self._began_ns, ended_ns)
         duration_s = (ended_ns - began_ns) / 1e9
-        gap_ns, gap_began_ns = longest_gap(sorted(itertools.chain(*tally.durable_ns_of.values())), began_ns, ended_ns)
+        gap_ns, gap_began_ns = longest_gap(self._durable_ns, began_ns, ended_ns)
         gaps_of_writers_ns = [longest_gap(moments, began_ns, ended_ns)[0] for moments in tally.durable_ns_of.values()]
         before, after = self._resynchronisations_before, self.sync_counters(nodes)
         return Recording(
@@ -321,6 +324,13 @@ class Recorder:
             writer_cpu_s=self._summary["cpu_s"],
             resynchronisations=resynchronisations(before, after, self._nodes) if before or after else None,
         )
+
+    def gap_within(self, from_s: float, to_s: float) -> tuple[float, float]:
+        """Beginning and end of the longest gap of which a part lies between two moments; to be asked after `finish`."""
+        first = max(bisect.bisect_right(self._durable_ns, from_s * 1e9) - 1, 0)
+        moments = self._durable_ns[first : bisect.bisect_left(self._durable_ns, to_s * 1e9) + 1]
+        gap_ns, began_ns = longest_gap(moments, moments[0], moments[-1] + 1)
+        return began_ns / 1e9, (began_ns + gap_ns) / 1e9
 
     def sync_counters(self, nodes: Sequence[str] | None = None) -> dict[str, SyncCounters]:
         """What every node that answers has counted so far; a node that does not answer is left out."""
