@@ -179,6 +179,7 @@ def _measure(case: Case, number: int, staged: Stage) -> dict[str, Any]:
             nodes=staged.nodes,
             client=staged.client or case.client,
             key_prefix=staged.key_prefix,
+            pause_ms=1.0,
             max_s=_RUN_TIMEOUT_S + 60,
         ) as recorder:
             recorder.wait_for_writes(_WRITES_BEFORE)

@@ -217,7 +217,7 @@ class Demonstration:
     @contextmanager
     def _load(self) -> Iterator[Recorder]:
         nodes = [node.address for node in self._deployment.nodes()]
-        with Recorder(self._deployment.sentinel_addresses, MASTER, nodes=nodes) as recorder:
+        with Recorder(self._deployment.sentinel_addresses, MASTER, nodes=nodes, pause_ms=1.0) as recorder:
             recorder.wait_for_writes(_WRITES_BEFORE)
             yield recorder
 

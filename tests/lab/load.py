@@ -33,7 +33,7 @@ def main(folder: Path, options: Mapping[str, Any]) -> int:
         options["master_name"],
         nodes=options["nodes"],
         client=options.get("client", "redis-py"),
-        pause_ms=options.get("pause_ms", 1.0),
+        pause_ms=options.get("pause_ms", 5.0),
         max_s=options["max_s"],
         access=access,
         address_map=options.get("address_map"),

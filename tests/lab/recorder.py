@@ -160,7 +160,7 @@ class Recorder:
         nodes: Sequence[str] = (),
         client: str = "redis-py",
         writers: int = 4,
-        pause_ms: float = 1.0,
+        pause_ms: float = 4.0,
         backoff_ms: float = 10.0,
         max_s: float = 120.0,
         reply_timeout_s: float = 5.0,

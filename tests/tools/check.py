@@ -52,9 +52,9 @@ JUDGES: dict[str, tuple[Command, ...]] = {
 # Each suite is a command; words after -- are added to it.
 SUITES: dict[str, Command] = {
     "unit": ("pytest", "tests/unit", "--numprocesses=2"),
-    "contract": ("pytest", "tests/contract"),
+    "contract": ("pytest", "tests/contract", "--numprocesses=2"),
     # Most of its time is waiting for servers. What a file shares is started once, by the process that runs the file.
-    "integration": ("pytest", "tests/integration", "--numprocesses=2", "--dist=loadfile"),
+    "integration": ("pytest", "tests/integration", "--numprocesses=3", "--dist=loadfile"),
     "molecule": ("python", "tests/tools/scenarios.py"),
 }
 

@@ -3,7 +3,7 @@
 
 """Runs Molecule's scenarios on containers, and sees that nothing of them is left.
 
-    scenarios.py                         all scenarios
+    scenarios.py                         all scenarios, some side by side: most of their time is waiting
     scenarios.py test -s tls             one of them; the words are Molecule's
     scenarios.py images                  only makes the images, so that a later run finds them
     scenarios.py engine -- docker ps     a command beside the engine
@@ -37,7 +37,7 @@ from lab.interruption import interruptible, listen
 from lab.leftovers import Swept, folder_of_this_run, remove_folders_of_dead_runs, sweep_engine, sweep_run, traces
 
 ROOT = Path(__file__).resolve().parents[2]
-ALL_SCENARIOS = ("test", "--all")
+ALL_SCENARIOS = ("test", "--all", "--workers=3", "--continue-on-failure")
 _END_S = 20
 _STEP = re.compile(r"INFO +\[(?P<name>\w+) > \w+\] Execut(ing|ed)")
 _RECAP = re.compile(r"(?P<name>\w+) +: actions=\d+ .* failed=(?P<failed>\d+)")
@@ -60,8 +60,8 @@ class Run:
 
     name: str = field(default_factory=lambda: f"rhs-{secrets.token_hex(3)}")
     failed: dict[str, bool] = field(default_factory=dict)
+    first_seen_s: dict[str, float] = field(default_factory=dict)
     took_s: dict[str, float] = field(default_factory=dict)
-    seen_at_s: float = field(default_factory=time.monotonic)
     figures: list[dict[str, Any]] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
 
@@ -69,8 +69,7 @@ class Run:
         """Takes from a line of Molecule's what scenario it is about and how that ended."""
         now_s = time.monotonic()
         if step := _STEP.match(line):
-            self.took_s[step["name"]] = self.took_s.get(step["name"], 0.0) + now_s - self.seen_at_s
-            self.seen_at_s = now_s
+            self.took_s[step["name"]] = now_s - self.first_seen_s.setdefault(step["name"], now_s)
         # default stands there up to three times: it makes and removes what the others share.
         if recap := _RECAP.match(line):
             self.failed[recap["name"]] = self.failed.get(recap["name"], False) or recap["failed"] != "0"
