@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 AWX = ROOT / "awx"
 ROLES = ("precheck", "postcheck", "failover")
 PLAYBOOKS = ("status", "precheck", "failover", "history")
-TEMPLATES = ("status", "precheck", "failover")
+TEMPLATES = ("status", "precheck", "failover", "history")
 SURVEYS = (*TEMPLATES, "workflow")
 FLAT = {"text", "textarea", "password", "integer", "float", "multiplechoice", "multiselect"}
 
