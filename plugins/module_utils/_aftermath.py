@@ -30,7 +30,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import NO_HISTORY, own_nodes
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Plan
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import JOIN, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import LOCK_NAME, Raised
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion import Promotion, names_everywhere
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
@@ -457,7 +457,7 @@ def _wait_settled(run: Run, plan: Plan, master: Address, waiting: Waiting) -> tu
         moved_on = _moved_on(run, seen, master, epoch)
         if moved_on is not None:
             return moved_on
-        _tell_those_who_came_back(run, plan, master, waiting)
+        _tell_those_whom_nobody_leads(run, plan, master, waiting, seen)
         sentinels = _unsettled_sentinels(run, seen, master)
         nodes = waiting.unsettled
         if not nodes and not sentinels:
@@ -472,9 +472,14 @@ def _wait_settled(run: Run, plan: Plan, master: Address, waiting: Waiting) -> tu
         run.clock.sleep(SETTLE_POLL_S)
 
 
-def _tell_those_who_came_back(run: Run, plan: Plan, master: Address, waiting: Waiting) -> None:
-    """A replica that could not be told to follow may answer by now. Sentinel, which led no failover to its end, would wait for failover-timeout."""
-    if run.record.promotion == PROGRAM:
+def _tell_those_whom_nobody_leads(run: Run, plan: Plan, master: Address, waiting: Waiting, seen: Look) -> None:
+    """Let those follow to whom Sentinel would come only after failover-timeout.
+
+    Where the program promoted, no Sentinel led the failover to its end: a replica that could not be told may answer by now. Where a failover was
+    joined, Sentinel led the replicas of its table; a master that an interrupted run had demoted before is none of them.
+    """
+    joined = plan.action == JOIN and not seen.in_progress()
+    if run.record.promotion == PROGRAM or joined:
         for address in waiting.behind - waiting.told:
             waiting.told.add(address)
             _let_follow_anew(run, plan, address, master)

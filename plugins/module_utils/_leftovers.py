@@ -68,7 +68,7 @@ def in_progress(snapshot: Snapshot) -> Plan | None:
                 others=known_replicas(snapshot, ()),
                 repairs=find_repairs(snapshot),
                 notes=(
-                    f"a failover led by Sentinel {view.address} is in progress ({view.master.failover_state}); it is joined, nothing is sent",
+                    f"a failover led by Sentinel {view.address} is in progress ({view.master.failover_state}); it is joined, and none is begun",
                 ),
             )
     return None

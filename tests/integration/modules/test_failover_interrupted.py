@@ -173,6 +173,39 @@ def finished_by_the_next_run(deployment: Deployment, step: str, **more: Any) -> 
     assert_nothing_left(deployment)
 
 
+def test_where_the_leader_was_left_alone_and_prefers_another_replica_everybody_follows_that_one(
+    deployment: Deployment,
+) -> None:
+    """It does not lead the old master, which our run had demoted: Sentinel would do that after failover-timeout only."""
+    old_master, (target, preferred) = deployment.master(), deployment.replicas()
+    preferred.command("CONFIG", "SET", "replica-priority", "1")
+    deployment.wait_for(lambda: _all_show_priority(deployment, preferred, "1"), 30, "the Sentinels to see the priority")
+    with writers(deployment) as recorder:
+        with disturbed_run(
+            deployment, {"step": "promoted", "signal": "KILL"}, target=target.address, promotion="program"
+        ) as process:
+            assert process.wait(timeout=60) == -signal.SIGKILL
+        deployment.wait_for(lambda: any(_is_leading(it) for it in deployment.sentinels), 10, "the leader to go on")
+        result = run_module("failover", **options(deployment))
+        assert result["outcome"] == "switched", str(result)
+        assert deployment.master() is preferred
+        followed = dict(zip(("role", "host", "port"), old_master.command("ROLE")[:3], strict=True))
+        assert (followed["role"], followed["port"]) == ("slave", preferred.port)
+        assert result["phases_ms"]["settle"] < FAILOVER_TIMEOUT_MS, "it did not wait for Sentinel to do it"
+        recording = recording_after(deployment, recorder)
+    assert recording.writes_lost == 0
+
+
+def _all_show_priority(deployment: Deployment, replica: Process, priority: str) -> bool:
+    for sentinel in deployment.sentinels:
+        rows = [
+            dict(zip(row[::2], row[1::2], strict=True)) for row in sentinel.command("SENTINEL", "REPLICAS", "mymaster")
+        ]
+        if not any(int(row["port"]) == replica.port and row["slave-priority"] == priority for row in rows):
+            return False
+    return True
+
+
 @pytest.mark.timeout(180)
 def test_killed_between_demotion_and_trigger_sentinel_heals_without_us(deployment: Deployment) -> None:
     old_master = deployment.master().address
