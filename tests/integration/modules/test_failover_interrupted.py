@@ -187,11 +187,12 @@ def test_where_the_leader_was_left_alone_and_prefers_another_replica_everybody_f
             assert process.wait(timeout=60) == -signal.SIGKILL
         deployment.wait_for(lambda: any(_is_leading(it) for it in deployment.sentinels), 10, "the leader to go on")
         result = run_module("failover", **options(deployment))
-        assert result["outcome"] == "switched", str(result)
+        # It joins the failover, or comes when that is over.
+        assert result["outcome"] in ("switched", "unchanged"), str(result)
         assert deployment.master() is preferred
         followed = dict(zip(("role", "host", "port"), old_master.command("ROLE")[:3], strict=True))
         assert (followed["role"], followed["port"]) == ("slave", preferred.port)
-        assert result["phases_ms"]["settle"] < FAILOVER_TIMEOUT_MS, "it did not wait for Sentinel to do it"
+        assert result["phases_ms"].get("settle", 0) < FAILOVER_TIMEOUT_MS, "it did not wait for Sentinel to do it"
         recording = recording_after(deployment, recorder)
     assert recording.writes_lost == 0
 
