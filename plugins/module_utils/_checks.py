@@ -17,6 +17,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import
     equal_ids,
     foreign_nodes,
     holds_data,
+    is_name,
     other_names,
     own_nodes,
     twins,
@@ -198,6 +199,28 @@ def check_sentinels_agree(snapshot: Snapshot) -> list[Check]:
     ]
 
 
+def unresolved(host: str) -> str:
+    """What is wrong with a Sentinel that has heard of a master and does not name it, and what to do."""
+    return (
+        f"its host cannot resolve {host}, or that of a Sentinel which told it. It does not catch up by itself, not even when it can: let it resolve that name, "
+        "then SENTINEL REMOVE and SENTINEL MONITOR there, at the address of the others"
+    )
+
+
+def _unheard_name(snapshot: Snapshot) -> Address | None:
+    """The master of the others, where a Sentinel of the same epoch names one that is its replica, and cannot have resolved its name."""
+    named = [view.current for view in snapshot.informed_sentinels if view.current is not None]
+    masters = {address for address in named if (node := snapshot.node(address)) is not None and node.is_master}
+    if len(masters) != 1:
+        return None
+    (master,) = masters
+    others = [snapshot.node(address) for address in named if not snapshot.same(address, master)]
+    follow = all(
+        node is not None and node.role is not None and snapshot.same(node.role.master, master) for node in others
+    )
+    return master if is_name(master) and follow else None
+
+
 def _why_they_disagree(snapshot: Snapshot, opinions: set[tuple[Address | None, int]]) -> str:
     entries = [view.master for view in snapshot.informed_sentinels if view.master]
     ids = {entry.run_id for entry in entries}
@@ -208,6 +231,8 @@ def _why_they_disagree(snapshot: Snapshot, opinions: set[tuple[Address | None, i
             "MONITOR there)."
         )
     if len({epoch for _address, epoch in opinions}) == 1:
+        if (master := _unheard_name(snapshot)) is not None:
+            return f"{master} is the master. Of a Sentinel that names another one, {unresolved(master.host)}."
         return (
             "Sentinels of one epoch never agree by themselves: they were set up with different masters. Find out, with topology_info, which of these nodes "
             "is the master; on each Sentinel that names another one, SENTINEL REMOVE and SENTINEL MONITOR with the right one."
@@ -895,7 +920,8 @@ RENAMED_REMEDY = (
 """What to do where a server does not know commands that a move needs."""
 
 REPLICA_REMEDIES = {
-    "target_down": "Start it, or mend its network, and wait until Sentinel sees it again.",
+    "target_down": "Start it, or mend its network, and wait until Sentinel sees it again. If Sentinel knows it by a name, its host must be able to resolve "
+    "that.",
     "target_never_promoted": "Set its replica-priority to more than 0, or name another target.",
     "target_stale": "Mend the network between Sentinel and this replica.",
     "target_link_down": "Mend its replication: look at masterauth, the network and its log.",

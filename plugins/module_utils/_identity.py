@@ -176,7 +176,7 @@ def unlisted_replicas(snapshot: Snapshot) -> tuple[NodeView, ...]:
     found = tuple(
         node for node in snapshot.nodes if snapshot.identity(node.address) in shown - listed and node.run_id not in ids
     )
-    names = [node for node in found if not node.reachable and _is_name(node.address)]
+    names = [node for node in found if not node.reachable and is_name(node.address)]
     followers = [node for node in snapshot.nodes if snapshot.identity(node.address) in listed - shown]
     if len(names) > sum(_follows(snapshot, node, master.address) for node in followers):
         return found
@@ -184,7 +184,8 @@ def unlisted_replicas(snapshot: Snapshot) -> tuple[NodeView, ...]:
     return tuple(node for node in found if node not in names)
 
 
-def _is_name(address: Address) -> bool:
+def is_name(address: Address) -> bool:
+    """Whether a host is given by its name, not by an IP address."""
     return ":" not in address.host and not re.fullmatch(r"[\d.]+", address.host)
 
 
@@ -193,7 +194,7 @@ def _follows(snapshot: Snapshot, node: NodeView, master: Address) -> bool:
     replication = node.replication
     if replication is None or replication.is_master or not replication.link_up or replication.master is None:
         return False
-    return snapshot.same(replication.master, master) or _is_name(replication.master)
+    return snapshot.same(replication.master, master) or is_name(replication.master)
 
 
 def known_replicas(snapshot: Snapshot, without: Sequence[Address]) -> tuple[Address, ...]:
