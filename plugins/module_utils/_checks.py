@@ -428,12 +428,37 @@ def check_other_names(snapshot: Snapshot) -> list[Check]:
             f"Lead the applications that ask for {_listed(known)} to {snapshot.master_name}, then SENTINEL REMOVE {name} on each Sentinel that is named, and "
             "run again. As long as both names are watched, every failover of one is undone by the other some 30 to 60 s later, and writes are lost."
         )
+        remedy = _finish_first(snapshot) + remedy
     else:
         remedy = (
             "Find out under which name these Sentinels watch it (SENTINEL MASTERS there, or permit our user SUBSCRIBE to __sentinel__:hello on the nodes), "
             f"and let only those that know each other as Sentinels of {snapshot.master_name} go on."
         )
     return [Check("other_names", CRITICAL, "; ".join(_other_names_said(snapshot, names)), remedy)]
+
+
+def _finish_first(snapshot: Snapshot) -> str:
+    """What to do before anything else where a name is still that of a node which is a replica of our master by now."""
+    behind = sorted(
+        {
+            entry.name
+            for view in snapshot.reachable_sentinels
+            for entry in view.masters
+            # One that was set up with a replica's address knows no replicas, and nothing is left to finish.
+            if entry.name != snapshot.master_name and entry.known_replicas and _follows_master(snapshot, entry.address)
+        }
+    )
+    if not behind:
+        return ""
+    return (
+        f"First, as a failover has left {_listed(behind)} behind: run this module at once with {_listed(f'master_name={name}' for name in behind)}. It lets the "
+        "Sentinels of that name know of the new master, and moves nothing. "
+    )
+
+
+def _follows_master(snapshot: Snapshot, address: Address) -> bool:
+    node = snapshot.node(address)
+    return node is not None and node.role is not None and snapshot.same(node.role.master, snapshot.master_address)
 
 
 def _other_names_said(snapshot: Snapshot, names: Iterable[OtherName]) -> list[str]:

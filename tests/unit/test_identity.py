@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import check_foreign_nodes
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import check_foreign_nodes, check_other_names
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._decide import decide
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import (
@@ -185,6 +185,20 @@ def test_another_name(other: Any, expected: Address | None) -> None:
         with pytest.raises(Refused) as refused:
             decide(seen, Request(NAME))
         assert refused.value.code == "other_names"
+
+
+@pytest.mark.parametrize(
+    ("other", "advised"),
+    [
+        (master_entry(name="other", address=R, known_replicas=2), True),
+        (master_entry(name="other", address=R, known_replicas=0), False),
+        (master_entry(name="other", address=OM, known_replicas=2), False),
+    ],
+    ids=["left behind by a failover", "set up with a replica", "beside it"],
+)
+def test_a_name_that_was_left_behind_is_finished_first(other: Any, advised: bool) -> None:
+    (found,) = check_other_names(snapshot(with_view(0, masters=(OURS, other))))
+    assert ("master_name=other" in found.remedy) is advised
 
 
 IDS = {L0: "a0" * 20, L1: "b1" * 20, L2: "c2" * 20}
