@@ -69,6 +69,8 @@ MOST_AGREE_WAIT_S = 30.0
 SETTLE_POLL_S = 0.01
 DEAD_SERVER_WAIT_S = 5.0
 """A server that cannot be asked any more is not waited for as long as one that has something left to do."""
+STAYS_WAIT_S = 0.5
+"""One that has heard of our epoch and names another master stays so for ever."""
 FULL_SYNC_POLL_S = 0.1
 
 DISCONNECT_POLL_S = 0.003
@@ -121,23 +123,24 @@ def agree(run: Run, promotion: Promotion) -> None:
 def _wait_agreed(run: Run, promotion: Promotion, behind: Sequence[Address]) -> dict[Address, str]:
     began_s = run.clock.now_s()
     deadline_s = began_s + min(run.request.timeout_s, MOST_AGREE_WAIT_S)
-    dead_deadline_s = began_s + DEAD_SERVER_WAIT_S
     wait = Wait(run)
     while True:
         said = names_everywhere(run, promotion.master, behind)
         behind = list(said)
         now_s = run.clock.now_s()
-        if not said or now_s >= deadline_s or (now_s >= dead_deadline_s and _is_in_vain(run, promotion, said)):
+        if not said or now_s >= deadline_s or _is_in_vain(run, promotion, said, now_s - began_s):
             return said
         wait.tell(functools.partial(each, said, "Sentinel "))
         run.clock.sleep(AGREE_POLL_S)
 
 
-def _is_in_vain(run: Run, promotion: Promotion, said: Mapping[Address, str]) -> bool:
-    """Whether each of these Sentinels is dead, or stays with what it names."""
+def _is_in_vain(run: Run, promotion: Promotion, said: Mapping[Address, str], waited_s: float) -> bool:
+    """Whether each of these Sentinels is dead, or stays with what it names, and that for long enough."""
     naming = [address for address, text in said.items() if text.startswith("it names")]
-    seen = look(run, of=naming) if naming else None
-    return seen is None or all(_stays(it.entry, promotion.epoch) for it in seen.said.values())
+    if waited_s < (STAYS_WAIT_S if len(naming) == len(said) else DEAD_SERVER_WAIT_S):
+        return False
+    answers = look(run, of=naming).said.values() if naming else ()
+    return all(_stays(run, it.entry, promotion.epoch) for it in answers)
 
 
 def _raise_if_split(run: Run, promotion: Promotion, said: Mapping[Address, str]) -> None:
@@ -473,18 +476,15 @@ def _wait_settled(run: Run, plan: Plan, master: Address, waiting: Waiting) -> tu
         nodes = waiting.unsettled
         if not nodes and not sentinels:
             return None
-        in_vain = set(nodes) <= waiting.dead and set(sentinels) <= _hopeless(seen, epoch)
+        staying = {address for address, said in seen.said.items() if _stays(run, said.entry, epoch)}
+        in_vain = set(nodes) <= waiting.dead and set(sentinels) <= {*seen.silent, *staying}
+        longest_s = STAYS_WAIT_S if not nodes and set(sentinels) <= staying else DEAD_SERVER_WAIT_S
         now_s = run.clock.now_s()
-        if now_s >= deadline_s or (in_vain and now_s >= began_s + DEAD_SERVER_WAIT_S):
+        if now_s >= deadline_s or (in_vain and now_s >= began_s + longest_s):
             _leave(run, nodes, sentinels)
             return None
         wait.tell(functools.partial(_late_ones, nodes, sentinels))
         run.clock.sleep(SETTLE_POLL_S)
-
-
-def _hopeless(seen: Look, epoch: int) -> set[Address]:
-    """Sentinels that are dead, or stay with what they name, if that is not the new master."""
-    return {*seen.silent, *(address for address, said in seen.said.items() if _stays(said.entry, epoch))}
 
 
 def _leave(run: Run, nodes: Mapping[Address, str], sentinels: Mapping[Address, str]) -> None:
@@ -607,20 +607,22 @@ def _unsettled_sentinels(run: Run, seen: Look, master: Address, epoch: int) -> d
             why = f"; its host cannot resolve {master.host}, and it goes on trying" if stuck else ""
             found[address] = f"its failover is not over ({said.entry.failover_state}){why}"
         elif not run.same_now(said.entry.address, master):
-            found[address] = f"it names {said.entry.address}{_why_it_stays(said.entry, master, epoch)}"
+            found[address] = f"it names {said.entry.address}{_why_it_stays(run, said.entry, master, epoch)}"
     return found
 
 
-def _why_it_stays(entry: MasterEntry, master: Address, epoch: int) -> str:
+def _why_it_stays(run: Run, entry: MasterEntry, master: Address, epoch: int) -> str:
     """Why a Sentinel that has heard of our epoch keeps the old master: it takes the epoch first, and then looks up the host."""
-    if not _stays(entry, epoch) or not is_name(master):
+    if not _stays(run, entry, epoch) or not is_name(master):
         return ""
     return f", though it has heard of epoch {epoch}: {unresolved(master.host)}"
 
 
-def _stays(entry: MasterEntry, epoch: int | None) -> bool:
-    """Whether a Sentinel that names another master will go on so: of its own epoch it takes no other news."""
-    return epoch is not None and entry.config_epoch >= epoch and not entry.failover_in_progress
+def _stays(run: Run, entry: MasterEntry, epoch: int | None) -> bool:
+    """Whether a Sentinel that names another master will go on so: of an epoch that it has it takes no other news."""
+    before = max((view.master.config_epoch for view in run.snapshot.informed_sentinels if view.master), default=0)
+    heard = epoch is not None and entry.config_epoch >= epoch and entry.config_epoch > before
+    return heard and not entry.failover_in_progress
 
 
 def _was_down(run: Run, address: Address) -> bool:

@@ -945,8 +945,7 @@ RENAMED_REMEDY = (
 """What to do where a server does not know commands that a move needs."""
 
 REPLICA_REMEDIES = {
-    "target_down": "Start it, or mend its network, and wait until Sentinel sees it again. If Sentinel knows it by a name, its host must be able to resolve "
-    "that.",
+    "target_down": "Start it, or mend its network, and wait until Sentinel sees it again.",
     "target_never_promoted": "Set its replica-priority to more than 0, or name another target.",
     "target_stale": "Mend the network between Sentinel and this replica.",
     "target_link_down": "Mend its replication: look at masterauth, the network and its log.",
