@@ -277,7 +277,7 @@ def _known_ids(snapshot: Snapshot) -> set[str]:
 
 
 def unexplained_watchers(snapshot: Snapshot) -> dict[Address, dict[str, int]]:
-    """Sentinels that watch a node of ours, and are unknown, or watch it under more names than the one that was asked for.
+    """Sentinels that watch a node of ours, and are unknown, or watch it under more names than they tell.
 
     Returns:
         For each such node: the beginnings of their run ids, and how many names of each were expected.
@@ -288,10 +288,30 @@ def unexplained_watchers(snapshot: Snapshot) -> dict[Address, dict[str, int]]:
     found = {}
     for node in own_nodes(snapshot):
         unknown = {beginning: 1 for beginning in node.watchers or {} if beginning not in known}
-        often = {beginning: 1 for beginning, count in (node.watchers or {}).items() if beginning in known and count > 1}
+        expected = _subscriptions(snapshot, node)
+        often = {
+            beginning: 1
+            for beginning, count in (node.watchers or {}).items()
+            if beginning in known and count > expected.get(beginning, 1)
+        }
         strange = {**(unknown if len(unknown) > nameless or _any_often(node.watchers, unknown) else {}), **often}
         if strange:
             found[node.address] = strange
+    return found
+
+
+def _subscriptions(snapshot: Snapshot, node: NodeView) -> dict[str, int]:
+    """How often each Sentinel watches a node by what it tells: for each of its names, and at each address at which it lists the node."""
+    servers = own_nodes(snapshot)
+    found = {}
+    for view in snapshot.reachable_sentinels:
+        names = {
+            entry.name
+            for entry in view.masters
+            if entry.name != snapshot.master_name and _server_of(snapshot, servers, entry) is not None
+        }
+        rows = [row for row in (view.master, *view.replicas) if row is not None and row.run_id == node.run_id]
+        found[view.run_id[:ID_DIGITS]] = len(names) + max(1, len(rows))
     return found
 
 

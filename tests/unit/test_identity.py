@@ -262,6 +262,32 @@ def test_a_node_shows_who_watches_it(
     assert other_names(watched(watchers, hellos)) == expected
 
 
+@pytest.mark.parametrize(("count", "suspicious"), [(2, False), (3, True)])
+def test_names_that_a_sentinel_tells_explain_its_connections(count: int, suspicious: bool) -> None:
+    """Nobody listens for a name that is known already."""
+    seen = watched({**ALL, IDS[L1]: count})
+    telling = [
+        replace(view, masters=(OURS, replace(OURS, name="other"))) if view.address == L1 else view
+        for view in seen.sentinels
+    ]
+    assert bool(unexplained_watchers(replace(seen, sentinels=tuple(telling)))) is suspicious
+
+
+@pytest.mark.parametrize(("count", "suspicious"), [(2, False), (3, True)])
+def test_a_server_that_is_listed_twice_is_watched_twice(count: int, suspicious: bool) -> None:
+    second = replica_entry(ELSEWHERE, run_id="2" * 40)
+    seen = watched(ALL)
+    listed = [
+        replace(view, replicas=(replica_entry(R, run_id="2" * 40), second, replica_entry(S))) for view in seen.sentinels
+    ]
+    nodes = [
+        master_node(watchers=None),
+        replica_node(R, run_id="2" * 40, watchers={IDS[L1][:8]: count}),
+        replica_node(S),
+    ]
+    assert bool(unexplained_watchers(snapshot(listed, nodes))) is suspicious
+
+
 def test_connections_and_hellos_are_read() -> None:
     lines = "".join(
         f"id={number} addr=10.0.0.1:1 name={name} flags=P cmd=subscribe\n"

@@ -130,7 +130,10 @@ def test_a_name_that_a_failover_has_left_behind_is_finished(deployment: Deployme
     deployment.wait_for(
         lambda: (
             all(len(rows(sentinel, "REPLICAS", "other")) == 2 for sentinel in deployment.sentinels)
-            and all("OK" in sentinel.command("SENTINEL", "CKQUORUM", "other") for sentinel in deployment.sentinels)
+            and all(
+                [row["flags"] for row in rows(sentinel, "SENTINELS", "other")] == ["sentinel"] * 2
+                for sentinel in deployment.sentinels
+            )
         ),
         20,
         "every Sentinel to know everybody under the other name",
