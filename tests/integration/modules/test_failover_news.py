@@ -221,7 +221,7 @@ def test_a_sentinel_that_cannot_look_up_the_new_master(server: str, tmp_path: Pa
         blind.restart(one)
         deployment.wait_ready()
         hosts_of_one.write_text("127.0.0.1 localhost\n")
-        options = {"address_map": dict.fromkeys(NAMES, "127.0.0.1")}
+        options: dict[str, Any] = {"address_map": dict.fromkeys(NAMES, "127.0.0.1")}
         with RunningModule(
             "failover", sentinels=deployment.sentinel_addresses, master_name="mymaster", **options
         ) as running:
