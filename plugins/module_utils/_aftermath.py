@@ -19,6 +19,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
     replication,
     rewrite,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import unresolved
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import is_asked
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._demotion import Demotion
@@ -28,7 +29,11 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     ReplyError,
     failure,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import NO_HISTORY, own_nodes
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import (
+    NO_HISTORY,
+    is_name,
+    own_nodes,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import JOIN, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import LOCK_NAME, Raised
@@ -64,6 +69,8 @@ MOST_AGREE_WAIT_S = 30.0
 SETTLE_POLL_S = 0.01
 DEAD_SERVER_WAIT_S = 5.0
 """A server that cannot be asked any more is not waited for as long as one that has something left to do."""
+STAYS_WAIT_S = 0.5
+"""One that has heard of our epoch and names another master stays so for ever."""
 FULL_SYNC_POLL_S = 0.1
 
 DISCONNECT_POLL_S = 0.003
@@ -103,7 +110,7 @@ def agree(run: Run, promotion: Promotion) -> None:
     said: dict[Address, str] = {}
     if behind:
         with run.step(AGREE):
-            said = _wait_agreed(run, promotion.master, behind)
+            said = _wait_agreed(run, promotion, behind)
     if not said:
         run.record.agreed_at_s = run.clock.now_s()
         run.timeline.add(AGREED, promotion.master, f"every Sentinel names {promotion.master}")
@@ -113,20 +120,27 @@ def agree(run: Run, promotion: Promotion) -> None:
         run.left(f"Sentinel {address} does not name {promotion.master}: {text}")
 
 
-def _wait_agreed(run: Run, master: Address, behind: Sequence[Address]) -> dict[Address, str]:
+def _wait_agreed(run: Run, promotion: Promotion, behind: Sequence[Address]) -> dict[Address, str]:
     began_s = run.clock.now_s()
     deadline_s = began_s + min(run.request.timeout_s, MOST_AGREE_WAIT_S)
-    dead_deadline_s = began_s + DEAD_SERVER_WAIT_S
     wait = Wait(run)
     while True:
-        said = names_everywhere(run, master, behind)
+        said = names_everywhere(run, promotion.master, behind)
         behind = list(said)
-        only_dead_left = bool(said) and not any(text.startswith("it names") for text in said.values())
         now_s = run.clock.now_s()
-        if not said or now_s >= deadline_s or (only_dead_left and now_s >= dead_deadline_s):
+        if not said or now_s >= deadline_s or _is_in_vain(run, promotion, said, now_s - began_s):
             return said
         wait.tell(functools.partial(each, said, "Sentinel "))
         run.clock.sleep(AGREE_POLL_S)
+
+
+def _is_in_vain(run: Run, promotion: Promotion, said: Mapping[Address, str], waited_s: float) -> bool:
+    """Whether each of these Sentinels is dead, or stays with what it names, and that for long enough."""
+    naming = [address for address, text in said.items() if text.startswith("it names")]
+    if waited_s < (STAYS_WAIT_S if len(naming) == len(said) else DEAD_SERVER_WAIT_S):
+        return False
+    answers = look(run, of=naming).said.values() if naming else ()
+    return all(_stays(run, it.entry, promotion.epoch) for it in answers)
 
 
 def _raise_if_split(run: Run, promotion: Promotion, said: Mapping[Address, str]) -> None:
@@ -458,18 +472,27 @@ def _wait_settled(run: Run, plan: Plan, master: Address, waiting: Waiting) -> tu
         if moved_on is not None:
             return moved_on
         _tell_those_whom_nobody_leads(run, plan, master, waiting, seen)
-        sentinels = _unsettled_sentinels(run, seen, master)
+        sentinels = _unsettled_sentinels(run, seen, master, epoch)
         nodes = waiting.unsettled
         if not nodes and not sentinels:
             return None
-        only_dead_left = set(nodes) <= waiting.dead and set(sentinels) <= set(seen.silent)
+        staying = {address for address, said in seen.said.items() if _stays(run, said.entry, epoch)}
+        in_vain = set(nodes) <= waiting.dead and set(sentinels) <= {*seen.silent, *staying}
+        longest_s = STAYS_WAIT_S if not nodes and set(sentinels) <= staying else DEAD_SERVER_WAIT_S
         now_s = run.clock.now_s()
-        if now_s >= deadline_s or (only_dead_left and now_s >= began_s + DEAD_SERVER_WAIT_S):
-            run.record.left += [f"{address}: {text}" for address, text in nodes.items()]
-            run.record.left += [f"Sentinel {address}: {text}" for address, text in sentinels.items()]
+        if now_s >= deadline_s or (in_vain and now_s >= began_s + longest_s):
+            _leave(run, nodes, sentinels)
             return None
         wait.tell(functools.partial(_late_ones, nodes, sentinels))
         run.clock.sleep(SETTLE_POLL_S)
+
+
+def _leave(run: Run, nodes: Mapping[Address, str], sentinels: Mapping[Address, str]) -> None:
+    """Put down what is left to do; of a Sentinel once, by what it says last."""
+    told = tuple(f"Sentinel {address} " for address in sentinels)
+    run.record.left = [text for text in run.record.left if not text.startswith(told)]
+    run.record.left += [f"{address}: {text}" for address, text in nodes.items()]
+    run.record.left += [f"Sentinel {address}: {text}" for address, text in sentinels.items()]
 
 
 def _tell_those_whom_nobody_leads(run: Run, plan: Plan, master: Address, waiting: Waiting, seen: Look) -> None:
@@ -580,15 +603,31 @@ def _moved_on_error(run: Run, master: Address, now_master: Address, epoch: int) 
     )
 
 
-def _unsettled_sentinels(run: Run, seen: Look, master: Address) -> dict[Address, str]:
+def _unsettled_sentinels(run: Run, seen: Look, master: Address, epoch: int) -> dict[Address, str]:
     """Sentinels that have not arrived at the end, with the reason."""
     found = dict(seen.silent)
     for address, said in seen.said.items():
         if said.entry.failover_in_progress:
-            found[address] = f"its failover is not over ({said.entry.failover_state})"
+            stuck = said.entry.failover_state == "update_config" and is_name(master)
+            why = f"; its host cannot resolve {master.host}, and it goes on trying" if stuck else ""
+            found[address] = f"its failover is not over ({said.entry.failover_state}){why}"
         elif not run.same_now(said.entry.address, master):
-            found[address] = f"it names {said.entry.address}"
+            found[address] = f"it names {said.entry.address}{_why_it_stays(run, said.entry, master, epoch)}"
     return found
+
+
+def _why_it_stays(run: Run, entry: MasterEntry, master: Address, epoch: int) -> str:
+    """Why a Sentinel that has heard of our epoch keeps the old master: it takes the epoch first, and then looks up the host."""
+    if not _stays(run, entry, epoch) or not is_name(master):
+        return ""
+    return f", though it has heard of epoch {epoch}: {unresolved(master.host)}"
+
+
+def _stays(run: Run, entry: MasterEntry, epoch: int | None) -> bool:
+    """Whether a Sentinel that names another master will go on so: of an epoch that it has it takes no other news."""
+    before = max((view.master.config_epoch for view in run.snapshot.informed_sentinels if view.master), default=0)
+    heard = epoch is not None and entry.config_epoch >= epoch and entry.config_epoch > before
+    return heard and not entry.failover_in_progress
 
 
 def _was_down(run: Run, address: Address) -> bool:

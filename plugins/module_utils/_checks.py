@@ -17,6 +17,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import
     equal_ids,
     foreign_nodes,
     holds_data,
+    is_name,
     other_names,
     own_nodes,
     twins,
@@ -198,6 +199,28 @@ def check_sentinels_agree(snapshot: Snapshot) -> list[Check]:
     ]
 
 
+def unresolved(host: str) -> str:
+    """What is wrong with a Sentinel that has heard of a master and does not name it, and what to do."""
+    return (
+        f"its host cannot resolve {host}, or that of a Sentinel which told it. It does not catch up by itself, not even when it can: let it resolve that name, "
+        "then SENTINEL REMOVE and SENTINEL MONITOR there, at the address of the others"
+    )
+
+
+def _unheard_name(snapshot: Snapshot) -> Address | None:
+    """The master of the others, where a Sentinel of the same epoch names one that is its replica, and cannot have resolved its name."""
+    named = [view.current for view in snapshot.informed_sentinels if view.current is not None]
+    masters = {address for address in named if (node := snapshot.node(address)) is not None and node.is_master}
+    if len(masters) != 1:
+        return None
+    (master,) = masters
+    others = [snapshot.node(address) for address in named if not snapshot.same(address, master)]
+    follow = all(
+        node is not None and node.role is not None and snapshot.same(node.role.master, master) for node in others
+    )
+    return master if is_name(master) and follow else None
+
+
 def _why_they_disagree(snapshot: Snapshot, opinions: set[tuple[Address | None, int]]) -> str:
     entries = [view.master for view in snapshot.informed_sentinels if view.master]
     ids = {entry.run_id for entry in entries}
@@ -208,6 +231,8 @@ def _why_they_disagree(snapshot: Snapshot, opinions: set[tuple[Address | None, i
             "MONITOR there)."
         )
     if len({epoch for _address, epoch in opinions}) == 1:
+        if (master := _unheard_name(snapshot)) is not None:
+            return f"{master} is the master. Of a Sentinel that names another one, {unresolved(master.host)}."
         return (
             "Sentinels of one epoch never agree by themselves: they were set up with different masters. Find out, with topology_info, which of these nodes "
             "is the master; on each Sentinel that names another one, SENTINEL REMOVE and SENTINEL MONITOR with the right one."
@@ -403,12 +428,37 @@ def check_other_names(snapshot: Snapshot) -> list[Check]:
             f"Lead the applications that ask for {_listed(known)} to {snapshot.master_name}, then SENTINEL REMOVE {name} on each Sentinel that is named, and "
             "run again. As long as both names are watched, every failover of one is undone by the other some 30 to 60 s later, and writes are lost."
         )
+        remedy = _finish_first(snapshot) + remedy
     else:
         remedy = (
             "Find out under which name these Sentinels watch it (SENTINEL MASTERS there, or permit our user SUBSCRIBE to __sentinel__:hello on the nodes), "
             f"and let only those that know each other as Sentinels of {snapshot.master_name} go on."
         )
     return [Check("other_names", CRITICAL, "; ".join(_other_names_said(snapshot, names)), remedy)]
+
+
+def _finish_first(snapshot: Snapshot) -> str:
+    """What to do before anything else where a name is still that of a node which is a replica of our master by now."""
+    behind = sorted(
+        {
+            entry.name
+            for view in snapshot.reachable_sentinels
+            for entry in view.masters
+            # One that was set up with a replica's address knows no replicas, and nothing is left to finish.
+            if entry.name != snapshot.master_name and entry.known_replicas and _follows_master(snapshot, entry.address)
+        }
+    )
+    if not behind:
+        return ""
+    return (
+        f"First, as a failover has left {_listed(behind)} behind: run this module at once with {_listed(f'master_name={name}' for name in behind)}. It lets the "
+        "Sentinels of that name know of the new master, and moves nothing. "
+    )
+
+
+def _follows_master(snapshot: Snapshot, address: Address) -> bool:
+    node = snapshot.node(address)
+    return node is not None and node.role is not None and snapshot.same(node.role.master, snapshot.master_address)
 
 
 def _other_names_said(snapshot: Snapshot, names: Iterable[OtherName]) -> list[str]:

@@ -286,13 +286,17 @@ def _out_of_step(s: Situation, address: Address, replica: Replication, master: R
 
 
 def check_not_chained(s: Situation) -> list[Check]:
-    """``no_chain``: no replica feeds another."""
+    """``no_chain``: no replica that should follow the master is fed by another.
+
+    One that Sentinel does not know may be a cascade, which somebody wants so; not behind the old master, to which it was attached directly.
+    """
     chains = [
         (node, attached.address)
         for node in s.nodes
         if not node.is_master and node.replication is not None
         for attached in node.replication.attached
         if attached.address.port and not s.snapshot.same(attached.address, s.snapshot.master_address)
+        if _is_listed(s, attached.address) or s.snapshot.same(node.address, s.old_master)
     ]
     if not chains:
         return [Check("no_chain", OK, "every replica follows the master itself, not another replica")]
@@ -305,6 +309,10 @@ def check_not_chained(s: Situation) -> list[Check]:
         )
         for node, follower in chains
     ]
+
+
+def _is_listed(s: Situation, address: Address) -> bool:
+    return any(s.snapshot.same(row.address, address) for view in s.snapshot.informed_sentinels for row in view.replicas)
 
 
 def check_resyncs(s: Situation) -> list[Check]:

@@ -176,7 +176,7 @@ def unlisted_replicas(snapshot: Snapshot) -> tuple[NodeView, ...]:
     found = tuple(
         node for node in snapshot.nodes if snapshot.identity(node.address) in shown - listed and node.run_id not in ids
     )
-    names = [node for node in found if not node.reachable and _is_name(node.address)]
+    names = [node for node in found if not node.reachable and is_name(node.address)]
     followers = [node for node in snapshot.nodes if snapshot.identity(node.address) in listed - shown]
     if len(names) > sum(_follows(snapshot, node, master.address) for node in followers):
         return found
@@ -184,7 +184,8 @@ def unlisted_replicas(snapshot: Snapshot) -> tuple[NodeView, ...]:
     return tuple(node for node in found if node not in names)
 
 
-def _is_name(address: Address) -> bool:
+def is_name(address: Address) -> bool:
+    """Whether a host is given by its name, not by an IP address."""
     return ":" not in address.host and not re.fullmatch(r"[\d.]+", address.host)
 
 
@@ -193,7 +194,7 @@ def _follows(snapshot: Snapshot, node: NodeView, master: Address) -> bool:
     replication = node.replication
     if replication is None or replication.is_master or not replication.link_up or replication.master is None:
         return False
-    return snapshot.same(replication.master, master) or _is_name(replication.master)
+    return snapshot.same(replication.master, master) or is_name(replication.master)
 
 
 def known_replicas(snapshot: Snapshot, without: Sequence[Address]) -> tuple[Address, ...]:
@@ -276,7 +277,7 @@ def _known_ids(snapshot: Snapshot) -> set[str]:
 
 
 def unexplained_watchers(snapshot: Snapshot) -> dict[Address, dict[str, int]]:
-    """Sentinels that watch a node of ours, and are unknown, or watch it under more names than the one that was asked for.
+    """Sentinels that watch a node of ours, and are unknown, or watch it under more names than they tell.
 
     Returns:
         For each such node: the beginnings of their run ids, and how many names of each were expected.
@@ -287,10 +288,30 @@ def unexplained_watchers(snapshot: Snapshot) -> dict[Address, dict[str, int]]:
     found = {}
     for node in own_nodes(snapshot):
         unknown = {beginning: 1 for beginning in node.watchers or {} if beginning not in known}
-        often = {beginning: 1 for beginning, count in (node.watchers or {}).items() if beginning in known and count > 1}
+        expected = _subscriptions(snapshot, node)
+        often = {
+            beginning: 1
+            for beginning, count in (node.watchers or {}).items()
+            if beginning in known and count > expected.get(beginning, 1)
+        }
         strange = {**(unknown if len(unknown) > nameless or _any_often(node.watchers, unknown) else {}), **often}
         if strange:
             found[node.address] = strange
+    return found
+
+
+def _subscriptions(snapshot: Snapshot, node: NodeView) -> dict[str, int]:
+    """How often each Sentinel watches a node by what it tells: for each of its names, and at each address at which it lists the node."""
+    servers = own_nodes(snapshot)
+    found = {}
+    for view in snapshot.reachable_sentinels:
+        names = {
+            entry.name
+            for entry in view.masters
+            if entry.name != snapshot.master_name and _server_of(snapshot, servers, entry) is not None
+        }
+        rows = [row for row in (view.master, *view.replicas) if row is not None and row.run_id == node.run_id]
+        found[view.run_id[:ID_DIGITS]] = len(names) + max(1, len(rows))
     return found
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import fenced_nodes, steered_nodes
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import is_foreign, known_replicas
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import is_foreign, known_replicas, other_names
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._leaders import find_promoter, fit_leaders
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FINISH, JOIN, Plan, Repair
@@ -127,6 +127,7 @@ def half_finished(
     if followed is not None and not snapshot.same(followed, old_master):
         return None
     shown = next((address for address in known_replicas(snapshot, ()) if snapshot.same(address, promoted)), promoted)
+    who = "a failover under another name" if other_names(snapshot) else "an interrupted run"
     promoter = find_promoter(snapshot, request, shown, fit_leaders(snapshot, shown), deaf)
     return Plan(
         FINISH,
@@ -140,6 +141,6 @@ def half_finished(
         down_after_ms=snapshot.down_after_ms,
         repairs=repairs,
         notes=(
-            f"an interrupted run had demoted {old_master} and left the promotion of {shown} to do; it is finished, and not moved again",
+            f"{who} had demoted {old_master} and left the promotion of {shown} to do; it is finished, and not moved again",
         ),
     )

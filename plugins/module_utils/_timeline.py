@@ -125,9 +125,12 @@ class Timeline:
         self._put(PROGRAM, kind, str(subject) if subject else "", detail, at_s, kept)
 
     def add_event(self, sentinel: Address, at_s: float, event: Event) -> None:
-        """Put down what a Sentinel published."""
+        """Put down what a Sentinel published. One that repeats itself, as at each of its ticks, is put down once."""
         with self._lock:
+            last = next((said for who, _at_s, said in reversed(self._events) if who == sentinel), None)
             self._events.append((sentinel, at_s, event))
+        if event == last:
+            return
         subject = str(event.instance) if event.instance else ""
         self._put(f"sentinel {sentinel}", event.channel, subject, event.payload, at_s)
         self._news.set()

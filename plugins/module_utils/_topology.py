@@ -267,14 +267,18 @@ def take_snapshot(
         fleet: The clients.
         master_name: The name of the master.
         probe: Commands to try on each node without running them, by name; also probes the Sentinels.
-        also: Further addresses to resolve (what the user named).
+        also: Further addresses to resolve (what the user named). A run id counts as the name of that server's host.
         hosts: Host names to resolve.
         listen: Whether to listen on a node for up to 2.5 s where it shows a Sentinel that nobody explains; as ``probe``, if it is ``None``.
     """
     sentinels = _ask_all_sentinels(fleet, master_name, probe is not None)
     answered = _ask_all_nodes(fleet, sentinels)
     nodes, twins = one_server_once(answered)
-    identities = {address: fleet.endpoint(address) for address in {*also, *_addresses(sentinels, answered)}}
+    by_run_id = {node.run_id: node.address for node in nodes if node.run_id}
+    identities = {
+        address: fleet.endpoint(by_run_id.get(address.host, address))
+        for address in {*also, *_addresses(sentinels, answered)}
+    }
     merged = {fleet.endpoint(second): fleet.endpoint(first) for second, first in twins.items()}
     snapshot = Snapshot(
         master_name=master_name,

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import is_masked
+
 Result = Mapping[str, Any]
 
 MOVED = frozenset({"switched", "incomplete"})
@@ -162,7 +164,7 @@ def second_request(request: Mapping[str, Any], before: Result, now: Result) -> d
         before: What health_info saw before the move.
         now: What it sees now.
     """
-    was = _named(before) or request.get("expected_master") or ""
+    was = _named(before) or str(request.get("expected_master") or "")
     named = _named(now)
     if was and named and named != was:
         # It was moved. To ask for the master that is there moves nothing, and puts back what is left.
@@ -171,12 +173,22 @@ def second_request(request: Mapping[str, Any], before: Result, now: Result) -> d
 
 
 def is_to_put_back(result: Result, settled: bool) -> bool:
-    """Whether replicas that came late may carry what the module could not put back while they were away."""
-    return bool(result.get("outcome") == "incomplete" and settled)
+    """Whether replicas that came late may carry what the module could not put back while they were away, and the master can be named."""
+    named = not is_masked(address(result.get("new_master")))
+    return bool(result.get("outcome") == "incomplete" and settled and named)
 
 
 def _named(health: Result) -> str:
-    return str((health.get("snapshot") or {}).get("master") or "")
+    """The master that was named, as the module takes it: where Ansible has masked its address, with its run id for a host."""
+    snapshot = health.get("snapshot") or {}
+    named = str(snapshot.get("master") or "")
+    if not is_masked(named):
+        return named
+    masters = [
+        node for node in snapshot.get("nodes") or () if node.get("role") == "master" and node["address"] == named
+    ]
+    ids = [str(node["run_id"]) for node in masters if node.get("run_id") and not is_masked(node["run_id"])]
+    return f"{ids[0]}:{named.rpartition(':')[2]}" if len(ids) == 1 else ""
 
 
 # ---- what is made of it ------------------------------------------------------------------------------------------------
@@ -193,11 +205,14 @@ def moved(seen: Seen) -> dict[str, Any]:
         return {**seen.move, **again}
     again["notes"] = [*again.get("notes", ()), note]
     old, new = _named(seen.before), address(again.get("new_master"))
+    if is_masked(new):
+        # Where it was moved, the second run was asked for the master that is there.
+        new = str((again.get("request") or {}).get("target") or "")
     if again["outcome"] == "unchanged" and old and new and old != new:
         again.update(
             changed=True,
             outcome="switched",
-            old_master=_parts(old),
+            old_master=_parts(str(seen.before["snapshot"]["master"])),
             lossless=False,
             lossless_reason="the run that moved the master had no end and left no proof; the check afterwards compares with what was seen before",
         )
@@ -439,7 +454,7 @@ def course(seen: Mapping[str, Any]) -> dict[str, Any]:
         "baseline": (facts.before.get("snapshot") or {}) if switched else {},
         "excused": excused(now),
         "new_master": address(now.get("new_master")),
-        "result": {**concluded.result, "failure": concluded.failure},
+        "result": {**concluded.result, **_way_back(concluded.result), "failure": concluded.failure},
         "seen_before": dict(facts.before),
         "seen_after": dict(facts.after),
         "own_tasks": own_tasks(seen, concluded.failure),
@@ -450,6 +465,14 @@ def result_of(seen: Mapping[str, Any], name: str) -> Result:
     """What a task has returned; empty if it did not run."""
     found = seen.get(name)
     return found if isinstance(found, Mapping) else {}
+
+
+def _way_back(result: Result) -> dict[str, Any]:
+    """What becomes of a command that nobody can run, because Ansible has masked a part of it."""
+    if not is_masked(result.get("way_back")):
+        return {}
+    note = "the way back is not shown: the letters of a password stand in it, and Ansible masks them"
+    return {"way_back": None, "notes": [*result.get("notes", ()), note]}
 
 
 def own_tasks(seen: Mapping[str, Any], failure: Mapping[str, str]) -> list[str]:

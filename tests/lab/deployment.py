@@ -58,8 +58,8 @@ class Deployment:
     `node_config` and `sentinel_config` are lines that are added to each process's configuration, or a function that
     gives them for a `Place`. `sentinel_master_config` is added once for each master, `{name}` standing for its name.
     Passwords and users are set up by such lines; `node_auth` and `sentinel_auth` (user or None, password) is how the
-    lab itself then logs in. `host` may be several loopback addresses: node i of each master, and Sentinel i, is on
-    the one at position i (modulo their number).
+    lab itself then logs in. `host` may be `::1`, or several loopback addresses: node i of each master, and Sentinel i,
+    is on the one at position i (modulo their number).
     """
 
     def __init__(
@@ -289,7 +289,7 @@ class Deployment:
                 try:
                     with sentinel.client(_ASK_TIMEOUT_S) as client:
                         address = client.sentinel_get_master_addr_by_name(name)
-                        shown[f"{address[0]}:{address[1]}" if address else "nothing"] += 1
+                        shown[_at(*address) if address else "nothing"] += 1
                         missing += [f"{sentinel.name}: {what}" for what in self._view_missing(client, name)]
                 except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError) as error:
                     missing.append(f"{sentinel.name}: {error}")
@@ -409,6 +409,11 @@ class Deployment:
         # Masters and Sentinels learn an address from where a connection comes from.
         source = [f"bind-source-addr {place.host}"] if _is_modern(server) else []
         return [f"bind {place.host}", *source, *listen, "protected-mode no", f"dir {data}", "daemonize no"]
+
+
+def _at(host: str, port: int) -> str:
+    """As a process shows its own address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _server(server: Server | str | None) -> Server:

@@ -136,6 +136,59 @@ def test_the_second_run_never_moves_the_master_a_second_time(
     assert found["second_request"] == expected
 
 
+MASK = "********:6379"
+RUN_ID, OTHER_ID = "a1" * 20, "b2" * 20
+
+
+def masked(master_id: str, **other: Any) -> dict[str, Any]:
+    """What is seen where every address is masked, as where the password is the name of every host."""
+    roles = {RUN_ID: "replica", OTHER_ID: "replica", master_id: "master"}
+    nodes = [{"address": MASK, "role": role, "run_id": run_id} for run_id, role in roles.items()]
+    return {"snapshot": {"master": MASK, "nodes": nodes, **other}, "checks": []}
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (masked(RUN_ID), {"target": "", "expected_master": f"{RUN_ID}:6379"}),
+        (
+            masked(OTHER_ID),
+            {"target": f"{OTHER_ID}:6379", "expected_master": f"{OTHER_ID}:6379", "avoid": []},
+        ),
+        ({"snapshot": {"master": NEW_TEXT}}, {"target": NEW_TEXT, "expected_master": NEW_TEXT, "avoid": []}),
+        # In the middle of it nobody says that he is the master.
+        (masked("", nodes=[]), {"target": "", "expected_master": f"{RUN_ID}:6379"}),
+    ],
+    ids=["not moved", "moved", "to one that is not masked", "half done"],
+)
+def test_where_ansible_masks_addresses_the_second_run_goes_by_run_ids(
+    now: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    found = run(precheck=masked(RUN_ID), move=KILLED, request={"target": ""}, look_now=now)
+    assert found["second_request"] == expected
+
+
+@pytest.mark.parametrize("asked", ["", f"{OTHER_ID}:6379"], ids=["not moved", "moved"])
+def test_what_the_first_run_moved_is_told_where_addresses_are_masked(asked: str) -> None:
+    nowhere = {"host": "********", "port": 6379}
+    second = {**SWITCHED, "outcome": "unchanged", "new_master": nowhere, "request": {"target": asked}}
+    found = run(precheck=masked(RUN_ID), first=KILLED, move=second)
+    assert found["result"]["outcome"] == ("switched" if asked else "unchanged")
+    assert found["result"]["old_master"] == (nowhere if asked else OLD)
+
+
+def test_nothing_is_put_back_where_the_master_cannot_be_named() -> None:
+    late = {**LATE, "new_master": {"host": "********", "port": 6379}}
+    assert run(move=late, wait={"settled": True})["put_back"] is False
+
+
+def test_a_way_back_that_is_masked_is_not_shown() -> None:
+    found = run(move={**SWITCHED, "way_back": f"ansible localhost -a target={MASK}"})["result"]
+    assert found["way_back"] is None
+    assert "way back" in found["notes"][-1]
+    assert run(move={**SWITCHED, "way_back": "ansible"})["result"]["way_back"] == "ansible"
+
+
 def test_the_second_run_goes_by_the_expected_master_where_nobody_has_looked_before() -> None:
     found = run(precheck={}, move=KILLED, request={"target": "", "expected_master": OLD_TEXT}, look_now={})
     assert found["second_request"]["expected_master"] == OLD_TEXT

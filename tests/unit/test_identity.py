@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import check_foreign_nodes
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import check_foreign_nodes, check_other_names
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._decide import decide
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import (
@@ -187,6 +187,20 @@ def test_another_name(other: Any, expected: Address | None) -> None:
         assert refused.value.code == "other_names"
 
 
+@pytest.mark.parametrize(
+    ("other", "advised"),
+    [
+        (master_entry(name="other", address=R, known_replicas=2), True),
+        (master_entry(name="other", address=R, known_replicas=0), False),
+        (master_entry(name="other", address=OM, known_replicas=2), False),
+    ],
+    ids=["left behind by a failover", "set up with a replica", "beside it"],
+)
+def test_a_name_that_was_left_behind_is_finished_first(other: Any, advised: bool) -> None:
+    (found,) = check_other_names(snapshot(with_view(0, masters=(OURS, other))))
+    assert ("master_name=other" in found.remedy) is advised
+
+
 IDS = {L0: "a0" * 20, L1: "b1" * 20, L2: "c2" * 20}
 STRANGER = "d3" * 20
 
@@ -246,6 +260,32 @@ def test_a_node_shows_who_watches_it(
     watchers: dict[str, int], hellos: tuple[Hello, ...] | None, expected: list[OtherName]
 ) -> None:
     assert other_names(watched(watchers, hellos)) == expected
+
+
+@pytest.mark.parametrize(("count", "suspicious"), [(2, False), (3, True)])
+def test_names_that_a_sentinel_tells_explain_its_connections(count: int, suspicious: bool) -> None:
+    """Nobody listens for a name that is known already."""
+    seen = watched({**ALL, IDS[L1]: count})
+    telling = [
+        replace(view, masters=(OURS, replace(OURS, name="other"))) if view.address == L1 else view
+        for view in seen.sentinels
+    ]
+    assert bool(unexplained_watchers(replace(seen, sentinels=tuple(telling)))) is suspicious
+
+
+@pytest.mark.parametrize(("count", "suspicious"), [(2, False), (3, True)])
+def test_a_server_that_is_listed_twice_is_watched_twice(count: int, suspicious: bool) -> None:
+    second = replica_entry(ELSEWHERE, run_id="2" * 40)
+    seen = watched(ALL)
+    listed = [
+        replace(view, replicas=(replica_entry(R, run_id="2" * 40), second, replica_entry(S))) for view in seen.sentinels
+    ]
+    nodes = [
+        master_node(watchers=None),
+        replica_node(R, run_id="2" * 40, watchers={IDS[L1][:8]: count}),
+        replica_node(S),
+    ]
+    assert bool(unexplained_watchers(snapshot(listed, nodes))) is suspicious
 
 
 def test_connections_and_hellos_are_read() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import parse_event
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, parse_event
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import FENCE_RAISED, STEP_BEGINS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Entry, Timeline
 from unit.builders import L0, L1, OM
@@ -91,19 +91,35 @@ def test_each_entry_is_handed_on() -> None:
 
 def test_events_come_from_threads() -> None:
     timeline = Timeline(Clock())
-    event = parse_event("+sdown", "master mymaster 10.0.0.1 6379")
+    events = [parse_event(f"{sign}sdown", "master mymaster 10.0.0.1 6379") for sign in "+-"]
 
-    def tell() -> None:
-        for _number in range(200):
-            timeline.add_event(L0, 0.0, event)
+    def tell(sentinel: Address) -> None:
+        for number in range(200):
+            timeline.add_event(sentinel, 0.0, events[number % 2])
             timeline.as_result()
 
-    threads = [threading.Thread(target=tell) for _number in range(4)]
+    threads = [threading.Thread(target=tell, args=(Address("10.0.0.1", port),)) for port in range(1, 5)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(timeline.as_result()) == 800
+
+
+def test_a_sentinel_that_repeats_itself_is_put_down_once() -> None:
+    """One that cannot resolve the new master's name publishes +switch-master at each of its ticks."""
+    timeline = Timeline(Clock())
+    event = parse_event("+switch-master", "mymaster 10.0.0.1 6379 replica.example 6379")
+    other = parse_event("+sdown", "master mymaster 10.0.0.1 6379")
+    for sentinel, said in [(L0, event), (L0, event), (L1, event), (L0, event), (L0, other), (L0, event)]:
+        timeline.add_event(sentinel, 0.0, said)
+    assert [(it["who"], it["kind"]) for it in timeline.as_result()] == [
+        (f"sentinel {L0}", "+switch-master"),
+        (f"sentinel {L1}", "+switch-master"),
+        (f"sentinel {L0}", "+sdown"),
+        (f"sentinel {L0}", "+switch-master"),
+    ]
+    assert len(timeline.events_of(L0, 0.0)) == 5
 
 
 def test_the_clock_goes_on() -> None:

@@ -5,17 +5,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from lab import Deployment, Process
-from lab.modules import run_module
+from lab.modules import RunningModule, run_module
 from lab.recorder import Recorder, Recording
-from lab.servers import find_server
+from lab.servers import Server, find_server
 
 MOST_BY_SENTINEL_S = 4.0
 """Sentinel takes 1.2 s in its own time, on an idle machine."""
@@ -175,6 +178,75 @@ def test_a_sentinel_upgraded_from_6_0_whose_user_has_no_channels() -> None:
         assert first.address in result["promotion_reason"]
         assert (recordings[0].writes_lost, recordings[0].unknown) == (0, 0)
         assert_all_name_the_master(deployment)
+
+
+NAMES = ("db-0.example", "db-1.example", "db-2.example")
+MOST_IN_VAIN_MS = 10_000
+"""Nobody waits for what never comes; the time of the module would be two minutes."""
+SERVERS = os.environ.get("REDIS_HA_LAB_SERVERS", "redis-7.0").split(",")
+"""Every version looks a name up after it has taken the epoch; the variable names more, to see that."""
+
+
+def looking_up_in(server: Server, hosts: Path) -> Server:
+    """The same, in a mount namespace of its own, in which this is the file of hosts."""
+    script = 'mount --bind "$0" /etc/hosts && exec "$@"'
+    in_own_namespace = ("unshare", *(() if os.geteuid() == 0 else ("--map-root-user",)), "--mount")
+    return replace(server, argv=(*in_own_namespace, "sh", "-c", script, str(hosts), *server.argv))
+
+
+def write_until_refused(node: Process) -> int:
+    """Count up on a node until it is no master any more; the last number that it acknowledged."""
+    number = 0
+    with node.client() as client:
+        while True:
+            try:
+                client.set("written", number + 1)
+            except redis.ReadOnlyError:
+                return number
+            number += 1
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_sentinel_that_cannot_look_up_the_new_master(server: str, tmp_path: Path) -> None:
+    hosts, hosts_of_one = tmp_path / "all", tmp_path / "one"
+    for file in (hosts, hosts_of_one):
+        file.write_text("".join(f"127.0.0.1 {host}\n" for host in ("localhost", *NAMES)))
+    everybody, one = (looking_up_in(find_server(server), file) for file in (hosts, hosts_of_one))
+    with Deployment(
+        everybody,
+        node_config=lambda place: [f"replica-announce-ip {NAMES[place.index]}"] if place.index else [],
+        sentinel_config=["sentinel resolve-hostnames yes", "sentinel announce-hostnames yes"],
+    ) as deployment:
+        blind, old = deployment.sentinels[2], deployment.master()
+        blind.restart(one)
+        deployment.wait_ready()
+        hosts_of_one.write_text("127.0.0.1 localhost\n")
+        options: dict[str, Any] = {"address_map": dict.fromkeys(NAMES, "127.0.0.1")}
+        with RunningModule(
+            "failover", sentinels=deployment.sentinel_addresses, master_name="mymaster", **options
+        ) as running:
+            acknowledged = write_until_refused(old)
+            result = running.result()
+        assert deployment.master().command("GET", "written") == str(acknowledged)
+        assert (result["outcome"], result["error"], result["lossless"]) == ("incomplete", "left_to_do", True), str(
+            result
+        )
+        new = result["new_master"]["host"]
+        assert new in NAMES
+        assert result["msg"].count(f"Sentinel {blind.address}") == 1
+        assert f"its host cannot resolve {new}" in result["msg"]
+        assert not [other for other in deployment.sentinels[:2] if other.address in result["msg"]]
+        assert result["timeline"][-1]["at_ms"] < MOST_IN_VAIN_MS
+        # It stays so, and both the next run and the check say why.
+        assert names(blind, old)
+        refused = fail_over(deployment, **options)
+        assert (refused["outcome"], refused["error"]) == ("refused", "sentinels_disagree")
+        assert f"its host cannot resolve {new}" in refused["remedy"]
+        # What is advised helps.
+        hosts_of_one.write_text(hosts.read_text())
+        blind.command("SENTINEL", "REMOVE", "mymaster")
+        blind.command("SENTINEL", "MONITOR", "mymaster", new, result["new_master"]["port"], 2)
+        deployment.wait_ready()
 
 
 def test_five_sentinels_of_which_two_do_not_answer() -> None:

@@ -73,9 +73,9 @@ def told(result: dict[str, Any], name: str) -> str:
     return "\n".join(lines)
 
 
-def fail_over(deployment: Deployment, **options: Any) -> dict[str, Any]:
+def fail_over(deployment: Deployment, outcome: str = "switched", **options: Any) -> dict[str, Any]:
     result = run_module("failover", sentinels=deployment.sentinel_addresses[:1], master_name="mymaster", **options)
-    assert result["outcome"] == "switched", str(result)
+    assert result["outcome"] == outcome, str(result)
     return result
 
 
@@ -91,33 +91,78 @@ def prefer_node_1(place: Place) -> Sequence[str]:
     return [f"replica-priority {FIRST_CHOICE}"] if place.index == 1 else []
 
 
+IPV6 = {"host": "::1"}
+
+
 @pytest.fixture(scope="module")
-def versions() -> Iterator[dict[str, Future[None]]]:
-    """One deployment of each server version goes through its life, some of them side by side: most of it is waiting."""
+def lives() -> Iterator[dict[str, Future[None]]]:
+    """Deployments go through their lives, some of them side by side: most of it is waiting."""
     with ThreadPoolExecutor(max_workers=3) as pool:
-        yield {spec: pool.submit(_life_of_a_healthy_deployment, spec) for spec in known_specs()}
+        yield {
+            **{spec: pool.submit(_life_of_a_version, spec) for spec in known_specs()},
+            "IPv6, Redis": pool.submit(_life_of_a_shape, "redis-7.0", IPV6),
+            "IPv6, Valkey": pool.submit(_life_of_a_shape, "valkey-9.1", IPV6),
+            "several masters": pool.submit(
+                _life_of_a_shape, "redis-7.0", {"masters": ("mymaster", "other"), "replicas": 1}
+            ),
+            "cascades": pool.submit(_life_with_cascades),
+        }
 
 
-@pytest.mark.parametrize("spec", known_specs())
-def test_nothing_is_wrong_with_a_healthy_deployment(spec: str, versions: dict[str, Future[None]]) -> None:
-    versions[spec].result()
+@pytest.mark.parametrize("life", [*known_specs(), "IPv6, Redis", "IPv6, Valkey", "several masters", "cascades"])
+def test_nothing_is_wrong_with_a_healthy_deployment(life: str, lives: dict[str, Future[None]]) -> None:
+    lives[life].result()
 
 
-def _life_of_a_healthy_deployment(spec: str) -> None:
+def _life_of_a_version(spec: str) -> None:
     """Before, right after a failover by our module, and before the next one; and what each version shows of a pause and of a file."""
     with Deployment(spec, node_config=prefer_node_1) as deployment:
-        before = look(deployment, check_config_writable=True, patience=3)
-        assert wrong(before) == {}
-        old, new = deployment.master(), deployment.nodes()[1]
-        assert fail_over(deployment)["new_master"] == {"host": new.host, "port": new.port}
-        after = look(deployment, "after", baseline=before["snapshot"], check_config_writable=True, patience=3)
-        assert wrong(after) == {}
-        assert f"from {old.address} to {new.address}" in told(after, "master_moved")
-        assert "0 full" in told(after, "resynchronised")
+        old, after = _lives_through_a_failover(deployment, check_config_writable=True)
         assert told(after, "old_master").startswith(f"{old.address} is a replica, and its configuration file says so")
-        assert wrong(look(deployment, patience=3)) == {}
         _see_what_the_version_shows(deployment)
         assert_documented(after)
+
+
+def _life_of_a_shape(spec: str, shape: dict[str, Any]) -> None:
+    with Deployment(spec, node_config=prefer_node_1, **shape) as deployment:
+        _lives_through_a_failover(deployment)
+        for other in deployment.master_names[1:]:
+            assert wrong(look(deployment, master_name=other, patience=3)) == {}
+
+
+def _life_with_cascades() -> None:
+    """Replicas of replicas, which Sentinel does not know: one of the replica that is promoted, one of another."""
+    with (
+        Deployment("redis-7.0", node_config=prefer_node_1) as deployment,
+        Deployment("redis-7.0", replicas=1, sentinels=0) as below,
+    ):
+        for node, leader in zip(below.nodes(), deployment.replicas(), strict=True):
+            node.command("REPLICAOF", leader.host, str(leader.port))
+        deployment.master().command("SET", "written", "before")
+        deployment.wait_for(
+            lambda: [node.command("GET", "written") for node in below.nodes()] == ["before"] * 2, 10, "all to have it"
+        )
+        _lives_through_a_failover(deployment)
+        deployment.master().command("SET", "written", "after")
+        deployment.wait_for(
+            lambda: [node.command("GET", "written") for node in below.nodes()] == ["after"] * 2, 10, "all to have it"
+        )
+
+
+def _lives_through_a_failover(deployment: Deployment, **options: Any) -> tuple[Process, dict[str, Any]]:
+    """Nothing is wrong before it, right after it, and before the next one; the old master, and what was seen right after."""
+    before = look(deployment, patience=3, **options)
+    assert wrong(before) == {}
+    old, new = deployment.master(), deployment.nodes()[1]
+    assert fail_over(deployment, check_mode=True, outcome="planned")["plan"]["steering"] == {}
+    moved = fail_over(deployment)
+    assert (moved["new_master"], moved["lossless"]) == ({"host": new.host, "port": new.port}, True)
+    after = look(deployment, "after", baseline=before["snapshot"], patience=3, **options)
+    assert wrong(after) == {}
+    assert f"from {old.address} to {new.address}" in told(after, "master_moved")
+    assert "0 full" in told(after, "resynchronised")
+    assert wrong(look(deployment, patience=3)) == {}
+    return old, after
 
 
 HOST_NAMES = {

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import redis
 
 from lab import Deployment, Process
 from lab.modules import run_module
@@ -21,15 +22,57 @@ SERVERS = os.environ.get("REDIS_HA_LAB_SERVERS", "redis-7.0").split(",")
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 
 
+@pytest.fixture(scope="module", params=SERVERS)
+def shared(request: pytest.FixtureRequest) -> Iterator[Deployment]:
+    """Sentinels that ask every second, so that what is done is seen soon, and what is undone, too."""
+    with Deployment(request.param, host=HOSTS) as running:
+        ask_every_second(running)
+        yield running
+
+
+@pytest.fixture
+def deployment(shared: Deployment) -> Iterator[Deployment]:
+    """A healthy deployment. What a test does to nodes and names is undone afterwards."""
+    yield shared
+    for sentinel in shared.sentinels:
+        if "other" in sentinel.command("ROLE")[1]:
+            sentinel.command("SENTINEL", "REMOVE", "other")
+    for node in shared.nodes():
+        if node.paused:
+            node.resume()
+        node.command("CONFIG", "SET", "replica-announced", "yes")
+        node.command("CONFIG", "SET", "replica-priority", "100")
+    shared.wait_ready()
+    # A node with data that was made a master by hand has a history of its own.
+    shared.master().command("FLUSHALL")
+    shared.wait_for(
+        lambda: all(
+            row["slave-priority"] == "100"
+            for sentinel in shared.sentinels
+            for row in rows(sentinel, "REPLICAS", "mymaster")
+        ),
+        20,
+        "the Sentinels to show the old priorities",
+    )
+
+
 @pytest.fixture(params=SERVERS)
-def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
+def own(request: pytest.FixtureRequest) -> Iterator[Deployment]:
+    """A deployment for one test alone."""
     # Sentinel leads a replica of somebody else to its master by itself, failover-timeout after it has seen it.
     with Deployment(request.param, failover_timeout_ms=600_000, host=HOSTS) as running:
         yield running
 
 
+def ask_every_second(deployment: Deployment) -> None:
+    for sentinel in deployment.sentinels:
+        # Redis 7.0 was the first that could be told.
+        with contextlib.suppress(redis.ResponseError):
+            sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
+
+
 def module(name: str, deployment: Deployment, **options: Any) -> dict[str, Any]:
-    return run_module(name, sentinels=deployment.sentinel_addresses, master_name="mymaster", **options)
+    return run_module(name, **{"sentinels": deployment.sentinel_addresses, "master_name": "mymaster", **options})
 
 
 def refused(deployment: Deployment, **options: Any) -> dict[str, Any]:
@@ -46,7 +89,7 @@ def refused(deployment: Deployment, **options: Any) -> dict[str, Any]:
 
 def check(deployment: Deployment, name: str) -> dict[str, Any]:
     """What the pre-check finds under one name; it must be critical."""
-    result = module("health_info", deployment, phase="before")
+    result = module("health_info", deployment, phase="before", patience=0)
     found = [row for row in result["checks"] if row["name"] == name and row["status"] == "critical"]
     assert found, [row for row in result["checks"] if row["status"] != "ok"]
     assert not result["healthy"]
@@ -80,6 +123,51 @@ def test_the_same_sentinels_have_another_name_for_it(deployment: Deployment, sen
     assert result["error"] == "other_names"
     assert "other" in result["msg"]
     assert "other" in check(deployment, "other_names")["detail"]
+
+
+def test_a_name_that_a_failover_has_left_behind_is_finished(deployment: Deployment) -> None:
+    """Sentinel moves one name. Some 30 s later the other would move by itself, and what was written meanwhile would be lost."""
+    for sentinel in deployment.sentinels:
+        monitor(sentinel, "other", deployment.master(), 2)
+    deployment.wait_for(
+        lambda: (
+            all(len(rows(sentinel, "REPLICAS", "other")) == 2 for sentinel in deployment.sentinels)
+            and all(
+                [row["flags"] for row in rows(sentinel, "SENTINELS", "other")] == ["sentinel"] * 2
+                for sentinel in deployment.sentinels
+            )
+        ),
+        20,
+        "every Sentinel to know everybody under the other name",
+    )
+    old = deployment.master()
+    deployment.sentinels[0].command("SENTINEL", "FAILOVER", "mymaster")
+    deployment.wait_for(lambda: not [here for here in named(deployment, "mymaster") if here == old.address], 20, "it")
+    (address,) = set(named(deployment, "mymaster"))
+    new = deployment.process(address)
+    old.command("REPLICAOF", new.host, str(new.port))
+    deployment.wait_for(lambda: old.command("ROLE")[3] == "connected", 20, "the old master to follow")
+    deployment.wait_for(
+        lambda: not [row for row in rows(deployment.sentinels[0], "MASTERS") if "failover" in row["flags"]],
+        20,
+        "its end",
+    )
+    new.command("SET", "written", "meanwhile")
+    behind = refused(deployment)
+    assert behind["error"] == "other_names"
+    assert "master_name=other" in behind["remedy"]
+    result = module("failover", deployment, master_name="other")
+    assert result["outcome"] == "switched", str(result)
+    assert "a failover under another name had demoted" in result["notes"][0]
+    assert result["new_master"] == {"host": new.host, "port": new.port}
+    assert named(deployment, "other") == named(deployment, "mymaster") == [new.address] * 3
+    assert (new.command("ROLE")[0], new.command("GET", "written")) == ("master", "meanwhile")
+
+
+def named(deployment: Deployment, name: str) -> list[str]:
+    """The master that each Sentinel names."""
+    replies = [sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name) for sentinel in deployment.sentinels]
+    return [f"{host}:{port}" for host, port in replies]
 
 
 def test_another_name_for_a_replica(deployment: Deployment) -> None:
@@ -117,8 +205,10 @@ def test_a_sentinel_that_we_cannot_ask_has_another_name_for_it(deployment: Deplo
     silent = deployment.sentinels[2]
     monitor(silent, "other", deployment.master(), 1)
     deployment.wait_for(lambda: len(rows(silent, "REPLICAS", "other")) == 2, 20, "it to see the replicas")
-    silent.command("ACL", "SETUSER", "default", "on", "nopass", "-@all", "+ping", "+publish", "+client", "+hello")
-    result = refused(deployment, min_sentinels=2)
+    silent.command("ACL", "SETUSER", "ours", "on", ">ours", "-@all", "+ping", "+publish", "+client", "+hello")
+    for sentinel in deployment.sentinels[:2]:
+        sentinel.command("ACL", "SETUSER", "ours", "on", ">ours", "+@all", "allchannels")
+    result = refused(deployment, min_sentinels=2, sentinel_username="ours", sentinel_password="ours")
     assert result["error"] == "other_names"
     assert "other" in result["msg"]
 
@@ -171,32 +261,35 @@ def stranger(deployment: Deployment, role: str, *config: str) -> Iterator[Proces
         assert not asked & {f"cmdstat_{name}" for name in orders}, asked
 
 
-def test_a_replica_of_another_deployment_stands_in_the_table(deployment: Deployment) -> None:
-    with stranger(deployment, "replica") as node:
+def test_a_replica_of_another_deployment_stands_in_the_table(own: Deployment) -> None:
+    with stranger(own, "replica") as node:
         for options in ({}, {"target": node.address}, {"strategy": "plain"}):
-            result = refused(deployment, **options)
+            result = refused(own, **options)
             assert result["error"] == "foreign_node", str(result)
             assert node.address in result["msg"]
             assert "REPLICAOF" not in result["remedy"]
-        assert node.address in check(deployment, "foreign_nodes")["detail"]
+        assert node.address in check(own, "foreign_nodes")["detail"]
 
 
-def test_a_master_of_another_deployment_stands_in_the_table(deployment: Deployment) -> None:
-    with stranger(deployment, "master", 'rename-command SLAVEOF ""') as node:
-        result = refused(deployment)
+def test_a_master_of_another_deployment_stands_in_the_table(own: Deployment) -> None:
+    with stranger(own, "master", 'rename-command SLAVEOF ""') as node:
+        result = refused(own)
         assert result["error"] == "foreign_node"
         assert node.address in result["msg"]
         assert "demote" not in result["remedy"].replace("demotes", "demote") or "before" in result["remedy"]
-        assert node.address in check(deployment, "foreign_nodes")["detail"]
+        assert node.address in check(own, "foreign_nodes")["detail"]
 
 
 def test_our_own_old_master_that_came_back_is_no_stranger(deployment: Deployment) -> None:
     old, new = deployment.master(), deployment.replicas()[0]
     assert module("failover", deployment, target=new.address)["outcome"] == "switched"
     old.command("REPLICAOF", "NO", "ONE")
-    result = refused(deployment)
-    assert result["error"] == "two_masters"
-    assert old.address in result["msg"]
+    try:
+        result = refused(deployment)
+        assert result["error"] == "two_masters"
+        assert old.address in result["msg"]
+    finally:
+        old.command("REPLICAOF", new.host, str(new.port))
 
 
 def test_an_own_replica_that_lost_its_data_is_no_stranger(deployment: Deployment) -> None:

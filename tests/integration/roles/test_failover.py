@@ -138,6 +138,58 @@ def test_a_module_that_was_killed_is_run_once_more_which_finishes_and_does_not_m
     deployment.wait_ready(60)
 
 
+HOST = "localhost"
+"""What every node announces, and the password of all of them: Ansible masks it wherever it stands in a result."""
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["to its end", "killed"])
+def test_the_truth_is_told_where_ansible_masks_every_address(
+    killed: bool, masked: Deployment, workspace: Workspace, tmp_path: Path
+) -> None:
+    old = masked.master()
+    (tmp_path / "sitecustomize.py").write_text(KILLER)
+    (tmp_path / "once").touch()
+    at = {"KILL_AT": "$6 CLIENT $4 KILL $4 TYPE $6 normal", "KILL_ONCE": str(tmp_path / "once")} if killed else {}
+    run = workspace.run(
+        "failover.yml",
+        answers(masked, sentinels=f"127.0.0.1:{masked.sentinels[0].port}", redis_ha_redis_password=HOST),
+        environment={"PYTHONPATH": str(tmp_path), **at},
+    )
+    assert run.succeeded, run.stdout
+    new = masked.wait_for(masked.master, 10, "one master")
+    assert new is not old
+    found = summary(run)
+    # A run that was killed after the promotion has left no proof.
+    assert (found["outcome"], found["error"], found["lossless"]) == ("switched", None, not killed)
+    for end, node in (("old_master", old), ("new_master", new)):
+        assert found[end].endswith(f":{node.port}")
+        assert HOST not in found[end], "nothing was masked, and this proves nothing"
+    said = "\n".join(run.result("Say what came of it")["msg"])
+    assert f":{old.port} to " in said
+    assert ("it was run once more" in said) is killed
+    assert (tmp_path / "once").exists() is not killed
+    # Nobody is offered a command that cannot be run.
+    assert found["way_back"] is None
+    assert "the way back is not shown" in said
+    assert not [shown for shown in run.results("Show what was found") if "FAILED" in str(shown)]
+    assert "switched" in report_of(run).lower()
+    masked.wait_ready(60)
+
+
+@pytest.fixture(scope="module")
+def masked() -> Iterator[Deployment]:
+    with Deployment(
+        host=HOST,
+        node_config=[f"replica-announce-ip {HOST}", f"requirepass {HOST}", f"masterauth {HOST}"],
+        sentinel_config=["sentinel resolve-hostnames yes", "sentinel announce-hostnames yes"],
+        sentinel_master_config=[f"sentinel auth-pass {{name}} {HOST}"],
+        node_auth=(None, HOST),
+    ) as started:
+        for sentinel in started.sentinels:
+            sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
+        yield started
+
+
 WRONG = {
     "avoidd": ("192.0.2.1", "avoid"),
     "tagret": ("192.0.2.1:6379", "target"),
