@@ -300,8 +300,7 @@ def _spread(
     given, final = spread({name: list(reversed(list(hosts))) for name, hosts in by_host.items()}, load)
     return {
         name: [
-            by_host[name][host]
-            for host in sorted(hosts, key=lambda host: (host != given[name], final.get(host, 0)))
+            by_host[name][host] for host in sorted(hosts, key=lambda host: (host != given[name], final.get(host, 0)))
         ]
         for name, hosts in by_host.items()
     }

@@ -56,7 +56,8 @@ options:
     type: dict
     default: {}
   max_parallel:
-    description: How many masters are moved at once, at most. From 1 to 32.
+    description:
+      - How many masters are moved at once, at most. From 1 to 32.
     type: int
     default: 4
   stop_on_failure:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -20,10 +21,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import redis
-from typing_extensions import Self
 
 KEY = "bench:written"
 BACKOFF_S = 0.002
@@ -43,7 +43,7 @@ class Written:
     def longest_gap_s(self) -> float:
         """The longest stretch without an acknowledgement."""
         moments = self.acknowledged_at_s
-        return max((later - earlier for earlier, later in zip(moments, moments[1:], strict=False)), default=0.0)
+        return max((later - earlier for earlier, later in itertools.pairwise(moments)), default=0.0)
 
     def lost(self, client: redis.Redis) -> int:
         """How many acknowledged writes a master lacks."""
