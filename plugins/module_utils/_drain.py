@@ -170,7 +170,12 @@ def _row(snapshot: Snapshot, request: Request) -> Row:
     try:
         return Row(request.master_name, request, decide(snapshot, request))
     except Refused as refused:
-        return Row(request.master_name, request, refused=refused)
+        row = Row(request.master_name, request, refused=refused)
+        if request.target is not None or snapshot.master_address is None:
+            return row
+        # Something may speak against the first replica alone, as a node that takes no more connections.
+        tried = _first_that_may(snapshot, row, equally_suited(snapshot, request))
+        return replace(tried, request=request, refused=None) if tried.plan else row
 
 
 def _first_that_may(snapshot: Snapshot, row: Row, order: Sequence[Address]) -> Row:

@@ -43,6 +43,9 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import
 SNAPSHOT_IS_GOOD_S = 20.0
 """How old a snapshot may be when a move begins; what matters is looked at anew right before writes stop."""
 
+CHANGED_SINCE = ("master_changed", "failover_started")
+"""Errors of a move that began with what everybody had said before: somebody has moved the master since, and another look says what is left to do."""
+
 EVENTS_LOST = "events-lost"
 """The channel of the entry that says that a Sentinel has closed the connection."""
 
@@ -190,10 +193,16 @@ class Moves:
             fleet.close()
 
     def _move(self, fleet: Fleet, row: Row) -> dict[str, Any]:
+        is_good = row.moves and self.clock.now_s() - self.asked_at_s <= SNAPSHOT_IS_GOOD_S
+        result = self._fail_over(fleet, row, self.snapshots[row.name] if is_good else None)
+        if is_good and result["error"] in CHANGED_SINCE:
+            result = self._fail_over(fleet, row, None)
+        return result
+
+    def _fail_over(self, fleet: Fleet, row: Row, snapshot: Snapshot | None) -> dict[str, Any]:
         timeline = Timeline(self.clock)
-        fresh = row.moves and self.clock.now_s() - self.asked_at_s <= SNAPSHOT_IS_GOOD_S
         shared = Shared(
-            snapshot=self.snapshots[row.name] if fresh else None,
+            snapshot=snapshot,
             listen=lambda sentinel, on_event: self._events.subscribe(row.name, sentinel, on_event),
             write_stop=lambda: self._write_stop,
         )

@@ -1,0 +1,145 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Many moves at once: how many, in which order, when no further one is begun, and whose events they are."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import ConnectionOptions, Fleet
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain import DrainRequest, Row
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain_run import EVENTS_LOST, Events, Moves
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import MOVE, Plan
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Event
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock
+from unit.builders import L0, OM
+
+LONG_S = 20.0
+
+
+class ScriptedMoves(Moves):
+    """Moves nothing: what becomes of each master is written down."""
+
+    outcomes: dict[str, str]
+    begun: list[str]
+    meet: threading.Barrier | None = None
+
+    def _move(self, fleet: Fleet, row: Row) -> dict[str, Any]:
+        self.begun.append(row.name)
+        if self.meet is not None:
+            self.meet.wait()
+        outcome = self.outcomes.get(row.name, "switched")
+        return {"outcome": outcome, "failed": outcome != "switched"}
+
+
+def moves(stop_requested: Callable[[], bool] = lambda: False, **request: Any) -> ScriptedMoves:
+    fleet = Fleet(ConnectionOptions(()))
+    made = ScriptedMoves(
+        fleet, DrainRequest(("10.0.0.1",), Request(""), **request), Clock(), stop_requested, {}, asked_at_s=0.0
+    )
+    made.outcomes, made.begun = {}, []
+    return made
+
+
+def rows(count: int) -> list[Row]:
+    return [Row(f"m-{number}", Request(f"m-{number}"), Plan(MOVE, OM)) for number in range(count)]
+
+
+def test_as_many_at_once_as_may_be() -> None:
+    """Each waits for three others: with fewer at once none would ever end."""
+    made = moves(max_parallel=4)
+    made.meet = threading.Barrier(4, timeout=LONG_S)
+    assert len(made.make(rows(8))) == 8
+
+
+def test_never_more_at_once_than_may_be() -> None:
+    """Each waits for two others, who cannot come."""
+    made = moves(max_parallel=2)
+    made.meet = threading.Barrier(3, timeout=0.2)
+    with pytest.raises(threading.BrokenBarrierError):
+        made.make(rows(6))
+
+
+def test_one_after_the_other_keeps_the_order() -> None:
+    made = moves(max_parallel=1)
+    made.make(rows(5))
+    assert made.begun == [f"m-{number}" for number in range(5)]
+
+
+def test_one_that_fails_does_not_stop_the_others() -> None:
+    made = moves(max_parallel=1)
+    made.outcomes = {"m-1": "aborted"}
+    assert len(made.make(rows(4))) == 4
+
+
+def test_if_asked_no_further_one_is_begun_once_one_has_failed() -> None:
+    made = moves(max_parallel=1, stop_on_failure=True)
+    made.outcomes = {"m-1": "aborted"}
+    assert list(made.make(rows(4))) == ["m-0", "m-1"]
+
+
+def test_a_request_to_end_is_heard_before_each_move() -> None:
+    made: ScriptedMoves = moves(lambda: len(made.begun) >= 2, max_parallel=1)
+    assert list(made.make(rows(4))) == ["m-0", "m-1"]
+
+
+def test_nothing_to_do_is_done_at_once() -> None:
+    assert moves().make([]) == {}
+
+
+# ---- events ----------------------------------------------------------------------------------------------------------
+
+
+class Stations(Fleet):
+    """Sentinels that send what a test has them send."""
+
+    def __init__(self, *deaf: Address) -> None:
+        super().__init__(ConnectionOptions(()))
+        self.deaf = deaf
+        self.on_event: list[Callable[[Address, float, Event], None]] = []
+
+    def listen(self, address: Address, on_event: Callable[[Address, float, Event], None]) -> None:
+        if address in self.deaf:
+            raise LinkError(str(address), "it sends no events: no")
+        self.on_event.append(on_event)
+
+    def send(self, channel: str, master_name: str) -> None:
+        self.on_event[-1](L0, 1.0, Event(channel, "", master_name, None))
+
+
+def test_each_run_gets_what_is_about_its_master_and_what_is_about_none() -> None:
+    fleet = Stations()
+    events, heard = Events(fleet), dict[str, list[str]]()
+    for name in ("m-0", "m-1"):
+        heard[name] = []
+        events.subscribe(name, L0, lambda _address, _at_s, event, name=name: heard[name].append(event.channel))  # type: ignore[misc]
+    fleet.send("+new-epoch", "")
+    fleet.send("+try-failover", "m-0")
+    fleet.send("+try-failover", "m-7")
+    events.leave("m-0")
+    fleet.send("+switch-master", "m-0")
+    assert heard == {"m-0": ["+new-epoch", "+try-failover"], "m-1": ["+new-epoch"]}
+
+
+def test_each_sentinel_is_listened_to_once_and_again_when_it_has_gone() -> None:
+    fleet = Stations()
+    events = Events(fleet)
+    for name in ("m-0", "m-1"):
+        events.subscribe(name, L0, lambda *_event: None)
+    assert len(fleet.on_event) == 1
+    fleet.send(EVENTS_LOST, "")
+    events.subscribe("m-2", L0, lambda *_event: None)
+    assert len(fleet.on_event) == 2
+
+
+def test_a_sentinel_that_sends_no_events_is_asked_once_and_every_run_is_told() -> None:
+    events = Events(Stations(L0))
+    for name in ("m-0", "m-1"):
+        with pytest.raises(LinkError, match="it sends no events"):
+            events.subscribe(name, L0, lambda *_event: None)
