@@ -22,7 +22,7 @@ from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._names import (
 )
 
 COLLECTION = Path(__file__).resolve().parents[2]
-ROLES = ("precheck", "failover", "postcheck", "report")
+ROLES = ("precheck", "failover", "postcheck", "report", "drain")
 SHARED = frozenset(
     {
         *("redis_ha_master_name", "redis_ha_min_sentinels", "redis_ha_max_lag_bytes"),

@@ -15,6 +15,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import (
     CONNECTION,
+    DRAIN,
     FAILOVER,
     HEALTH,
     MARKER,
@@ -29,9 +30,9 @@ from jinja2.nativetypes import NativeEnvironment
 
 ROOT = Path(__file__).resolve().parents[2]
 AWX = ROOT / "awx"
-ROLES = ("precheck", "postcheck", "failover")
-PLAYBOOKS = ("status", "precheck", "failover", "history")
-TEMPLATES = ("status", "precheck", "failover", "history")
+ROLES = ("precheck", "postcheck", "failover", "drain")
+PLAYBOOKS = ("status", "precheck", "failover", "drain", "history")
+TEMPLATES = ("status", "precheck", "failover", "drain", "history")
 SURVEYS = (*TEMPLATES, "workflow")
 FLAT = {"text", "textarea", "password", "integer", "float", "multiplechoice", "multiselect"}
 
@@ -40,6 +41,7 @@ MEANING: dict[str, list[tuple[dict[str, Any], str]]] = {
     "precheck": [(HEALTH, "")],
     "postcheck": [(WAIT, ""), (HEALTH, ""), (MARKER, "marker_")],
     "failover": [(FAILOVER, "")],
+    "drain": [(DRAIN, "")],
 }
 # What a role has of its own.
 OWN = {
@@ -49,6 +51,7 @@ OWN = {
         *("precheck", "postcheck", "report", "set_stats", "confirm"),
         *("before_tasks", "after_tasks", "failure_tasks", "history_file"),
     },
+    "drain": {"set_stats"},
 }
 OTHERS = "redis_ha_other_variables"
 WHERE = {"delegate_to", "run_once", "python_interpreter"}
@@ -87,6 +90,7 @@ def rendered(value: Any) -> Any:
         return value
     environment = NativeEnvironment(extensions=[])
     environment.globals["lookup"] = lambda _plugin, _name, default="": default
+    environment.globals["undef"] = lambda hint: Undefined(hint)
     environment.globals["hostvars"] = {"localhost": {}}
     environment.globals["inventory_hostname"] = "localhost"
     if value.lstrip().startswith("{{ sentinel_tls"):
@@ -164,6 +168,8 @@ def calls(path: Path) -> list[tuple[str, dict[str, Any]]]:
 def test_roles_pass_on_every_option() -> None:
     passed = {name: set(options) for name, options in calls(ROOT / "roles/failover/tasks/module.yml")}
     assert passed == {"failover": set(FAILOVER)}
+    passed = {name: set(options) for name, options in calls(ROOT / "roles/drain/tasks/module.yml")}
+    assert passed == {"drain": set(DRAIN)}
     passed = {name: set(options) for name, options in calls(ROOT / "roles/precheck/tasks/check.yml")}
     assert passed == {"health_info": set(HEALTH) - {"baseline"}}
     passed = {name: set(options) for name, options in calls(ROOT / "roles/postcheck/tasks/wait.yml")}
@@ -192,6 +198,7 @@ def test_what_is_shared_is_the_connection_and_the_same_everywhere() -> None:
         "roles/precheck/tasks/main.yml",
         "roles/postcheck/tasks/main.yml",
         "roles/failover/tasks/main.yml",
+        "roles/drain/tasks/main.yml",
         "playbooks/status.yml",
     ],
 )
@@ -255,8 +262,8 @@ def test_every_role_can_be_told_what_is_somebody_elses(role: str) -> None:
 
 def test_the_roles_decide_nothing_in_jinja() -> None:
     """What is decided is a field of the filter; a text may be chosen, and a switch may be read."""
-    text = "".join(path.read_text() for path in (ROOT / "roles/failover/tasks").glob("*.yml"))
-    text += (ROOT / "roles/failover/vars/main.yml").read_text()
+    folders = [ROOT / f"roles/{role}/{part}" for role in ("failover", "drain") for part in ("tasks", "vars")]
+    text = "".join(path.read_text() for folder in folders for path in folder.glob("*.yml"))
     assert not re.findall(r"\{%|\bcombine\(\{'outcome|selectattr|rejectattr| in \[", text)
 
 
@@ -367,7 +374,7 @@ def test_a_question_is_as_the_variable_is(name: str, question: dict[str, Any]) -
         least, most = question["min"], question["max"]
         assert least is not None
         assert least < most
-        base = re.sub("^(failover|precheck|postcheck)_", "", question["variable"])
+        base = re.sub("^(failover|precheck|postcheck|drain)_", "", question["variable"])
         if base in RANGES:
             smallest, greatest = RANGES[base]
             # 0 stands for left out where the module's option has no default.
@@ -385,11 +392,11 @@ def test_the_workflow_asks_what_the_failover_asks_but_for_the_master_that_the_ch
 
 def test_what_is_handed_on_can_be_no_variable_of_a_role() -> None:
     """The next node of a workflow gets it as an extra variable, which nothing could set any more."""
-    names = {"redis_ha_failover", "redis_ha_precheck", "redis_ha_status"}
+    names = {"redis_ha_failover", "redis_ha_precheck", "redis_ha_status", "redis_ha_drain"}
     for role in (*ROLES, "report"):
         text = "".join(path.read_text() for path in (ROOT / f"roles/{role}").rglob("*.yml"))
         used = set(re.findall(r"\bredis_ha_\w+", text)) & names
-        assert used == ({"redis_ha_failover"} if role == "failover" else set())
+        assert used == ({f"redis_ha_{role}"} if role in ("failover", "drain") else set())
     assert not names & set(shared_specs("failover"))
 
 
