@@ -74,20 +74,25 @@ def drain_failure(plan: Result, moved: Result, after: Result) -> str:
         moved: What it said when it moved them; empty where it was not asked to.
         after: What it said in check mode, afterwards; empty where it was not asked to.
     """
-    for result in (moved, plan) if moved else (plan,):
-        if result.get("failed"):
-            return f"{result.get('msg', 'The module ended without a result.')} {result.get('remedy') or ''}".strip()
+    last = moved or plan
+    if _has_failed(last):
+        return f"{last.get('msg', 'The module ended without a result.')} {last.get('remedy') or ''}".strip()
     left = [str(master["name"]) for master in after.get("masters", []) if master["outcome"] == "planned"]
     if left:
         return f"Still, or again, on the hosts to leave: {', '.join(left)}. Look with topology_info and run again."
-    if after.get("failed"):
+    if after and _has_failed(after) and after.get("error") != "masters_left":
         return f"The look afterwards: {after.get('msg', 'no result')}"
     return ""
 
 
 def must_stop(plan: Result, stop_on_failure: bool) -> bool:
     """Whether nothing may be moved: nothing could be planned, or a master cannot be moved and nobody is to be, then."""
-    return bool(plan.get("failed")) and (stop_on_failure or plan.get("error") != "masters_left")
+    return _has_failed(plan) and (stop_on_failure or plan.get("error") != "masters_left")
+
+
+def _has_failed(result: Result) -> bool:
+    """Whether a drain failed, or said nothing. That a task has failed is not kept with its result."""
+    return "masters" not in result or bool(result.get("error"))
 
 
 def drain_summary(result: Result) -> dict[str, Any]:
