@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Callable
@@ -27,6 +27,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain import (
     DrainPlan,
     DrainRequest,
     Row,
+    pace,
     plan_drain,
     servers_on,
 )
@@ -170,6 +171,8 @@ class Moves:
         self._events = Events(self.fleet)
         self._write_stop = threading.Lock()
         self._failed = threading.Event()
+        self._turn = threading.Condition()
+        self._under_way, self._at_once = 0, self.request.max_parallel
         waiting: queue.SimpleQueue[Row] = queue.SimpleQueue()
         for row in rows:
             waiting.put(row)
@@ -182,15 +185,33 @@ class Moves:
     def _work(self, waiting: queue.SimpleQueue[Row]) -> None:
         fleet = self.fleet.another()
         try:
-            for row in _taken(waiting):
-                if self.stop_requested() or (self.request.stop_on_failure and self._failed.is_set()):
-                    return
-                result = self._move(fleet, row)
-                self.results[row.name] = result
-                if result.get("failed"):
-                    self._failed.set()
+            while self._work_on_next(fleet, waiting):
+                pass
         finally:
             fleet.close()
+
+    def _work_on_next(self, fleet: Fleet, waiting: queue.SimpleQueue[Row]) -> bool:
+        """See to one master, when its turn has come; whether there may be another."""
+        with self._turn:
+            self._turn.wait_for(lambda: self._under_way < self._at_once)
+            self._under_way += 1
+        recheck_ms: float | None = None
+        try:
+            if self.stop_requested() or (self.request.stop_on_failure and self._failed.is_set()):
+                return False
+            row = waiting.get_nowait()
+            result = self.results[row.name] = self._move(fleet, row)
+            recheck_ms = result["phases_ms"].get("recheck")
+            if result.get("failed"):
+                self._failed.set()
+            return True
+        except queue.Empty:
+            return False
+        finally:
+            with self._turn:
+                self._under_way -= 1
+                self._at_once = pace(self._at_once, self.request.max_parallel, recheck_ms)
+                self._turn.notify_all()
 
     def _move(self, fleet: Fleet, row: Row) -> dict[str, Any]:
         is_good = row.moves and self.clock.now_s() - self.asked_at_s <= SNAPSHOT_IS_GOOD_S
@@ -213,11 +234,3 @@ class Moves:
             # The lock of this master ends with its connection.
             fleet.close_nodes()
             self._events.leave(row.name)
-
-
-def _taken(waiting: queue.SimpleQueue[Row]) -> Iterable[Row]:
-    while True:
-        try:
-            yield waiting.get_nowait()
-        except queue.Empty:
-            return

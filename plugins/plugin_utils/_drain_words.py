@@ -55,7 +55,7 @@ def _felt(master: Result) -> str:
 
 def _host_line(host: Result, masters: Iterable[Result]) -> str:
     now = host["masters"] + sum(_arrived(master, str(host["host"])) for master in masters)
-    if now == host["masters_planned"] or not any(master["changed"] for master in masters):
+    if now == host["masters_planned"] or not any(master["outcome"] in ("switched", "incomplete") for master in masters):
         return f"{host['host']}: {host['masters']} -> {host['masters_planned']} masters"
     return f"{host['host']}: {host['masters']} -> {now} masters, {host['masters_planned']} were planned"
 

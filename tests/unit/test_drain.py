@@ -18,6 +18,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain import (
     DrainPlan,
     DrainRequest,
     Row,
+    pace,
     plan_drain,
     spread,
 )
@@ -243,6 +244,16 @@ def test_a_host_is_known_by_its_name_and_by_its_address() -> None:
     snapshot = deployment("m-0", H1, H2)
     named = replace(snapshot, hosts={"db-1": H1})
     assert where(planned([named], "db-1")) == {"m-0": H2}
+
+
+@pytest.mark.parametrize(
+    ("at_once", "recheck_ms", "then"),
+    [(4, None, 4), (4, 5.0, 4), (2, 5.0, 3), (3, 20.0, 3), (4, 40.0, 2), (3, 40.0, 1), (1, 4000.0, 1)],
+)
+def test_fewer_are_moved_at_once_where_everybody_answers_slowly(
+    at_once: int, recheck_ms: float | None, then: int
+) -> None:
+    assert pace(at_once, 4, recheck_ms) == then
 
 
 # ---- result ----------------------------------------------------------------------------------------------------------

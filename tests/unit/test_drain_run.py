@@ -29,13 +29,14 @@ class ScriptedMoves(Moves):
     outcomes: dict[str, str]
     begun: list[str]
     meet: threading.Barrier | None = None
+    recheck_ms = 1.0
 
     def _move(self, fleet: Fleet, row: Row) -> dict[str, Any]:
         self.begun.append(row.name)
         if self.meet is not None:
             self.meet.wait()
         outcome = self.outcomes.get(row.name, "switched")
-        return {"outcome": outcome, "failed": outcome != "switched"}
+        return {"outcome": outcome, "failed": outcome != "switched", "phases_ms": {"recheck": self.recheck_ms}}
 
 
 def moves(stop_requested: Callable[[], bool] = lambda: False, **request: Any) -> ScriptedMoves:
@@ -64,6 +65,16 @@ def test_never_more_at_once_than_may_be() -> None:
     made.meet = threading.Barrier(3, timeout=0.2)
     with pytest.raises(threading.BrokenBarrierError):
         made.make(rows(6))
+
+
+def test_one_at_a_time_once_everybody_answers_slowly() -> None:
+    """The first two meet; later each of them would wait for another in vain."""
+    made = moves(max_parallel=2)
+    made.recheck_ms = 500.0
+    made.meet = threading.Barrier(2, timeout=0.2)
+    with pytest.raises(threading.BrokenBarrierError):
+        made.make(rows(6))
+    assert len(made.results) == 2
 
 
 def test_one_after_the_other_keeps_the_order() -> None:

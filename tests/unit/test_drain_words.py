@@ -85,8 +85,8 @@ def test_an_error_of_the_whole_is_its_message() -> None:
 
 
 PLANNED = result(master("a", "planned"))
-ONE_REFUSED = result(REFUSED, failed=True, error="masters_left", msg="b is left.", remedy="Mend it.")
-BROKEN: dict[str, Any] = {"failed": True, "error": "hosts_unknown", "msg": "Nobody is there.", "remedy": "Name it."}
+ONE_REFUSED = result(REFUSED, error="masters_left", msg="b is left.", remedy="Mend it.")
+BROKEN: dict[str, Any] = {"masters": [], "error": "hosts_unknown", "msg": "Nobody is there.", "remedy": "Name it."}
 MOVED = result(master("a", "switched"))
 NOTHING_LEFT = result(master("a", "unchanged"))
 
@@ -110,7 +110,8 @@ def test_it_stops_where_nothing_can_be_planned_or_where_that_was_asked(
         (ONE_REFUSED, {}, {}, "b is left. Mend it."),
         # It could be moved after all.
         (ONE_REFUSED, MOVED, NOTHING_LEFT, ""),
-        (PLANNED, {"failed": True}, {}, "The module ended without a result."),
+        (PLANNED, {"changed": False}, {}, "The module ended without a result."),
+        (PLANNED, {"msg": "MODULE FAILURE"}, {}, "MODULE FAILURE"),
         (PLANNED, MOVED, PLANNED, "Still, or again, on the hosts to leave: a. Look with topology_info and run again."),
         (PLANNED, MOVED, BROKEN, "The look afterwards: Nobody is there."),
     ],
