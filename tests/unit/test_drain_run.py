@@ -6,19 +6,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import PROBED_COMMANDS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import ConnectionOptions, Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain import DrainRequest, Row
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain_run import EVENTS_LOST, Events, Moves
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import fail_over
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import MOVE, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Event
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock
-from unit.builders import L0, OM
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Shared
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import AGREED, DISCONNECTED, FENCE_RAISED
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Timeline
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import take_snapshot
+from unit.builders import L0, NAME, OM
+from unit.fake_connection import FakeClock, FakeFleet
+from unit.world import World
 
 LONG_S = 20.0
 
@@ -102,6 +110,52 @@ def test_a_request_to_end_is_heard_before_each_move() -> None:
 
 def test_nothing_to_do_is_done_at_once() -> None:
     assert moves().make([]) == {}
+
+
+# ---- one of the moves ------------------------------------------------------------------------------------------------
+
+
+def test_a_move_takes_the_snapshot_that_it_is_handed_and_has_the_write_stop_to_itself() -> None:
+    """Whoever shares the write stop holds it from the last look before the fence until every Sentinel names the new master."""
+    world = World()
+    fleet, clock = FakeFleet(world), FakeClock(world)
+    snapshot = take_snapshot(fleet, NAME, PROBED_COMMANDS)
+    timeline = Timeline(clock)
+    kinds: dict[str, list[str]] = {}
+
+    @contextmanager
+    def write_stop() -> Iterator[None]:
+        kinds["before"] = [entry["kind"] for entry in timeline.as_result()]
+        yield
+        kinds["after"] = [entry["kind"] for entry in timeline.as_result()]
+
+    run = Run(fleet, Request(NAME), clock, timeline, shared=Shared(snapshot, write_stop=write_stop))
+    try:
+        result = fail_over(run)
+    finally:
+        fleet.close()
+    assert result["outcome"] == "switched"
+    assert run.snapshot is snapshot
+    held = kinds["after"][len(kinds["before"]) :]
+    assert FENCE_RAISED not in kinds["before"]
+    assert FENCE_RAISED in held
+    assert AGREED in held
+    assert DISCONNECTED not in held
+
+
+def test_where_sentinel_promotes_nobody_waits_for_the_write_stop_of_another() -> None:
+    world = World()
+    fleet, clock = FakeFleet(world), FakeClock(world)
+
+    def write_stop() -> AbstractContextManager[object]:
+        raise AssertionError("it takes more than a second, and is Sentinel's own time")
+
+    request = Request(NAME, promotion="sentinel")
+    run = Run(fleet, request, clock, Timeline(clock), shared=Shared(write_stop=write_stop))
+    try:
+        assert fail_over(run)["outcome"] == "switched"
+    finally:
+        fleet.close()
 
 
 # ---- events ----------------------------------------------------------------------------------------------------------
