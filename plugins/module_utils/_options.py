@@ -93,6 +93,15 @@ MARKER: dict[str, dict[str, Any]] = {
 TOPOLOGY: dict[str, dict[str, Any]] = {"master_name": {"type": "str"}}
 """The options of ``topology_info`` alone."""
 
+WATCH: dict[str, dict[str, Any]] = {
+    "master_name": {"type": "str", "required": True},
+    "expected_master": {"type": "str"},
+    "stop_timeout": {"type": "float", "default": 60.0},
+    "timeout": {"type": "float", "default": 300.0},
+    "ready_file": {"type": "path"},
+}
+"""The options of ``watch_failover`` alone."""
+
 HEALTH: dict[str, dict[str, Any]] = {
     "master_name": {"type": "str", "required": True},
     "phase": {"type": "str", "choices": ["before", "after"], "default": "before"},
@@ -114,6 +123,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "catch_up_timeout": (0.05, 60),
     "timeout": (5, 86400),
     "stall_timeout": (1, 86400),
+    "stop_timeout": (1, 3600),
     "poll_interval": (0.2, 60),
     "ttl": (1, 3600),
     "min_fit_replicas": (0, 1000),

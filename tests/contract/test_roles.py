@@ -20,17 +20,19 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import 
     MARKER,
     RANGES,
     WAIT,
+    WATCH,
 )
 from ansible_collections.redis_ha.sentinel.plugins.modules import failover as failover_module
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._course import NOTHING
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._names import CHECKS, LEFT_BY_ROLES
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._names import CHECKS, HANDED_ON, LEFT_BY_ROLES
 from jinja2 import Undefined
 from jinja2.nativetypes import NativeEnvironment
 
 ROOT = Path(__file__).resolve().parents[2]
 AWX = ROOT / "awx"
-ROLES = ("precheck", "postcheck", "failover")
+ROLES = ("precheck", "postcheck", "failover", "drill")
 PLAYBOOKS = ("status", "precheck", "failover", "history")
+WITHOUT_AWX = ("drill",)
 TEMPLATES = ("status", "precheck", "failover")
 SURVEYS = (*TEMPLATES, "workflow")
 FLAT = {"text", "textarea", "password", "integer", "float", "multiplechoice", "multiselect"}
@@ -40,6 +42,7 @@ MEANING: dict[str, list[tuple[dict[str, Any], str]]] = {
     "precheck": [(HEALTH, "")],
     "postcheck": [(WAIT, ""), (HEALTH, ""), (MARKER, "marker_")],
     "failover": [(FAILOVER, "")],
+    "drill": [(WATCH, "")],
 }
 # What a role has of its own.
 OWN = {
@@ -48,6 +51,10 @@ OWN = {
     "failover": {
         *("precheck", "postcheck", "report", "set_stats", "confirm"),
         *("before_tasks", "after_tasks", "failure_tasks", "history_file"),
+    },
+    "drill": {
+        *("allowed", "host", "stop_command", "start_command", "become"),
+        *("give_back", "history_file", "set_stats"),
     },
 }
 OTHERS = "redis_ha_other_variables"
@@ -192,6 +199,7 @@ def test_what_is_shared_is_the_connection_and_the_same_everywhere() -> None:
         "roles/precheck/tasks/main.yml",
         "roles/postcheck/tasks/main.yml",
         "roles/failover/tasks/main.yml",
+        "roles/drill/tasks/main.yml",
         "playbooks/status.yml",
     ],
 )
@@ -255,8 +263,11 @@ def test_every_role_can_be_told_what_is_somebody_elses(role: str) -> None:
 
 def test_the_roles_decide_nothing_in_jinja() -> None:
     """What is decided is a field of the filter; a text may be chosen, and a switch may be read."""
-    text = "".join(path.read_text() for path in (ROOT / "roles/failover/tasks").glob("*.yml"))
-    text += (ROOT / "roles/failover/vars/main.yml").read_text()
+    text = "".join(
+        path.read_text()
+        for role in ("failover", "drill")
+        for path in [*(ROOT / f"roles/{role}/tasks").glob("*.yml"), ROOT / f"roles/{role}/vars/main.yml"]
+    )
     assert not re.findall(r"\{%|\bcombine\(\{'outcome|selectattr|rejectattr| in \[", text)
 
 
@@ -385,11 +396,11 @@ def test_the_workflow_asks_what_the_failover_asks_but_for_the_master_that_the_ch
 
 def test_what_is_handed_on_can_be_no_variable_of_a_role() -> None:
     """The next node of a workflow gets it as an extra variable, which nothing could set any more."""
-    names = {"redis_ha_failover", "redis_ha_precheck", "redis_ha_status"}
+    names = set(HANDED_ON)
     for role in (*ROLES, "report"):
         text = "".join(path.read_text() for path in (ROOT / f"roles/{role}").rglob("*.yml"))
         used = set(re.findall(r"\bredis_ha_\w+", text)) & names
-        assert used == ({"redis_ha_failover"} if role == "failover" else set())
+        assert used == ({f"redis_ha_{role}"} if role in ("failover", "drill") else set())
     assert not names & set(shared_specs("failover"))
 
 
