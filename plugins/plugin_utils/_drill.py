@@ -70,20 +70,15 @@ def address_in(health: Result | None) -> str:
 
 def plan_lines(seen: Result) -> list[str]:
     """What is about to happen, for a person."""
-    down_after_ms = [
-        sentinel.get("down_after_ms")
-        for sentinel in ((seen.get("precheck") or {}).get("snapshot") or {}).get("sentinels") or ()
-        if isinstance(sentinel, Mapping) and sentinel.get("down_after_ms")
-    ]
+    sentinels = ((seen.get("precheck") or {}).get("snapshot") or {}).get("sentinels") or ()
+    down_after_s = max((int(sentinel.get("down_after_ms") or 0) / 1000 for sentinel in sentinels), default=0)
     lines = [
         f"{seen.get('master_name')}: a drill of the automatic failover",
         f"stop      {seen.get('expected_master')}, on {host_to_stop(seen)}: {seen.get('stop_command')}",
         f"start     {seen.get('start_command')}, whatever happens",
     ]
-    if down_after_ms:
-        lines.append(
-            f"writes    stand still for some {max(down_after_ms) / 1000 + 1:.0f} to {max(down_after_ms) / 1000 + 4:.0f} s"
-        )
+    if down_after_s:
+        lines.append(f"writes    stand still for some {down_after_s + 1:.0f} to {down_after_s + 4:.0f} s")
     lines.append(
         "loss      what the master has not replicated when it stops, and what a writer still gets into it when it is back"
     )
