@@ -135,8 +135,8 @@ def _choose(snapshot: Snapshot, request: Request, fitness: list[Fitness]) -> tup
         )
     if not allowed:
         raise refuse([hidden_check(fitness, "is shown by no Sentinel, so none can be told to promote it")])
-    fit = [it for it in allowed if it.fit]
-    if not fit:
+    suited, notes = _suited(snapshot, allowed)
+    if not suited:
         raise refuse(
             [
                 Check(
@@ -148,6 +148,21 @@ def _choose(snapshot: Snapshot, request: Request, fitness: list[Fitness]) -> tup
                 for it in allowed
             ]
         )
+    return suited[0], notes
+
+
+def equally_suited(snapshot: Snapshot, request: Request) -> tuple[Address, ...]:
+    """The replicas of which any may be promoted as well as the one that would be: of the same priority, and suited by version. That one first."""
+    fitness = assess_replicas(snapshot, request.max_lag_bytes)
+    allowed = [it for it in fitness if not it.hidden and not snapshot.on_host(it.address, request.avoid)]
+    return tuple(it.address for it in _suited(snapshot, allowed)[0])
+
+
+def _suited(snapshot: Snapshot, allowed: list[Fitness]) -> tuple[list[Fitness], tuple[str, ...]]:
+    """Those that are fit and equally good, and a note where the first is not Sentinel's own choice."""
+    fit = [it for it in allowed if it.fit]
+    if not fit:
+        return [], ()
     takes_writes = [it for it in fit if not too_few_after(snapshot, it.address)]
     return _suited_by_version(snapshot, takes_writes or fit)
 
@@ -189,8 +204,8 @@ def _named(snapshot: Snapshot, request: Request, target: Address, fitness: list[
     return named
 
 
-def _suited_by_version(snapshot: Snapshot, fit: list[Fitness]) -> tuple[Fitness, tuple[str, ...]]:
-    """Of those with the lowest priority: with the master's own version if there is one, else a newer one, else an older one.
+def _suited_by_version(snapshot: Snapshot, fit: list[Fitness]) -> tuple[list[Fitness], tuple[str, ...]]:
+    """Of those with the lowest priority: with the master's own version if there are such, else a newer one, else an older one.
 
     What a newer master sends, an older replica may be unable to load; an older master may lack what clients use.
     """
@@ -199,17 +214,18 @@ def _suited_by_version(snapshot: Snapshot, fit: list[Fitness]) -> tuple[Fitness,
     known = [(it, node) for it, node in equals if node is not None and node.reachable]
     master = snapshot.node(snapshot.master_address)
     if master is None or not master.reachable or known[:1] != equals[:1]:
-        return first, ()
+        return [it for it, _node in equals], ()
 
     def unlike_the_master(candidate: tuple[Fitness, NodeView]) -> int:
         node = candidate[1]
         return 0 if node.same_series(master) else 2 if node.older_than(master) else 1
 
     best, runs = min(known, key=unlike_the_master)
+    suited = [it for it, node in known if unlike_the_master((it, node)) == unlike_the_master((best, runs))]
     if best is first:
-        return first, ()
+        return suited, ()
     passed = known[0][1]
-    return best, (
+    return suited, (
         f"{best.address} is preferred to {first.address} for its version: {runs.product} {runs.dotted_version}, not"
         f" {passed.product} {passed.dotted_version}; the master runs {master.product} {master.dotted_version}",
     )

@@ -25,11 +25,13 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import (
+    PROBES,
     QUESTIONS,
     _addresses,
     about_master,
     ask_node,
     ask_settings,
+    permitted,
     sentinel_of,
 )
 
@@ -82,15 +84,20 @@ def _names(fleet: Fleet, sentinels: Iterable[Address]) -> list[str]:
     return sorted(names)
 
 
-def take_snapshots(fleet: Fleet, master_names: Iterable[str], settings: bool = True) -> dict[str, Snapshot]:
+def take_snapshots(
+    fleet: Fleet, master_names: Iterable[str], settings: bool = True, probe: bool = False, hosts: Iterable[str] = ()
+) -> dict[str, Snapshot]:
     """Ask all Sentinels, those given and those they know, and all nodes that they know or that are attached to a master, once for all masters.
 
     Args:
         fleet: The clients.
         master_names: The names of the masters.
         settings: Also ask the nodes of each deployment for their settings.
+        probe: Also find out, harmlessly, what the Sentinels permit, and which masters each watches.
+        hosts: Host names to resolve.
     """
-    views = ask_sentinels(fleet, master_names)
+    resolved = {host: fleet.resolve(fleet.options.address_map.get(host, host)) for host in hosts}
+    views = ask_sentinels(fleet, master_names, probe)
     members = {name: _named_addresses(of_master) for name, of_master in views.items()}
     asked: dict[Address, NodeView] = {}
     _ask_those_not_asked(fleet, asked, members.values())
@@ -98,22 +105,32 @@ def take_snapshots(fleet: Fleet, master_names: Iterable[str], settings: bool = T
         members[name] += _attached(fleet, of_master, asked)
     _ask_those_not_asked(fleet, asked, members.values())
     snapshots = {
-        name: _snapshot(fleet, name, of_master, [asked[endpoint] for endpoint in _endpoints(fleet, members[name])])
+        name: replace(
+            _snapshot(fleet, name, of_master, [asked[endpoint] for endpoint in _endpoints(fleet, members[name])]),
+            hosts=resolved,
+        )
         for name, of_master in views.items()
     }
-    return _with_settings(fleet, snapshots) if settings else snapshots
+    return with_settings(fleet, snapshots) if settings else snapshots
 
 
-def ask_sentinels(fleet: Fleet, master_names: Iterable[str]) -> dict[str, tuple[SentinelView, ...]]:
+def ask_sentinels(
+    fleet: Fleet, master_names: Iterable[str], probe: bool = False
+) -> dict[str, tuple[SentinelView, ...]]:
     """What every Sentinel says of each of these masters: those given, and those that one of them knows beside that master.
 
     A Sentinel that answers at several addresses is there once, by the first of them.
+
+    Args:
+        fleet: The clients.
+        master_names: The names of the masters.
+        probe: Also find out, harmlessly, what the Sentinels permit, and which masters each watches.
     """
     views: dict[str, list[SentinelView]] = {name: [] for name in master_names}
     asked: dict[str, set[Address]] = {name: set() for name in views}
     to_ask = {address: list(views) for address in _first_of_each(fleet, fleet.options.sentinels)}
     while views and to_ask:
-        for address, answer in _ask_side_by_side(fleet, to_ask).items():
+        for address, answer in _ask_side_by_side(fleet, to_ask, probe).items():
             for name in to_ask[address]:
                 asked[name].add(fleet.endpoint(address))
                 _add_view(views[name], _view_of(address, answer, name))
@@ -125,9 +142,9 @@ def ask_sentinels(fleet: Fleet, master_names: Iterable[str]) -> dict[str, tuple[
 
 
 def _ask_side_by_side(
-    fleet: Fleet, to_ask: Mapping[Address, Sequence[str]]
+    fleet: Fleet, to_ask: Mapping[Address, Sequence[str]], probe: bool
 ) -> dict[Address, dict[str, SentinelView] | LinkError | ReplyError]:
-    return fleet.gather(to_ask, lambda address: ask_about(fleet.sentinel(address), to_ask[address]))
+    return fleet.gather(to_ask, lambda address: ask_about(fleet.sentinel(address), to_ask[address], probe))
 
 
 def _first_of_each(fleet: Fleet, addresses: Iterable[Address]) -> list[Address]:
@@ -164,15 +181,19 @@ def _said(error: LinkError | ReplyError) -> tuple[str, str]:
     return f"{error.prefix} {error.message}", "not_permitted" if error.prefix == "NOPERM" else "error_reply"
 
 
-def ask_about(client: Client, master_names: Sequence[str]) -> dict[str, SentinelView]:
+def ask_about(client: Client, master_names: Sequence[str], probe: bool = False) -> dict[str, SentinelView]:
     """Everything that one Sentinel says about these masters.
+
+    Args:
+        client: The Sentinel's client.
+        master_names: The names of the masters.
+        probe: Also find out, harmlessly, what it permits, and which masters it watches.
 
     Raises:
         LinkError: It cannot be asked.
         ReplyError: It does not permit the questions.
     """
-    info_reply, my_id = client.ask_many([("INFO",), ("SENTINEL", "MYID")], keep_errors=True)
-    own = sentinel_of(client.address, info_reply, my_id)
+    own = _own_view(client, probe)
     views = {}
     for first in range(0, len(master_names), MASTERS_AT_ONCE):
         names = master_names[first : first + MASTERS_AT_ONCE]
@@ -182,6 +203,20 @@ def ask_about(client: Client, master_names: Sequence[str]) -> dict[str, Sentinel
             here = position * len(QUESTIONS)
             views[name] = replace(own, **about_master(replies[here : here + len(QUESTIONS)]))
     return views
+
+
+def _own_view(client: Client, probe: bool) -> SentinelView:
+    """What a Sentinel is, whatever master it is asked about."""
+    questions: list[tuple[object, ...]] = [("INFO",), ("SENTINEL", "MYID")]
+    if not probe:
+        return sentinel_of(client.address, *client.ask_many(questions, keep_errors=True))
+    questions += [("SENTINEL", "MASTERS"), *PROBES]
+    info_reply, my_id, masters, *probes = client.ask_many(questions, keep_errors=True)
+    return replace(
+        sentinel_of(client.address, info_reply, my_id),
+        **permitted(probes),
+        masters=() if isinstance(masters, ReplyError) else tuple(parse_master_entry(row) for row in masters),
+    )
 
 
 def _named_addresses(views: Iterable[SentinelView]) -> list[Address]:
@@ -266,10 +301,18 @@ def _snapshot(
     )
 
 
-def _with_settings(fleet: Fleet, snapshots: Mapping[str, Snapshot]) -> dict[str, Snapshot]:
-    """The same, with what only nodes of each deployment are asked, all of them side by side."""
+def with_settings(
+    fleet: Fleet, snapshots: Mapping[str, Snapshot], probe: Mapping[str, tuple[object, ...]] | None = None
+) -> dict[str, Snapshot]:
+    """The same, with what only nodes of each deployment are asked, all of them side by side.
+
+    Args:
+        fleet: The clients.
+        snapshots: What everybody said, by the name of the master.
+        probe: Commands to try on each of these nodes without running them, by name.
+    """
     own = {node.address: node for snapshot in snapshots.values() for node in own_nodes(snapshot) if node.reachable}
-    answers = _ask_nodes(fleet, own, lambda client: ask_settings(client, own[client.address]))
+    answers = _ask_nodes(fleet, own, lambda client: ask_settings(client, own[client.address], probe))
     for address, answer in answers.items():
         if isinstance(answer, Failure):
             error, code = _said(answer)

@@ -493,6 +493,12 @@ class Fleet:
         """Clients of the same deployment that log in to the nodes in another way. Close it, too."""
         return Fleet(replace(self.options, node_access=access))
 
+    def another(self) -> Fleet:
+        """Clients of the same deployment with connections of their own, for another thread. What a name leads to is known to both. Close it, too."""
+        fleet = Fleet(self.options)
+        fleet._resolved = self._resolved
+        return fleet
+
     def sentinel(self, address: Address) -> Client:
         """The client of the Sentinel that is announced as ``address``."""
         return self._client("sentinel", address, self.options.sentinel_access)
@@ -583,6 +589,12 @@ class Fleet:
             return {asked[0]: attempt(asked[0])}
         futures = {key: self._pool.submit(attempt, key) for key in asked}
         return {key: future.result() for key, future in futures.items()}
+
+    def close_nodes(self) -> None:
+        """Close the connections to data nodes, those of the locks too. Those to Sentinels stay."""
+        for kind, address in list(self._clients):
+            if kind != "sentinel":
+                self._clients.pop((kind, address)).close()
 
     def close(self) -> None:
         """Close every connection and end every thread."""

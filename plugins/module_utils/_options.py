@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.basic import env_fallback
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Access, ConnectionOptions, Tls
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain import DrainRequest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM, SENTINEL
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
@@ -55,12 +57,8 @@ CONNECTION: dict[str, dict[str, Any]] = {
 
 CONNECTION_CONSTRAINTS: dict[str, Any] = {"required_together": [("client_cert_file", "client_key_file")]}
 
-FAILOVER: dict[str, dict[str, Any]] = {
-    "master_name": {"type": "str", "required": True},
-    "target": {"type": "str"},
-    "avoid": {"type": "list", "elements": "str", "default": []},
+MOVE: dict[str, dict[str, Any]] = {
     "min_sentinels": {"type": "int"},
-    "expected_master": {"type": "str"},
     "strategy": {"type": "str", "choices": [AUTO, FENCED, COORDINATED, PLAIN], "default": AUTO},
     "promotion": {"type": "str", "choices": [AUTO, PROGRAM, SENTINEL], "default": AUTO},
     "accept_loss": {"type": "bool", "default": False},
@@ -69,7 +67,26 @@ FAILOVER: dict[str, dict[str, Any]] = {
     "catch_up_timeout": {"type": "float", "default": 1.0},
     "timeout": {"type": "float", "default": 120.0},
 }
+"""The group of doc_fragments/move.py."""
+
+FAILOVER: dict[str, dict[str, Any]] = {
+    "master_name": {"type": "str", "required": True},
+    "target": {"type": "str"},
+    "avoid": {"type": "list", "elements": "str", "default": []},
+    "expected_master": {"type": "str"},
+    **MOVE,
+}
 """The options of ``failover`` alone."""
+
+DRAIN: dict[str, dict[str, Any]] = {
+    "hosts": {"type": "list", "elements": "str", "required": True},
+    "master_names": {"type": "list", "elements": "str", "default": []},
+    "targets": {"type": "dict", "default": {}},
+    "max_parallel": {"type": "int", "default": 4},
+    "stop_on_failure": {"type": "bool", "default": False},
+    **MOVE,
+}
+"""The options of ``drain`` alone."""
 
 WAIT: dict[str, dict[str, Any]] = {
     "master_name": {"type": "str", "required": True},
@@ -119,6 +136,7 @@ HEALTH: dict[str, dict[str, Any]] = {
 RANGES: dict[str, tuple[float, float]] = {
     "connect_timeout": (0.1, 60),
     "min_sentinels": (1, 1000),
+    "max_parallel": (1, 32),
     "max_lag_bytes": (0, 2**53),
     "catch_up_timeout": (0.05, 60),
     "timeout": (5, 86400),
@@ -277,12 +295,44 @@ def failover_request(params: Mapping[str, Any], now_s: float = 0.0) -> Request:
         Refused: A value cannot be used.
     """
     check_ranges(params)
-    return Request(
+    return replace(
+        _move_request(params, now_s),
         master_name=master_name(params),
         target=_optional_address("target", params["target"]),
         avoid=tuple(host for host in params["avoid"] if host),
-        min_sentinels=params["min_sentinels"],
         expected_master=_optional_address("expected_master", params["expected_master"]),
+    )
+
+
+def drain_request(params: Mapping[str, Any], now_s: float = 0.0) -> DrainRequest:
+    """The group DRAIN, read.
+
+    Args:
+        params: The parameters of the module.
+        now_s: The wall clock, in seconds since 1970.
+
+    Raises:
+        Refused: A value cannot be used.
+    """
+    check_ranges(params)
+    hosts = tuple(host for host in params["hosts"] if host)
+    if not hosts:
+        raise invalid("hosts is empty: name the hosts to leave")
+    return DrainRequest(
+        hosts=hosts,
+        each=_move_request(params, now_s),
+        master_names=tuple(dict.fromkeys(name for name in params["master_names"] if name.strip())),
+        targets={str(name): _address("targets", str(text)) for name, text in params["targets"].items()},
+        max_parallel=params["max_parallel"],
+        stop_on_failure=params["stop_on_failure"],
+    )
+
+
+def _move_request(params: Mapping[str, Any], now_s: float) -> Request:
+    """The group MOVE, read."""
+    return Request(
+        master_name="",
+        min_sentinels=params["min_sentinels"],
         strategy=params["strategy"],
         promotion=params["promotion"],
         accept_loss=params["accept_loss"],

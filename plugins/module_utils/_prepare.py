@@ -48,6 +48,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import FENCED, PLAIN, understood
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     DISCOVER,
     EVENTS_LOST,
@@ -84,8 +85,7 @@ def prepare(run: Run, listen: bool) -> Plan:
     request = run.request
     run.record.understood = understood(request)
     with run.step(DISCOVER):
-        also = [address for address in (request.target, request.expected_master) if address is not None]
-        run.snapshot = take_snapshot(run.fleet, request.master_name, PROBED_COMMANDS, also, request.avoid)
+        run.snapshot = run.shared.snapshot or _ask_everybody(run)
         run.record.old_master = run.snapshot.master_address
         run.record.server_versions = {
             str(node.address): f"{node.product} {node.dotted_version}" for node in run.snapshot.nodes if node.reachable
@@ -103,12 +103,19 @@ def prepare(run: Run, listen: bool) -> Plan:
     return plan
 
 
+def _ask_everybody(run: Run) -> Snapshot:
+    request = run.request
+    also = [address for address in (request.target, request.expected_master) if address is not None]
+    return take_snapshot(run.fleet, request.master_name, PROBED_COMMANDS, also, request.avoid)
+
+
 def _listen(run: Run) -> Collection[Address]:
     """Subscribe to the events of every Sentinel; those that send us none."""
     deaf = []
+    listen = run.shared.listen or run.fleet.listen
     for address in run.sentinels:
         try:
-            run.fleet.listen(address, run.timeline.add_event)
+            listen(address, run.timeline.add_event)
         except LinkError as error:
             deaf.append(address)
             run.timeline.add(EVENTS_LOST, address, error.message)

@@ -9,14 +9,14 @@ This module is private to the collection redis_ha.sentinel.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Callable
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import failure
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import Record
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Event
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import WAITING, Step
@@ -24,6 +24,24 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import
 
 TELL_EVERY_S = 2.0
 """How long a run may wait without a word."""
+
+
+Subscribe = Callable[[Address, Callable[[Address, float, Event], None]], None]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What a run shares with others that go on beside it; one that is alone shares nothing.
+
+    Attributes:
+        snapshot: What everybody said a moment ago, so that nobody is asked again.
+        listen: How it gets the events of a Sentinel, if not over a connection of its own.
+        write_stop: Entered for as long as writes are stopped and the program moves the master: one after the other, each is as short as alone.
+    """
+
+    snapshot: Snapshot | None = None
+    listen: Subscribe | None = None
+    write_stop: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
 @dataclass
@@ -38,6 +56,7 @@ class Run:
         stop_requested: Whether the user wants the run to end; looked at until the fence goes up.
         snapshot: What everybody said when the run began.
         record: What the result is made of.
+        shared: What it shares with others.
     """
 
     fleet: Fleet
@@ -47,6 +66,7 @@ class Run:
     stop_requested: Callable[[], bool] = lambda: False
     snapshot: Snapshot = field(default_factory=lambda: Snapshot("", (), ()))
     record: Record = field(default_factory=Record)
+    shared: Shared = field(default_factory=Shared)
 
     @contextmanager
     def step(self, step: Step) -> Iterator[None]:

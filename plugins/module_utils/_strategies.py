@@ -9,6 +9,7 @@ This module is private to the collection redis_ha.sentinel.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._aftermath import (
@@ -85,10 +86,17 @@ def fenced(run: Run, plan: Plan) -> None:
     with raised_priorities(run) as raised:
         plan = probe(run, plan)
         leaders = steer(run, plan, raised)
-        recheck(run, plan, leaders[0])
-        demotion = stop_and_demote(run, plan, lambda: recheck(run, plan, leaders[0]))
-        promotion = _promote(run, plan, leaders, demotion)
+        with _write_stop(run, plan):
+            recheck(run, plan, leaders[0])
+            demotion = stop_and_demote(run, plan, lambda: recheck(run, plan, leaders[0]))
+            promotion = _promote(run, plan, leaders, demotion)
+            _establish(run, promotion, demotion)
         _complete(run, plan, promotion, demotion, raised)
+
+
+def _write_stop(run: Run, plan: Plan) -> AbstractContextManager[object]:
+    """Where Sentinel promotes, it is Sentinel's time that passes, whoever else is moved meanwhile."""
+    return run.shared.write_stop() if plan.promotion == PROGRAM else nullcontext()
 
 
 def _promote(run: Run, plan: Plan, leaders: Sequence[Address], demotion: Demotion) -> Promotion:
@@ -96,11 +104,14 @@ def _promote(run: Run, plan: Plan, leaders: Sequence[Address], demotion: Demotio
     return way(run, plan, leaders, demotion.seen, ours_is_master=demotion.unaware)
 
 
+def _establish(run: Run, promotion: Promotion, demotion: Demotion | None) -> None:
+    record_promotion(run, promotion, demotion)
+    agree(run, promotion)
+
+
 def _complete(
     run: Run, plan: Plan, promotion: Promotion, demotion: Demotion | None, raised: Raised | None = None
 ) -> None:
-    record_promotion(run, promotion, demotion)
-    agree(run, promotion)
     if promotion.by == PROGRAM or demotion is not None:
         costly = follow(run, plan, promotion)
         disconnect_clients(run, plan, promotion.master)
@@ -119,8 +130,7 @@ def coordinated(run: Run, plan: Plan) -> None:
             if before_ms > COORDINATED_TIMEOUT_MS:
                 _lower_failover_timeout(run, leader)
             promotion = by_sentinel(run, plan, (leader,), seen)
-            record_promotion(run, promotion, None)
-            agree(run, promotion)
+            _establish(run, promotion, None)
         finally:
             if before_ms > COORDINATED_TIMEOUT_MS:
                 _restore_failover_timeout(run, leader, before_ms)
@@ -157,6 +167,7 @@ def plain(run: Run, plan: Plan) -> None:
         leaders = steer(run, plan, raised)
         seen = refuse_if_disturbed(run, plan, leaders[0])
         promotion = by_sentinel(run, plan, leaders, seen)
+        _establish(run, promotion, None)
         _complete(run, plan, promotion, None, raised)
 
 
@@ -172,6 +183,7 @@ def finish(run: Run, plan: Plan) -> None:
     else:
         # Steering of the interrupted run stands until the priorities are put back, at the end.
         promotion = _promote(run, plan, plan.leaders, demotion)
+    _establish(run, promotion, demotion)
     _complete(run, plan, promotion, demotion)
     repair(run, plan.repairs)
 

@@ -54,6 +54,13 @@ CONFIG_READ = (
 NO_SUCH_MASTER = "redis_ha.sentinel:no-such-master"
 """A name that no deployment has: asking to fail it over shows what a Sentinel permits and knows, and does nothing."""
 
+PROBES: list[tuple[object, ...]] = [
+    ("SENTINEL", "FAILOVER", NO_SUCH_MASTER),
+    ("SENTINEL", "FAILOVER", NO_SUCH_MASTER, "COORDINATED"),
+    HELLO_PROBE,
+]
+"""What shows, harmlessly, whether a Sentinel lets us fail over and tell the news, and whether it knows COORDINATED."""
+
 HELLO_WAIT_S = 2.5
 """Every Sentinel speaks on each node every 2 s, for each name (``sentinel_publish_period``, and its ticks)."""
 
@@ -83,11 +90,7 @@ def ask_sentinel(client: Client, master_name: str, probe: bool = False) -> Senti
         *(("SENTINEL", question, master_name) for question in QUESTIONS),
     ]
     if probe:
-        questions += [
-            ("SENTINEL", "FAILOVER", NO_SUCH_MASTER),
-            ("SENTINEL", "FAILOVER", NO_SUCH_MASTER, "COORDINATED"),
-            HELLO_PROBE,
-        ]
+        questions += PROBES
     info_reply, my_id, *replies = client.ask_many(questions, keep_errors=True)
     own = sentinel_of(client.address, info_reply, my_id)
     told, probes = about_master(replies[: len(QUESTIONS)]), replies[len(QUESTIONS) :]
@@ -97,11 +100,21 @@ def ask_sentinel(client: Client, master_name: str, probe: bool = False) -> Senti
     return replace(
         own,
         **told,
-        failover_refused=_probe_refusal(probes[0]) if probes else "",
-        hello_refused=_probe_refusal(probes[2]) if probes else "",
-        coordinated=bool(probes) and isinstance(probes[1], ReplyError) and "No such master" in probes[1].message,
+        **permitted(probes),
         masters=() if isinstance(masters, ReplyError) else tuple(parse_master_entry(row) for row in masters),
     )
+
+
+def permitted(probes: Sequence[Any]) -> dict[str, Any]:
+    """The fields of a Sentinel's view that tell what it permits and knows: its answers to ``PROBES``, read; none, if they were not asked."""
+    if not probes:
+        return {}
+    failover, coordinated, hello = probes
+    return {
+        "failover_refused": _probe_refusal(failover),
+        "hello_refused": _probe_refusal(hello),
+        "coordinated": isinstance(coordinated, ReplyError) and "No such master" in coordinated.message,
+    }
 
 
 def sentinel_of(address: Address, info_reply: Any, my_id: Any) -> SentinelView:
@@ -284,7 +297,7 @@ def take_snapshot(
         hosts={host: fleet.resolve(fleet.options.address_map.get(host, host)) for host in hosts},
     )
     snapshot = _with_settings(fleet, snapshot, probe)
-    return _with_hellos(fleet, snapshot) if listen or (listen is None and probe is not None) else snapshot
+    return with_hellos(fleet, snapshot) if listen or (listen is None and probe is not None) else snapshot
 
 
 def _ask_all_nodes(fleet: Fleet, sentinels: Iterable[SentinelView]) -> list[NodeView]:
@@ -340,7 +353,7 @@ def _with_settings(fleet: Fleet, snapshot: Snapshot, probe: Mapping[str, tuple[o
     return replace(snapshot, nodes=tuple(known.get(node.address, node) for node in snapshot.nodes))
 
 
-def _with_hellos(fleet: Fleet, snapshot: Snapshot) -> Snapshot:
+def with_hellos(fleet: Fleet, snapshot: Snapshot) -> Snapshot:
     """The same, with what Sentinels say on nodes that show one which nobody explains. It takes seconds, and is seldom needed."""
     strange = unexplained_watchers(snapshot)
     if not strange:

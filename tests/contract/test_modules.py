@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.redis_ha.sentinel.plugins.doc_fragments.connection import ModuleDocFragment
+from ansible_collections.redis_ha.sentinel.plugins.doc_fragments import connection, move
 from ansible_collections.redis_ha.sentinel.plugins.module_utils import _module
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import REPLICA_REMEDIES
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import MINIMUM_REDIS_PY
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import ERRORS, ONE_CODE
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import CONNECTION, RANGES
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import CONNECTION, MOVE, RANGES
 
 from lab import Deployment
 from lab.modules import run_module
@@ -31,7 +31,7 @@ PLUGINS = "ansible_collections.redis_ha.sentinel.plugins.modules"
 SECRET = {"sentinel_password", "redis_password"}
 # What Ansible itself adds or documents for every module.
 COMMON = {"changed", "failed", "msg", "exception", "diff", "invocation", "warnings", "deprecations"}
-# Dictionaries whose keys are names.
+# What is a dictionary whose keys are names, where it is a dictionary.
 BY_NAME = {"masters"}
 NAME = "mymaster"
 
@@ -50,7 +50,23 @@ def returned(name: str) -> dict[str, Any]:
     return read
 
 
-FRAGMENT: dict[str, Any] = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)
+FRAGMENTS: dict[str, dict[str, Any]] = {
+    "connection": yaml.safe_load(connection.ModuleDocFragment.DOCUMENTATION),
+    "move": yaml.safe_load(move.ModuleDocFragment.DOCUMENTATION),
+}
+GROUPS = {"connection": CONNECTION, "move": MOVE}
+MOVING = {"drain", "failover"}
+
+
+def shared_options(name: str) -> dict[str, Any]:
+    """The options that a module takes from the fragments."""
+    extended = [fragment.rpartition(".")[2] for fragment in documentation(name)["extends_documentation_fragment"]]
+    return {option: rules for fragment in extended for option, rules in FRAGMENTS[fragment]["options"].items()}
+
+
+def own_arguments(name: str) -> dict[str, Any]:
+    """What a module must be told beside the Sentinels."""
+    return {"hosts": ["127.0.0.1"]} if name == "drain" else {"master_name": NAME}
 
 
 class _Captured(Exception):
@@ -94,7 +110,7 @@ def _comparable(options: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_documented_options_are_the_options(name: str, argument_spec: Any) -> None:
-    documented = {**FRAGMENT["options"], **documentation(name)["options"]}
+    documented = {**shared_options(name), **documentation(name)["options"]}
     assert _comparable(documented) == _comparable(argument_spec(name)["argument_spec"])
 
 
@@ -116,24 +132,29 @@ def test_each_shares_the_fragment_and_repeats_none_of_it(name: str) -> None:
     read = documentation(name)
     assert read["module"] == name
     assert "redis_ha.sentinel.connection" in read["extends_documentation_fragment"]
-    assert not set(read["options"]) & set(FRAGMENT["options"])
+    assert ("redis_ha.sentinel.move" in read["extends_documentation_fragment"]) is (name in MOVING)
+    assert not set(read["options"]) & set(shared_options(name))
 
 
-def test_the_fragment_is_the_group() -> None:
-    assert _comparable(FRAGMENT["options"]) == _comparable(CONNECTION)
-    assert FRAGMENT["requirements"] == [f"redis-py {'.'.join(map(str, MINIMUM_REDIS_PY))} or later"]
+@pytest.mark.parametrize("fragment", FRAGMENTS)
+def test_the_fragment_is_the_group(fragment: str) -> None:
+    assert _comparable(FRAGMENTS[fragment]["options"]) == _comparable(GROUPS[fragment])
+
+
+def test_the_fragment_names_the_oldest_library() -> None:
+    assert FRAGMENTS["connection"]["requirements"] == [f"redis-py {'.'.join(map(str, MINIMUM_REDIS_PY))} or later"]
 
 
 @pytest.mark.parametrize("option", CONNECTION)
 def test_the_environment_variable_is_named(option: str) -> None:
-    text = " ".join(FRAGMENT["options"][option]["description"])
+    text = " ".join(FRAGMENTS["connection"]["options"][option]["description"])
     fallback = CONNECTION[option].get("fallback")
     assert re.findall(r"E\((\w+)\)", text)[:1] == (fallback[1] if fallback else [])
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_ranges_are_documented(name: str) -> None:
-    options = {**FRAGMENT["options"], **documentation(name)["options"]}
+    options = {**shared_options(name), **documentation(name)["options"]}
     for option in set(options) & set(RANGES):
         least, most = RANGES[option]
         text = " ".join(options[option]["description"])
@@ -170,7 +191,7 @@ def _called(node: ast.Call) -> str:
     return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
 
 
-DECIDING = ("_checks.py", "_commands.py", "_candidate.py", "_decide.py", "_ways.py")
+DECIDING = ("_checks.py", "_commands.py", "_candidate.py", "_decide.py", "_drain.py", "_ways.py")
 """Where checks are made that refuse a failover."""
 
 
@@ -230,12 +251,13 @@ def test_every_error_says_what_to_do() -> None:
 
 @pytest.fixture(scope="module")
 def deployment() -> Iterator[Deployment]:
-    with Deployment("redis-7.0", replicas=2, sentinels=3, down_after_ms=2000) as running:
+    hosts = ("127.0.0.1", "127.0.0.2")
+    with Deployment("redis-7.0", replicas=2, sentinels=3, down_after_ms=2000, host=hosts) as running:
         yield running
 
 
 def ask(deployment: Deployment, name: str, **arguments: Any) -> dict[str, Any]:
-    return run_module(name, sentinels=deployment.sentinel_addresses, master_name=NAME, **arguments)
+    return run_module(name, sentinels=deployment.sentinel_addresses, **{**own_arguments(name), **arguments})
 
 
 def settings(deployment: Deployment) -> dict[str, Any]:
@@ -288,7 +310,13 @@ def assert_as_documented(documented: dict[str, Any], result: dict[str, Any], whe
             continue
         assert_type(rules.get("type", "str"), value, f"{where}.{key}")
         if inner:
-            items = value.values() if key in BY_NAME else value if isinstance(value, list) else [value]
+            items = (
+                value.values()
+                if key in BY_NAME and isinstance(value, dict)
+                else value
+                if isinstance(value, list)
+                else [value]
+            )
             for item in items:
                 assert_as_documented(inner, item, f"{where}.{key}")
 
@@ -308,7 +336,7 @@ def assert_type(name: str, value: object, where: str) -> None:
     assert isinstance(value, bool) is (name == "bool"), f"{where} is documented as {name} and is {value!r}"
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name not in ("failover", "watch_failover")])
+@pytest.mark.parametrize("name", [name for name in MODULES if name not in (*MOVING, "watch_failover")])
 def test_results_are_as_documented(name: str, deployment: Deployment) -> None:
     result = ask(deployment, name)
     assert not result.get("failed"), result
@@ -339,9 +367,27 @@ def test_results_of_every_outcome_are_as_documented(deployment: Deployment) -> N
     deployment.wait_ready()
 
 
+def test_results_of_a_drain_are_as_documented(deployment: Deployment) -> None:
+    host = [deployment.master().host]
+    results = {
+        "planned": ask(deployment, "drain", hosts=host, check_mode=True),
+        "switched": ask(deployment, "drain", hosts=host),
+        "unchanged": ask(deployment, "drain", hosts=host),
+        "refused": ask(deployment, "drain", hosts=["127.0.0.1", "127.0.0.2"]),
+    }
+    for outcome, result in results.items():
+        assert result["counts"] == {outcome: 1}, result
+        assert result["changed"] is (outcome in ("planned", "switched"))
+        assert bool(result.get("failed")) is (outcome == "refused")
+        assert_as_documented(returned("drain"), result)
+        assert result["masters"][0]["outcome"] == outcome
+        assert set(result["masters"][0]) == set(returned("drain")["masters"]["contains"])
+    deployment.wait_ready()
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_an_option_that_cannot_be_used_is_refused_by_each(name: str) -> None:
-    result = run_module(name, sentinels=["127.0.0.1:0"], master_name=NAME)
+    result = run_module(name, sentinels=["127.0.0.1:0"], **own_arguments(name))
     assert result["failed"]
     assert (result["error"], result["changed"]) == ("option_invalid", False)
     assert result["remedy"]
@@ -349,6 +395,6 @@ def test_an_option_that_cannot_be_used_is_refused_by_each(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_refusal_before_the_run_returns_what_is_always_returned(name: str) -> None:
-    result = run_module(name, sentinels=["127.0.0.1:0"], master_name=NAME)
+    result = run_module(name, sentinels=["127.0.0.1:0"], **own_arguments(name))
     always = {key for key, rules in returned(name).items() if rules["returned"] == "always"}
     assert always <= set(result)
