@@ -66,7 +66,7 @@ def shared_options(name: str) -> dict[str, Any]:
 
 def own_arguments(name: str) -> dict[str, Any]:
     """What a module must be told beside the Sentinels."""
-    return {"hosts": ["127.0.0.1"]} if name == "drain" else {"master_name": NAME}
+    return {"drain": {"hosts": ["127.0.0.1"]}, "wait_for_servers": {}}.get(name, {"master_name": NAME})
 
 
 class _Captured(Exception):
