@@ -43,7 +43,7 @@ class ActionModule(ActionBase):
             if verdict != WAIT:
                 break
             time.sleep(self._seconds("poll_interval"))
-        waited_s = now_s - (patience.began_s or now_s)
+        waited_s = patience.waited_s(now_s)
         ended = {"waited_ms": round(1000 * waited_s, 1), "progress": shown}
         return {**result, **seen, **ended, **({} if verdict == SETTLED else gave_up(verdict, seen, waited_s))}
 

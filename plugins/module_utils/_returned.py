@@ -180,7 +180,7 @@ class Patience:
         self._timeout_s = timeout_s
         self._stall_timeout_s = stall_timeout_s
         self._report_interval_s = report_interval_s
-        self.began_s: float | None = None
+        self._began_s: float | None = None
         self._moved_s = 0.0
         self._mark = ""
         self._told: tuple[str, float] = ("", 0.0)
@@ -191,16 +191,20 @@ class Patience:
         Returns:
             ``settled``, ``wait``, ``stalled`` or ``timed_out``; and the line to show, empty for none.
         """
-        if self.began_s is None:
-            self.began_s = self._moved_s = now_s
+        if self._began_s is None:
+            self._began_s = self._moved_s = now_s
         if result["mark"] != self._mark:
             self._mark, self._moved_s = result["mark"], now_s
         line = self._line(now_s, result)
         if result["settled"]:
             return SETTLED, line
-        if now_s - self.began_s >= self._timeout_s:
+        if self.waited_s(now_s) >= self._timeout_s:
             return TIMED_OUT, line
         return (STALLED if now_s - self._moved_s >= self._stall_timeout_s else WAIT), line
+
+    def waited_s(self, now_s: float) -> float:
+        """Seconds since the first look."""
+        return 0.0 if self._began_s is None else now_s - self._began_s
 
     def _line(self, now_s: float, result: Mapping[str, Any]) -> str:
         text = short(result["missing"]) if result["missing"] else "everything is back"
@@ -208,7 +212,7 @@ class Patience:
         if text == told and now_s - told_s < self._report_interval_s:
             return ""
         self._told = (text, now_s)
-        return f"{now_s - (self.began_s or now_s):7.1f} s  {'waits: ' if result['missing'] else ''}{text}"
+        return f"{self.waited_s(now_s):7.1f} s  {'waits: ' if result['missing'] else ''}{text}"
 
 
 def short(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -458,7 +458,8 @@ def step(seen: Result) -> dict[str, Any]:
         "master_names": [group.name for group in leaving],
         "targets": chosen,
         "expected": back,
-        "touched": list(back),
+        # What the others have to do with these hosts, their Sentinels, has been waited for.
+        "touched": [group.name for group in groups if group.on(batch)],
         "lines": [
             f"{', '.join(batch)}: {len(record.done)} of {len(record.hosts)} hosts are done",
             *(f"  {group.name} leaves {group.master}{_to(chosen.get(group.name))}" for group in leaving),
