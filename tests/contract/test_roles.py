@@ -15,10 +15,12 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import (
     CONNECTION,
+    DRAIN,
     FAILOVER,
     HEALTH,
     MARKER,
     RANGES,
+    SERVERS,
     WAIT,
     WATCH,
 )
@@ -30,9 +32,8 @@ from jinja2.nativetypes import NativeEnvironment
 
 ROOT = Path(__file__).resolve().parents[2]
 AWX = ROOT / "awx"
-ROLES = ("precheck", "postcheck", "failover", "drill")
+ROLES = ("precheck", "postcheck", "failover", "drill", "rolling", "move_back")
 PLAYBOOKS = ("status", "precheck", "failover", "history")
-WITHOUT_AWX = ("drill",)
 TEMPLATES = ("status", "precheck", "failover")
 SURVEYS = (*TEMPLATES, "workflow")
 FLAT = {"text", "textarea", "password", "integer", "float", "multiplechoice", "multiselect"}
@@ -43,6 +44,8 @@ MEANING: dict[str, list[tuple[dict[str, Any], str]]] = {
     "postcheck": [(WAIT, ""), (HEALTH, ""), (MARKER, "marker_")],
     "failover": [(FAILOVER, "")],
     "drill": [(WATCH, "")],
+    "rolling": [(SERVERS, ""), ({name: DRAIN[name] for name in ("max_parallel",)}, "")],
+    "move_back": [({name: DRAIN[name] for name in ("targets", "max_parallel", "max_lag_bytes")}, "")],
 }
 # What a role has of its own.
 OWN = {
@@ -56,6 +59,12 @@ OWN = {
         *("allowed", "host", "stop_command", "start_command", "become"),
         *("give_back", "history_file", "set_stats"),
     },
+    "rolling": {
+        *("hosts", "serial", "min_replicas", "give_back", "state_file", "postcheck", "waivers", "set_stats"),
+        *("maintenance_tasks", "before_tasks", "after_tasks", "failure_tasks"),
+        *("services", "packages", "reboot_timeout"),
+    },
+    "move_back": {"state_file", "set_stats"},
 }
 OTHERS = "redis_ha_other_variables"
 WHERE = {"delegate_to", "run_once", "python_interpreter"}
@@ -200,6 +209,9 @@ def test_what_is_shared_is_the_connection_and_the_same_everywhere() -> None:
         "roles/postcheck/tasks/main.yml",
         "roles/failover/tasks/main.yml",
         "roles/drill/tasks/main.yml",
+        "roles/rolling/tasks/main.yml",
+        "roles/rolling/tasks/host.yml",
+        "roles/move_back/tasks/main.yml",
         "playbooks/status.yml",
     ],
 )
@@ -265,7 +277,7 @@ def test_the_roles_decide_nothing_in_jinja() -> None:
     """What is decided is a field of the filter; a text may be chosen, and a switch may be read."""
     text = "".join(
         path.read_text()
-        for role in ("failover", "drill")
+        for role in ("failover", "drill", "rolling", "move_back")
         for path in [*(ROOT / f"roles/{role}/tasks").glob("*.yml"), ROOT / f"roles/{role}/vars/main.yml"]
     )
     assert not re.findall(r"\{%|\bcombine\(\{'outcome|selectattr|rejectattr| in \[", text)
@@ -400,7 +412,7 @@ def test_what_is_handed_on_can_be_no_variable_of_a_role() -> None:
     for role in (*ROLES, "report"):
         text = "".join(path.read_text() for path in (ROOT / f"roles/{role}").rglob("*.yml"))
         used = set(re.findall(r"\bredis_ha_\w+", text)) & names
-        assert used == ({f"redis_ha_{role}"} if role in ("failover", "drill") else set())
+        assert used == ({f"redis_ha_{role}"} if role not in ("precheck", "postcheck", "report") else set())
     assert not names & set(shared_specs("failover"))
 
 

@@ -69,5 +69,5 @@ def test_a_master_that_does_not_stop_is_started_all_the_same_and_named(
     assert run.status == "failed"
     assert run.message.startswith(f"the master {old.address} has not fallen silent within 2 s")
     assert run.artifacts["redis_ha_drill"]["error"] == "master_not_stopped"
-    assert run.results(f"Start {old.address} again")
+    assert run.results(f"Start again {old.address}")
     assert deployment.master() is old
