@@ -141,7 +141,9 @@ def fleet() -> Iterator[Deployment]:
         yield started
 
 
-def roll(workspace: Workspace, fleet: Deployment, restarter: str, state: Path, **more: Any) -> PlaybookRun:
+def roll(
+    workspace: Workspace, fleet: Deployment, restarter: str, state: Path, check: bool = False, **more: Any
+) -> PlaybookRun:
     given = {
         # The one that is named is on a host that is taken away, too.
         "sentinels": fleet.sentinel_addresses[0],
@@ -151,7 +153,7 @@ def roll(workspace: Workspace, fleet: Deployment, restarter: str, state: Path, *
         "restarter": restarter,
         **more,
     }
-    return workspace.run("rolling_maintenance.yml", given, project=PLAYBOOKS, inventory=INVENTORY)
+    return workspace.run("rolling_maintenance.yml", given, project=PLAYBOOKS, inventory=INVENTORY, check=check)
 
 
 def masters(fleet: Deployment) -> dict[str, str]:
@@ -203,4 +205,13 @@ def test_a_host_that_nobody_has_is_refused_before_anything_is_done(
 ) -> None:
     run = roll(workspace, fleet, "http://127.0.0.1:1", tmp_path / "state.json", rolling_hosts="redis-9")
     assert run.message == "The inventory has no host and no group redis-9. Nothing was done."
+    assert not (tmp_path / "state.json").exists()
+
+
+def test_check_mode_says_the_order_and_does_nothing(fleet: Deployment, workspace: Workspace, tmp_path: Path) -> None:
+    run = roll(workspace, fleet, "http://127.0.0.1:1", tmp_path / "state.json", check=True)
+    assert run.succeeded, run.stdout
+    said = [line.split()[1].strip(":") for line in run.result("Say in which order")["msg"]]
+    assert said == ["redis-4", "redis-5", "redis-1", "redis-2", "redis-3"]
+    assert not run.results("Restart every server")
     assert not (tmp_path / "state.json").exists()
