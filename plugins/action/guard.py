@@ -24,7 +24,7 @@ from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._names import (
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._places import ADDRESS
 
 COLLECTION = Path(__file__).resolve().parents[2]
-ROLES = ("precheck", "failover", "postcheck", "report", "drill", "rolling", "move_back")
+ROLES = ("precheck", "failover", "postcheck", "report", "drain", "drill", "rolling", "move_back")
 PLAYBOOK_VARIABLES = ("options", "failover", "drill")
 """The files in which a playbook's variable takes what was given under a shorter name."""
 SHORT = re.compile(r"\{\{ (\w+) \| default\(")

@@ -23,6 +23,11 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
 
+QUICK_MS = 15.0
+SLOW_MS = 30.0
+"""What everybody needs to answer once. The leading Sentinel gives the program about a hundred milliseconds for the promotion, which takes some such answers
+(``_promotion.LATEST_PROMOTION_MS``)."""
+
 
 @dataclass(frozen=True)
 class DrainRequest:
@@ -170,7 +175,12 @@ def _row(snapshot: Snapshot, request: Request) -> Row:
     try:
         return Row(request.master_name, request, decide(snapshot, request))
     except Refused as refused:
-        return Row(request.master_name, request, refused=refused)
+        row = Row(request.master_name, request, refused=refused)
+        if request.target is not None or snapshot.master_address is None:
+            return row
+        # Something may speak against the first replica alone, as a node that takes no more connections.
+        tried = _first_that_may(snapshot, row, equally_suited(snapshot, request))
+        return replace(tried, request=request, refused=None) if tried.plan else row
 
 
 def _first_that_may(snapshot: Snapshot, row: Row, order: Sequence[Address]) -> Row:
@@ -184,6 +194,19 @@ def _first_that_may(snapshot: Snapshot, row: Row, order: Sequence[Address]) -> R
         except Refused:
             continue
     return replace(row, request=replace(row.request, target=row.plan.new_master)) if row.plan else row
+
+
+def pace(at_once: int, most: int, recheck_ms: float | None) -> int:
+    """How many masters are to be under way from now on.
+
+    Args:
+        at_once: How many may be now, at least 1.
+        most: How many may be at most.
+        recheck_ms: How long everybody took to answer right before the last write stop, in milliseconds; ``None`` if nobody was asked.
+    """
+    if recheck_ms is None or QUICK_MS < recheck_ms <= SLOW_MS:
+        return at_once
+    return max(1, at_once // 2) if recheck_ms > SLOW_MS else min(most, at_once + 1)
 
 
 # ---- hosts -----------------------------------------------------------------------------------------------------------

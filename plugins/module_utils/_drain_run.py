@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Callable
@@ -27,6 +27,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain import (
     DrainPlan,
     DrainRequest,
     Row,
+    pace,
     plan_drain,
     servers_on,
 )
@@ -42,6 +43,9 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import
 
 SNAPSHOT_IS_GOOD_S = 20.0
 """How old a snapshot may be when a move begins; what matters is looked at anew right before writes stop."""
+
+CHANGED_SINCE = ("master_changed", "failover_started")
+"""Errors of a move that began with what everybody had said before: somebody has moved the master since, and another look says what is left to do."""
 
 EVENTS_LOST = "events-lost"
 """The channel of the entry that says that a Sentinel has closed the connection."""
@@ -167,6 +171,8 @@ class Moves:
         self._events = Events(self.fleet)
         self._write_stop = threading.Lock()
         self._failed = threading.Event()
+        self._turn = threading.Condition()
+        self._under_way, self._at_once = 0, self.request.max_parallel
         waiting: queue.SimpleQueue[Row] = queue.SimpleQueue()
         for row in rows:
             waiting.put(row)
@@ -179,21 +185,45 @@ class Moves:
     def _work(self, waiting: queue.SimpleQueue[Row]) -> None:
         fleet = self.fleet.another()
         try:
-            for row in _taken(waiting):
-                if self.stop_requested() or (self.request.stop_on_failure and self._failed.is_set()):
-                    return
-                result = self._move(fleet, row)
-                self.results[row.name] = result
-                if result.get("failed"):
-                    self._failed.set()
+            while self._work_on_next(fleet, waiting):
+                pass
         finally:
             fleet.close()
 
+    def _work_on_next(self, fleet: Fleet, waiting: queue.SimpleQueue[Row]) -> bool:
+        """See to one master, when its turn has come; whether there may be another."""
+        with self._turn:
+            self._turn.wait_for(lambda: self._under_way < self._at_once)
+            self._under_way += 1
+        recheck_ms: float | None = None
+        try:
+            if self.stop_requested() or (self.request.stop_on_failure and self._failed.is_set()):
+                return False
+            row = waiting.get_nowait()
+            result = self.results[row.name] = self._move(fleet, row)
+            recheck_ms = result["phases_ms"].get("recheck")
+            if result.get("failed"):
+                self._failed.set()
+            return True
+        except queue.Empty:
+            return False
+        finally:
+            with self._turn:
+                self._under_way -= 1
+                self._at_once = pace(self._at_once, self.request.max_parallel, recheck_ms)
+                self._turn.notify_all()
+
     def _move(self, fleet: Fleet, row: Row) -> dict[str, Any]:
+        is_good = row.moves and self.clock.now_s() - self.asked_at_s <= SNAPSHOT_IS_GOOD_S
+        result = self._fail_over(fleet, row, self.snapshots[row.name] if is_good else None)
+        if is_good and result["error"] in CHANGED_SINCE:
+            result = self._fail_over(fleet, row, None)
+        return result
+
+    def _fail_over(self, fleet: Fleet, row: Row, snapshot: Snapshot | None) -> dict[str, Any]:
         timeline = Timeline(self.clock)
-        fresh = row.moves and self.clock.now_s() - self.asked_at_s <= SNAPSHOT_IS_GOOD_S
         shared = Shared(
-            snapshot=self.snapshots[row.name] if fresh else None,
+            snapshot=snapshot,
             listen=lambda sentinel, on_event: self._events.subscribe(row.name, sentinel, on_event),
             write_stop=lambda: self._write_stop,
         )
@@ -204,11 +234,3 @@ class Moves:
             # The lock of this master ends with its connection.
             fleet.close_nodes()
             self._events.leave(row.name)
-
-
-def _taken(waiting: queue.SimpleQueue[Row]) -> Iterable[Row]:
-    while True:
-        try:
-            yield waiting.get_nowait()
-        except queue.Empty:
-            return

@@ -32,9 +32,9 @@ from jinja2.nativetypes import NativeEnvironment
 
 ROOT = Path(__file__).resolve().parents[2]
 AWX = ROOT / "awx"
-ROLES = ("precheck", "postcheck", "failover", "drill", "rolling", "move_back")
-PLAYBOOKS = ("status", "precheck", "failover", "history")
-TEMPLATES = ("status", "precheck", "failover")
+ROLES = ("precheck", "postcheck", "failover", "drain", "drill", "rolling", "move_back")
+PLAYBOOKS = ("status", "precheck", "failover", "drain", "history")
+TEMPLATES = ("status", "precheck", "failover", "drain")
 SURVEYS = (*TEMPLATES, "workflow")
 FLAT = {"text", "textarea", "password", "integer", "float", "multiplechoice", "multiselect"}
 
@@ -43,6 +43,7 @@ MEANING: dict[str, list[tuple[dict[str, Any], str]]] = {
     "precheck": [(HEALTH, "")],
     "postcheck": [(WAIT, ""), (HEALTH, ""), (MARKER, "marker_")],
     "failover": [(FAILOVER, "")],
+    "drain": [(DRAIN, "")],
     "drill": [(WATCH, "")],
     "rolling": [(SERVERS, ""), ({name: DRAIN[name] for name in ("max_parallel",)}, "")],
     "move_back": [({name: DRAIN[name] for name in ("targets", "max_parallel", "max_lag_bytes")}, "")],
@@ -55,6 +56,7 @@ OWN = {
         *("precheck", "postcheck", "report", "set_stats", "confirm"),
         *("before_tasks", "after_tasks", "failure_tasks", "history_file"),
     },
+    "drain": {"set_stats"},
     "drill": {
         *("allowed", "host", "stop_command", "start_command", "become"),
         *("give_back", "history_file", "set_stats"),
@@ -103,6 +105,7 @@ def rendered(value: Any) -> Any:
         return value
     environment = NativeEnvironment(extensions=[])
     environment.globals["lookup"] = lambda _plugin, _name, default="": default
+    environment.globals["undef"] = lambda hint: Undefined(hint)
     environment.globals["hostvars"] = {"localhost": {}}
     environment.globals["inventory_hostname"] = "localhost"
     if value.lstrip().startswith("{{ sentinel_tls"):
@@ -180,6 +183,8 @@ def calls(path: Path) -> list[tuple[str, dict[str, Any]]]:
 def test_roles_pass_on_every_option() -> None:
     passed = {name: set(options) for name, options in calls(ROOT / "roles/failover/tasks/module.yml")}
     assert passed == {"failover": set(FAILOVER)}
+    passed = {name: set(options) for name, options in calls(ROOT / "roles/drain/tasks/module.yml")}
+    assert passed == {"drain": set(DRAIN)}
     passed = {name: set(options) for name, options in calls(ROOT / "roles/precheck/tasks/check.yml")}
     assert passed == {"health_info": set(HEALTH) - {"baseline"}}
     passed = {name: set(options) for name, options in calls(ROOT / "roles/postcheck/tasks/wait.yml")}
@@ -208,6 +213,7 @@ def test_what_is_shared_is_the_connection_and_the_same_everywhere() -> None:
         "roles/precheck/tasks/main.yml",
         "roles/postcheck/tasks/main.yml",
         "roles/failover/tasks/main.yml",
+        "roles/drain/tasks/main.yml",
         "roles/drill/tasks/main.yml",
         "roles/rolling/tasks/main.yml",
         "roles/rolling/tasks/host.yml",
@@ -275,11 +281,12 @@ def test_every_role_can_be_told_what_is_somebody_elses(role: str) -> None:
 
 def test_the_roles_decide_nothing_in_jinja() -> None:
     """What is decided is a field of the filter; a text may be chosen, and a switch may be read."""
-    text = "".join(
-        path.read_text()
-        for role in ("failover", "drill", "rolling", "move_back")
-        for path in [*(ROOT / f"roles/{role}/tasks").glob("*.yml"), ROOT / f"roles/{role}/vars/main.yml"]
-    )
+    folders = [
+        ROOT / f"roles/{role}/{part}"
+        for role in ("failover", "drain", "drill", "rolling", "move_back")
+        for part in ("tasks", "vars")
+    ]
+    text = "".join(path.read_text() for folder in folders for path in folder.glob("*.yml"))
     assert not re.findall(r"\{%|\bcombine\(\{'outcome|selectattr|rejectattr| in \[", text)
 
 
@@ -390,7 +397,7 @@ def test_a_question_is_as_the_variable_is(name: str, question: dict[str, Any]) -
         least, most = question["min"], question["max"]
         assert least is not None
         assert least < most
-        base = re.sub("^(failover|precheck|postcheck)_", "", question["variable"])
+        base = re.sub("^(failover|precheck|postcheck|drain)_", "", question["variable"])
         if base in RANGES:
             smallest, greatest = RANGES[base]
             # 0 stands for left out where the module's option has no default.

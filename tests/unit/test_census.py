@@ -151,6 +151,32 @@ def test_sentinels_are_asked_once_for_fifty_masters_and_nodes_once_for_all() -> 
         assert [fleet.asked(node.address) for node in found[name].nodes] == [1, 1]
 
 
+class ProbedSentinel(SentinelScript):
+    """One that also says which masters it watches, and what it permits."""
+
+    def __call__(self, command: Sequence[object]) -> Any:
+        if command == ("SENTINEL", "MASTERS"):
+            return [self._about("MASTER", name) for name in self.names]
+        if command[:2] == ("SENTINEL", "FAILOVER"):
+            known = command[-1] != "COORDINATED"
+            return ReplyError(str(self.address), "ERR", UNKNOWN if known else "wrong number of arguments")
+        if command[0] == "PUBLISH":
+            return ReplyError(str(self.address), "NOPERM", "no permission")
+        return super().__call__(command)
+
+
+def test_what_a_sentinel_permits_is_asked_once_and_stands_in_the_snapshot_of_each_master() -> None:
+    sentinel = ProbedSentinel(S1, names(3), {})
+    fleet = ScriptedFleet([S1], {S1: sentinel})
+    found = take_snapshots(fleet, names(3), settings=False, probe=True, hosts=["10.0.0.1"])
+    assert fleet.asked(S1) == 2
+    for name in names(3):
+        (view,) = found[name].sentinels
+        assert (view.failover_refused, view.hello_refused, view.coordinated) == ("", "NOPERM no permission", False)
+        assert [entry.name for entry in view.masters] == names(3)
+        assert found[name].on_host(node_of(name), ["10.0.0.1"])
+
+
 def test_connections_to_nodes_do_not_stay_open() -> None:
     fleet = ScriptedFleet([S1], three(names(2)))
     take_snapshots(fleet, names(2), settings=False)

@@ -1,0 +1,210 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Many moves at once: how many, in which order, when no further one is begun, and whose events they are."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import pytest
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import PROBED_COMMANDS
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import ConnectionOptions, Fleet
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain import DrainRequest, Row
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain_run import EVENTS_LOST, Events, Moves
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import fail_over
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import MOVE, Plan
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Event
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Shared
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import AGREED, DISCONNECTED, FENCE_RAISED
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Timeline
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import take_snapshot
+from unit.builders import L0, NAME, OM
+from unit.fake_connection import FakeClock, FakeFleet
+from unit.world import World
+
+LONG_S = 20.0
+
+
+class ScriptedMoves(Moves):
+    """Moves nothing: what becomes of each master is written down."""
+
+    outcomes: dict[str, str]
+    begun: list[str]
+    meet: threading.Barrier | None = None
+    recheck_ms = 1.0
+
+    def _move(self, fleet: Fleet, row: Row) -> dict[str, Any]:
+        self.begun.append(row.name)
+        if self.meet is not None:
+            self.meet.wait()
+        outcome = self.outcomes.get(row.name, "switched")
+        return {"outcome": outcome, "failed": outcome != "switched", "phases_ms": {"recheck": self.recheck_ms}}
+
+
+def moves(stop_requested: Callable[[], bool] = lambda: False, **request: Any) -> ScriptedMoves:
+    fleet = Fleet(ConnectionOptions(()))
+    made = ScriptedMoves(
+        fleet, DrainRequest(("10.0.0.1",), Request(""), **request), Clock(), stop_requested, {}, asked_at_s=0.0
+    )
+    made.outcomes, made.begun = {}, []
+    return made
+
+
+def rows(count: int) -> list[Row]:
+    return [Row(f"m-{number}", Request(f"m-{number}"), Plan(MOVE, OM)) for number in range(count)]
+
+
+def test_as_many_at_once_as_may_be() -> None:
+    """Each waits for three others: with fewer at once none would ever end."""
+    made = moves(max_parallel=4)
+    made.meet = threading.Barrier(4, timeout=LONG_S)
+    assert len(made.make(rows(8))) == 8
+
+
+def test_never_more_at_once_than_may_be() -> None:
+    """Each waits for two others, who cannot come."""
+    made = moves(max_parallel=2)
+    made.meet = threading.Barrier(3, timeout=0.2)
+    with pytest.raises(threading.BrokenBarrierError):
+        made.make(rows(6))
+
+
+def test_one_at_a_time_once_everybody_answers_slowly() -> None:
+    """The first two meet; later each of them would wait for another in vain."""
+    made = moves(max_parallel=2)
+    made.recheck_ms = 500.0
+    made.meet = threading.Barrier(2, timeout=0.2)
+    with pytest.raises(threading.BrokenBarrierError):
+        made.make(rows(6))
+    assert len(made.results) == 2
+
+
+def test_one_after_the_other_keeps_the_order() -> None:
+    made = moves(max_parallel=1)
+    made.make(rows(5))
+    assert made.begun == [f"m-{number}" for number in range(5)]
+
+
+def test_one_that_fails_does_not_stop_the_others() -> None:
+    made = moves(max_parallel=1)
+    made.outcomes = {"m-1": "aborted"}
+    assert len(made.make(rows(4))) == 4
+
+
+def test_if_asked_no_further_one_is_begun_once_one_has_failed() -> None:
+    made = moves(max_parallel=1, stop_on_failure=True)
+    made.outcomes = {"m-1": "aborted"}
+    assert list(made.make(rows(4))) == ["m-0", "m-1"]
+
+
+def test_a_request_to_end_is_heard_before_each_move() -> None:
+    made: ScriptedMoves = moves(lambda: len(made.begun) >= 2, max_parallel=1)
+    assert list(made.make(rows(4))) == ["m-0", "m-1"]
+
+
+def test_nothing_to_do_is_done_at_once() -> None:
+    assert moves().make([]) == {}
+
+
+# ---- one of the moves ------------------------------------------------------------------------------------------------
+
+
+def test_a_move_takes_the_snapshot_that_it_is_handed_and_has_the_write_stop_to_itself() -> None:
+    """Whoever shares the write stop holds it from the last look before the fence until every Sentinel names the new master."""
+    world = World()
+    fleet, clock = FakeFleet(world), FakeClock(world)
+    snapshot = take_snapshot(fleet, NAME, PROBED_COMMANDS)
+    timeline = Timeline(clock)
+    kinds: dict[str, list[str]] = {}
+
+    @contextmanager
+    def write_stop() -> Iterator[None]:
+        kinds["before"] = [entry["kind"] for entry in timeline.as_result()]
+        yield
+        kinds["after"] = [entry["kind"] for entry in timeline.as_result()]
+
+    run = Run(fleet, Request(NAME), clock, timeline, shared=Shared(snapshot, write_stop=write_stop))
+    try:
+        result = fail_over(run)
+    finally:
+        fleet.close()
+    assert result["outcome"] == "switched"
+    assert run.snapshot is snapshot
+    held = kinds["after"][len(kinds["before"]) :]
+    assert FENCE_RAISED not in kinds["before"]
+    assert FENCE_RAISED in held
+    assert AGREED in held
+    assert DISCONNECTED not in held
+
+
+def test_where_sentinel_promotes_nobody_waits_for_the_write_stop_of_another() -> None:
+    world = World()
+    fleet, clock = FakeFleet(world), FakeClock(world)
+
+    def write_stop() -> AbstractContextManager[object]:
+        raise AssertionError("it takes more than a second, and is Sentinel's own time")
+
+    request = Request(NAME, promotion="sentinel")
+    run = Run(fleet, request, clock, Timeline(clock), shared=Shared(write_stop=write_stop))
+    try:
+        assert fail_over(run)["outcome"] == "switched"
+    finally:
+        fleet.close()
+
+
+# ---- events ----------------------------------------------------------------------------------------------------------
+
+
+class Stations(Fleet):
+    """Sentinels that send what a test has them send."""
+
+    def __init__(self, *deaf: Address) -> None:
+        super().__init__(ConnectionOptions(()))
+        self.deaf = deaf
+        self.on_event: list[Callable[[Address, float, Event], None]] = []
+
+    def listen(self, address: Address, on_event: Callable[[Address, float, Event], None]) -> None:
+        if address in self.deaf:
+            raise LinkError(str(address), "it sends no events: no")
+        self.on_event.append(on_event)
+
+    def send(self, channel: str, master_name: str) -> None:
+        self.on_event[-1](L0, 1.0, Event(channel, "", master_name, None))
+
+
+def test_each_run_gets_what_is_about_its_master_and_what_is_about_none() -> None:
+    fleet = Stations()
+    events, heard = Events(fleet), dict[str, list[str]]()
+    for name in ("m-0", "m-1"):
+        heard[name] = []
+        events.subscribe(name, L0, lambda _address, _at_s, event, name=name: heard[name].append(event.channel))  # type: ignore[misc]
+    fleet.send("+new-epoch", "")
+    fleet.send("+try-failover", "m-0")
+    fleet.send("+try-failover", "m-7")
+    events.leave("m-0")
+    fleet.send("+switch-master", "m-0")
+    assert heard == {"m-0": ["+new-epoch", "+try-failover"], "m-1": ["+new-epoch"]}
+
+
+def test_each_sentinel_is_listened_to_once_and_again_when_it_has_gone() -> None:
+    fleet = Stations()
+    events = Events(fleet)
+    for name in ("m-0", "m-1"):
+        events.subscribe(name, L0, lambda *_event: None)
+    assert len(fleet.on_event) == 1
+    fleet.send(EVENTS_LOST, "")
+    events.subscribe("m-2", L0, lambda *_event: None)
+    assert len(fleet.on_event) == 2
+
+
+def test_a_sentinel_that_sends_no_events_is_asked_once_and_every_run_is_told() -> None:
+    events = Events(Stations(L0))
+    for name in ("m-0", "m-1"):
+        with pytest.raises(LinkError, match="it sends no events"):
+            events.subscribe(name, L0, lambda *_event: None)
