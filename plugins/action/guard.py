@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,19 @@ from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._names import (
     understood,
     unknown_waivers,
 )
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._places import ADDRESS
 
 COLLECTION = Path(__file__).resolve().parents[2]
-ROLES = ("precheck", "failover", "postcheck", "report", "drain")
+ROLES = ("precheck", "failover", "postcheck", "report", "drain", "drill", "rolling", "move_back")
+PLAYBOOK_VARIABLES = ("options", "failover", "drill")
+"""The files in which a playbook's variable takes what was given under a shorter name."""
+SHORT = re.compile(r"\{\{ (\w+) \| default\(")
+"""How the value of such a variable begins."""
 SHARED = frozenset(
     {
         *("redis_ha_master_name", "redis_ha_min_sentinels", "redis_ha_max_lag_bytes"),
         *("redis_ha_delegate_to", "redis_ha_run_once", "redis_ha_python_interpreter", "redis_ha_playbook"),
+        ADDRESS,
     }
 )
 """What sets the variables of several roles at once."""
@@ -74,7 +81,7 @@ class ActionModule(ActionBase):
     def _plain_names(self) -> frozenset[str]:
         """The options that the playbooks take by their own names."""
         names: set[str] = set()
-        for file, prefix in (("options", "redis_ha_"), ("failover", "failover_")):
+        for file in PLAYBOOK_VARIABLES:
             variables = self._loader.load_from_file(str(COLLECTION / f"playbooks/vars/{file}.yml"))
-            names |= {name[len(prefix) :] for name in variables if name.startswith(prefix)}
+            names |= {match[1] for match in map(SHORT.match, map(str, variables.values())) if match}
         return frozenset(names)

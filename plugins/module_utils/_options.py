@@ -30,6 +30,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import 
     PLAIN,
     Request,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._returned import Expected
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._tls import unusable_file
 
 
@@ -110,6 +111,24 @@ MARKER: dict[str, dict[str, Any]] = {
 TOPOLOGY: dict[str, dict[str, Any]] = {"master_name": {"type": "str"}}
 """The options of ``topology_info`` alone."""
 
+SERVERS: dict[str, dict[str, Any]] = {
+    "expected": {"type": "dict", "default": {}},
+    "max_lag_bytes": {"type": "int", "default": 10 * 1024 * 1024},
+    "timeout": {"type": "float", "default": 3600.0},
+    "stall_timeout": {"type": "float", "default": 300.0},
+    "poll_interval": {"type": "float", "default": 2.0},
+}
+"""The options of ``wait_for_servers`` alone."""
+
+WATCH: dict[str, dict[str, Any]] = {
+    "master_name": {"type": "str", "required": True},
+    "expected_master": {"type": "str"},
+    "stop_timeout": {"type": "float", "default": 60.0},
+    "timeout": {"type": "float", "default": 300.0},
+    "ready_file": {"type": "path"},
+}
+"""The options of ``watch_failover`` alone."""
+
 HEALTH: dict[str, dict[str, Any]] = {
     "master_name": {"type": "str", "required": True},
     "phase": {"type": "str", "choices": ["before", "after"], "default": "before"},
@@ -132,6 +151,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "catch_up_timeout": (0.05, 60),
     "timeout": (5, 86400),
     "stall_timeout": (1, 86400),
+    "stop_timeout": (1, 3600),
     "poll_interval": (0.2, 60),
     "ttl": (1, 3600),
     "min_fit_replicas": (0, 1000),
@@ -255,6 +275,21 @@ def addresses(option: str, texts: Iterable[str]) -> tuple[Address, ...]:
         Refused: One of them is not an address.
     """
     return tuple(_address(option, text) for text in texts if text)
+
+
+def expected_servers(masters: Mapping[str, Any]) -> dict[str, Expected]:
+    """The option ``expected``, read.
+
+    Raises:
+        Refused: It is not of the form that it is to have.
+    """
+    found = {}
+    for name, servers in masters.items():
+        if not isinstance(servers, Mapping) or set(servers) - {"nodes", "sentinels"}:
+            raise invalid(f"expected: {name}: name its nodes and its sentinels, a list of host:port each")
+        lists = [addresses(f"expected: {name}", servers.get(part) or ()) for part in ("nodes", "sentinels")]
+        found[str(name)] = Expected(*lists)
+    return found
 
 
 def _moment_s(option: str, text: str | None, now_s: float) -> float | None:

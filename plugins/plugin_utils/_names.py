@@ -14,10 +14,20 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-PREFIXES = ("redis_ha_", "failover_", "precheck_", "postcheck_", "report_", "drain_")
+PREFIXES = (
+    "redis_ha_",
+    "failover_",
+    "precheck_",
+    "postcheck_",
+    "report_",
+    "drain_",
+    "drill_",
+    "rolling_",
+    "move_back_",
+)
 """How the variables of this collection begin."""
 
-INTERNAL = re.compile(r"__(redis_ha|failover|precheck|postcheck|report|history|status|drain)_")
+INTERNAL = re.compile(r"__(redis_ha|failover|precheck|postcheck|report|history|status|drain|drill|rolling|move_back)_")
 """How variables begin that only the roles and playbooks themselves may set."""
 
 SOMEBODY_ELSES = ("ansible_", "awx_", "tower_")
@@ -28,12 +38,18 @@ LEFT_BY_ROLES = frozenset(
         *("precheck_result", "postcheck_result", "postcheck_wait", "postcheck_marker_result"),
         *("failover_plan", "failover_result", "failover_failure"),
         *("report_files", "report_headline"),
+        *("drill_result", "rolling_plan", "rolling_result", "move_back_result"),
         *("drain_plan", "drain_result"),
     }
 )
 """What the roles leave in a play. They stand among the variables afterwards; given from outside they would hide the truth."""
 
-HANDED_ON = frozenset({"redis_ha_failover", "redis_ha_precheck", "redis_ha_status", "redis_ha_drain"})
+HANDED_ON = frozenset(
+    {
+        *("redis_ha_failover", "redis_ha_precheck", "redis_ha_status"),
+        *("redis_ha_drain", "redis_ha_drill", "redis_ha_rolling", "redis_ha_move_back"),
+    }
+)
 """What one job hands on to the next, which gets it among its extra variables."""
 
 KEPT_BY_ANSIBLE = {"strategy": "failover_strategy", "timeout": "failover_timeout"}

@@ -20,17 +20,19 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import 
     HEALTH,
     MARKER,
     RANGES,
+    SERVERS,
     WAIT,
+    WATCH,
 )
 from ansible_collections.redis_ha.sentinel.plugins.modules import failover as failover_module
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._course import NOTHING
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._names import CHECKS, LEFT_BY_ROLES
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._names import CHECKS, HANDED_ON, LEFT_BY_ROLES
 from jinja2 import Undefined
 from jinja2.nativetypes import NativeEnvironment
 
 ROOT = Path(__file__).resolve().parents[2]
 AWX = ROOT / "awx"
-ROLES = ("precheck", "postcheck", "failover", "drain")
+ROLES = ("precheck", "postcheck", "failover", "drain", "drill", "rolling", "move_back")
 PLAYBOOKS = ("status", "precheck", "failover", "drain", "history")
 TEMPLATES = ("status", "precheck", "failover", "drain", "history")
 SURVEYS = (*TEMPLATES, "workflow")
@@ -42,6 +44,9 @@ MEANING: dict[str, list[tuple[dict[str, Any], str]]] = {
     "postcheck": [(WAIT, ""), (HEALTH, ""), (MARKER, "marker_")],
     "failover": [(FAILOVER, "")],
     "drain": [(DRAIN, "")],
+    "drill": [(WATCH, "")],
+    "rolling": [(SERVERS, ""), ({name: DRAIN[name] for name in ("max_parallel",)}, "")],
+    "move_back": [({name: DRAIN[name] for name in ("targets", "max_parallel", "max_lag_bytes")}, "")],
 }
 # What a role has of its own.
 OWN = {
@@ -52,6 +57,16 @@ OWN = {
         *("before_tasks", "after_tasks", "failure_tasks", "history_file"),
     },
     "drain": {"set_stats"},
+    "drill": {
+        *("allowed", "host", "stop_command", "start_command", "become"),
+        *("give_back", "history_file", "set_stats"),
+    },
+    "rolling": {
+        *("hosts", "serial", "min_replicas", "give_back", "state_file", "postcheck", "waivers", "set_stats"),
+        *("maintenance_tasks", "before_tasks", "after_tasks", "failure_tasks"),
+        *("services", "packages", "reboot_timeout"),
+    },
+    "move_back": {"state_file", "set_stats"},
 }
 OTHERS = "redis_ha_other_variables"
 WHERE = {"delegate_to", "run_once", "python_interpreter"}
@@ -199,6 +214,10 @@ def test_what_is_shared_is_the_connection_and_the_same_everywhere() -> None:
         "roles/postcheck/tasks/main.yml",
         "roles/failover/tasks/main.yml",
         "roles/drain/tasks/main.yml",
+        "roles/drill/tasks/main.yml",
+        "roles/rolling/tasks/main.yml",
+        "roles/rolling/tasks/host.yml",
+        "roles/move_back/tasks/main.yml",
         "playbooks/status.yml",
     ],
 )
@@ -262,7 +281,11 @@ def test_every_role_can_be_told_what_is_somebody_elses(role: str) -> None:
 
 def test_the_roles_decide_nothing_in_jinja() -> None:
     """What is decided is a field of the filter; a text may be chosen, and a switch may be read."""
-    folders = [ROOT / f"roles/{role}/{part}" for role in ("failover", "drain") for part in ("tasks", "vars")]
+    folders = [
+        ROOT / f"roles/{role}/{part}"
+        for role in ("failover", "drain", "drill", "rolling", "move_back")
+        for part in ("tasks", "vars")
+    ]
     text = "".join(path.read_text() for folder in folders for path in folder.glob("*.yml"))
     assert not re.findall(r"\{%|\bcombine\(\{'outcome|selectattr|rejectattr| in \[", text)
 
@@ -392,11 +415,11 @@ def test_the_workflow_asks_what_the_failover_asks_but_for_the_master_that_the_ch
 
 def test_what_is_handed_on_can_be_no_variable_of_a_role() -> None:
     """The next node of a workflow gets it as an extra variable, which nothing could set any more."""
-    names = {"redis_ha_failover", "redis_ha_precheck", "redis_ha_status", "redis_ha_drain"}
+    names = set(HANDED_ON)
     for role in (*ROLES, "report"):
         text = "".join(path.read_text() for path in (ROOT / f"roles/{role}").rglob("*.yml"))
         used = set(re.findall(r"\bredis_ha_\w+", text)) & names
-        assert used == ({f"redis_ha_{role}"} if role in ("failover", "drain") else set())
+        assert used == ({f"redis_ha_{role}"} if role not in ("precheck", "postcheck", "report") else set())
     assert not names & set(shared_specs("failover"))
 
 

@@ -59,7 +59,8 @@ class Deployment:
     gives them for a `Place`. `sentinel_master_config` is added once for each master, `{name}` standing for its name.
     Passwords and users are set up by such lines; `node_auth` and `sentinel_auth` (user or None, password) is how the
     lab itself then logs in. `host` may be `::1`, or several loopback addresses: node i of each master, and Sentinel i,
-    is on the one at position i (modulo their number).
+    is on the one at position i (modulo their number). Where the deployment is `mixed`, the nodes of the next master
+    begin one address further on, so that masters and replicas share the addresses.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Deployment:
         base_port: int | None = None,
         folder: Path | str | None = None,
         host: str | Sequence[str] = "127.0.0.1",
+        mixed: bool = False,
         node_auth: Credentials | None = None,
         sentinel_auth: Credentials | None = None,
         tls: Certificates | None = None,
@@ -101,6 +103,7 @@ class Deployment:
         self._sentinel_master_config = tuple(sentinel_master_config)
         self._base_port = base_port
         self._hosts = (host,) if isinstance(host, str) else tuple(host)
+        self._mixed = mixed
         self._node_access = _access(node_auth, tls)
         self._sentinel_access = _access(sentinel_auth, tls)
         self._own_folder = folder is None
@@ -341,7 +344,8 @@ class Deployment:
     # Configuration
 
     def _new_place(self, name: str | None, index: int, offset: int) -> Place:
-        host = self._hosts[index % len(self._hosts)]
+        shift = self.master_names.index(name) if self._mixed and name is not None else 0
+        host = self._hosts[(index + shift) % len(self._hosts)]
         return Place(name, index, host, self._ports.take(None if self._base_port is None else self._base_port + offset))
 
     def _new_node(self, name: str, index: int) -> Process:

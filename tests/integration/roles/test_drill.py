@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The drill: it stops the master that is meant, times what Sentinel does, and gives everything back whatever happens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lab import Deployment, Process
+from lab.modules import CHECKOUT, PYTHON
+from lab.playbooks import PlaybookRun, Workspace
+
+PLAYBOOKS = CHECKOUT / "playbooks"
+INVENTORY = f"redis-1 ansible_host=127.0.0.1 ansible_connection=local ansible_python_interpreter={PYTHON}\n"
+PARTS = ("detected", "agreed", "elected", "promoted", "named", "followed")
+
+
+def drill(workspace: Workspace, deployment: Deployment, master: Process, **more: Any) -> PlaybookRun:
+    given = {
+        "sentinels": deployment.sentinel_addresses[0],
+        "master_name": "mymaster",
+        "expected_master": master.address,
+        "drill": True,
+        "drill_become": False,
+        "drill_stop_command": f"kill -STOP {master.pid}",
+        "drill_start_command": f"kill -CONT {master.pid}",
+        "postcheck_poll_interval": 0.5,
+        **more,
+    }
+    return workspace.run("drill.yml", given, project=PLAYBOOKS, inventory=INVENTORY)
+
+
+def test_it_times_every_part_and_gives_everything_back(deployment: Deployment, workspace: Workspace) -> None:
+    old = deployment.master()
+    run = drill(workspace, deployment, old)
+    assert run.succeeded, run.stdout
+    assert deployment.master() is old
+    deployment.wait_ready()
+    found = run.artifacts["redis_ha_drill"]
+    assert (found["proven"], found["given_back"], found["error"]) == (True, True, None)
+    assert found["old_master"] == old.address != found["new_master"]
+    times_ms = [found["figures_ms"][part] for part in PARTS]
+    assert times_ms == sorted(times_ms), "the parts are in the order in which Sentinel takes them"
+    # Sentinel asks once a second, and calls a master down that has been silent for down-after-milliseconds.
+    assert times_ms[0] >= deployment.down_after_ms - 1000
+    assert found["write_gap_ms"] == found["figures_ms"]["named"]
+    assert found["planned"]["what"] == "the move back"
+    assert found["planned"]["write_gap_ms"] < found["write_gap_ms"]
+    said = run.result("Say what came of it")["msg"]
+    assert said[0] == f"mymaster: Sentinel moved the master by itself from {old.address} to {found['new_master']}"
+    assert any("beside it, the move back: writes stood still" in line for line in said)
+
+
+def test_it_refuses_a_deployment_that_nobody_allowed_to_be_hurt(deployment: Deployment, workspace: Workspace) -> None:
+    old = deployment.master()
+    run = drill(workspace, deployment, old, drill=False)
+    assert run.status == "failed"
+    assert "Say drill: true if this deployment may be hurt. Nothing was done." in run.message
+    assert not run.results("Stop ")
+    assert deployment.master() is old
+
+
+def test_a_master_that_does_not_stop_is_started_all_the_same_and_named(
+    deployment: Deployment, workspace: Workspace
+) -> None:
+    old = deployment.master()
+    run = drill(workspace, deployment, old, drill_stop_command="true", drill_stop_timeout=2)
+    assert run.status == "failed"
+    assert run.message.startswith(f"the master {old.address} has not fallen silent within 2 s")
+    assert run.artifacts["redis_ha_drill"]["error"] == "master_not_stopped"
+    assert run.results(f"Start again {old.address}")
+    assert deployment.master() is old
