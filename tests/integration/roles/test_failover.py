@@ -170,7 +170,7 @@ def test_the_truth_is_told_where_ansible_masks_every_address(
     assert (tmp_path / "once").exists() is not killed
     # Nobody is offered a command that cannot be run.
     assert found["way_back"] is None
-    assert "the way back is not shown" in said
+    assert ("the way back is not shown" in said) is not killed
     assert not [shown for shown in run.results("Show what was found") if "FAILED" in str(shown)]
     assert "switched" in report_of(run).lower()
     masked.wait_ready(60)
