@@ -136,6 +136,9 @@ def _life_with_cascades() -> None:
         Deployment("redis-7.0", node_config=prefer_node_1) as deployment,
         Deployment("redis-7.0", replicas=1, sentinels=0) as below,
     ):
+        for sentinel in deployment.sentinels:
+            # What follows the replica that is promoted becomes known to Sentinel: within ten seconds, if it is not asked sooner.
+            sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
         for node, leader in zip(below.nodes(), deployment.replicas(), strict=True):
             node.command("REPLICAOF", leader.host, str(leader.port))
         deployment.master().command("SET", "written", "before")
