@@ -451,8 +451,8 @@ def _finish_first(snapshot: Snapshot) -> str:
     if not behind:
         return ""
     return (
-        f"First, as a failover has left {_listed(behind)} behind: run this module at once with {_listed(f'master_name={name}' for name in behind)}. It lets the "
-        "Sentinels of that name know of the new master, and moves nothing. "
+        f"First, as a failover has left {_listed(behind)} behind: run this module at once with {_listed(f'master_name={name}' for name in behind)}. It lets "
+        "the Sentinels of that name know of the new master, and moves nothing. "
     )
 
 

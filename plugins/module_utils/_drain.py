@@ -9,7 +9,7 @@ new masters are spread over the hosts that stay. Pure. This module is private to
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -353,15 +353,16 @@ def spread(choices: Mapping[str, Sequence[str]], load: Mapping[str, int]) -> tup
 def _take(name: str, choices: Mapping[str, Sequence[str]], given: dict[str, str], load: dict[str, int]) -> None:
     """Give one more master a host, along the way to the emptiest that can be reached."""
     came_by: dict[str, tuple[str, str | None]] = dict.fromkeys(choices[name], (name, None))
-    to_look_at = list(came_by)
-    for host in to_look_at:
+    to_look_at = deque(came_by)
+    while to_look_at:
+        host = to_look_at.popleft()
         for other in sorted(it for it, on in given.items() if on == host):
             for further in choices[other]:
                 if further not in came_by:
                     came_by[further] = (other, host)
                     to_look_at.append(further)
     # The first of the emptiest: it moves the fewest, and is the best for the one that comes.
-    end: str | None = min(to_look_at, key=lambda host: load.get(host, 0))
+    end: str | None = min(came_by, key=lambda host: load.get(host, 0))
     load[str(end)] = load.get(str(end), 0) + 1
     while end is not None:
         mover, before = came_by[end]

@@ -234,7 +234,9 @@ longest_write_gap_ms:
   type: float
   sample: 14.2
 error:
-  description: V(masters_left) if a master could not be moved, else a code from the list of errors in the documentation of the collection. Null if nothing went wrong.
+  description:
+    - V(masters_left) if a master could not be moved, else a code from the list of errors in the documentation of the collection.
+    - Null if nothing went wrong.
   returned: always
   type: str
   sample: masters_left

@@ -108,7 +108,7 @@ stopped_at:
   description: The last answer of the old master by the wall clock, in UTC. Null if it has not fallen silent.
   returned: always
   type: str
-  sample: 2026-10-05T02:00:00.123Z
+  sample: "2026-10-05T02:00:00.123Z"
 figures_ms:
   description: Milliseconds from the last answer of the old master. What has not come about is null.
   returned: always

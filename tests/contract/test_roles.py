@@ -105,7 +105,7 @@ def rendered(value: Any) -> Any:
         return value
     environment = NativeEnvironment(extensions=[])
     environment.globals["lookup"] = lambda _plugin, _name, default="": default
-    environment.globals["undef"] = lambda hint: Undefined(hint)
+    environment.globals["undef"] = Undefined
     environment.globals["hostvars"] = {"localhost": {}}
     environment.globals["inventory_hostname"] = "localhost"
     if value.lstrip().startswith("{{ sentinel_tls"):

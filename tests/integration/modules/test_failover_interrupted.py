@@ -26,7 +26,9 @@ DOWN_AFTER_MS = 2000
 FAILOVER_TIMEOUT_MS = 10_000
 """Sentinel waits as long until it leads a replica that nobody has told to the new master."""
 FINISHED_S = 30
-"""A run that finishes does not wait for anybody: it needs a small part of its `timeout` of 120 s, on a busy machine, too. `python -m bench.killed` measures it."""
+"""A run that finishes does not wait for anybody: it needs a small part of its `timeout` of 120 s, on a busy machine, too.
+
+`python -m bench.killed` measures it."""
 LEFT_OVER = {"min-replicas-to-write": "0", "min-replicas-max-lag": "10", "replica-priority": "100"}
 
 
