@@ -575,10 +575,12 @@ def end(state: str) -> dict[str, Any]:
 def way_back(seen: Result) -> dict[str, Any]:
     """Which masters are not where they are to be, and what to ask of ``drain`` for that.
 
+    Each host that masters leave is drained by itself: another master may have to go there.
+
     Args:
         seen: ``targets`` (name -> ``host:port``), ``state`` (text of a state file, where there are no targets), ``masters`` of topology_info.
     """
-    nothing: dict[str, Any] = {"refusal": "", "leave": [], "master_names": [], "targets": {}, "lines": []}
+    nothing: dict[str, Any] = {"refusal": "", "drains": [], "lines": []}
     wanted = dict(seen.get("targets") or {})
     masters = seen.get("masters") or {}
     try:
@@ -592,11 +594,12 @@ def way_back(seen: Result) -> dict[str, Any]:
     except Refusal as refusal:
         return {**nothing, "refusal": f"{refusal} Nothing was done."}
     away = {name: str(target) for name, target in wanted.items() if masters[name]["master"] != target}
+    left_by: dict[str, dict[str, str]] = {}
+    for name, target in sorted(away.items()):
+        left_by.setdefault(host_part(str(masters[name]["master"])), {})[name] = target
     return {
         "refusal": "",
-        "leave": sorted({host_part(str(masters[name]["master"])) for name in away}),
-        "master_names": sorted(away),
-        "targets": away,
+        "drains": [{"host": host, "targets": targets} for host, targets in sorted(left_by.items())],
         "lines": [f"{name}: {masters[name]['master']} to {target}" for name, target in sorted(away.items())]
         or ["every master is where it is to be"],
     }

@@ -85,6 +85,10 @@ MIXED = {
 }
 
 
+CROSSED = {"shop": master(6379, (1, 2, 3)), "cart": master(6380, (2, 1, 3))}
+"""Each where the other is to be."""
+
+
 def test_hosts_without_a_master_come_first_then_those_with_the_fewest() -> None:
     found = plan(asked(MIXED))
     assert found["refusal"] == ""
@@ -338,14 +342,21 @@ def test_what_is_elsewhere_goes_back_and_the_rest_stays() -> None:
     told["masters"] = {"shop": "192.0.2.2:6379", "cart": "192.0.2.1:6380"}
     found = way_back({"targets": {}, "state": json.dumps(told), "masters": MIXED})
     assert found["refusal"] == ""
-    assert (found["master_names"], found["leave"]) == (["shop"], ["192.0.2.1"])
-    assert found["targets"] == {"shop": "192.0.2.2:6379"}
+    assert found["drains"] == [{"host": "192.0.2.1", "targets": {"shop": "192.0.2.2:6379"}}]
     assert found["lines"] == ["shop: 192.0.2.1:6379 to 192.0.2.2:6379"]
+
+
+def test_a_host_that_one_master_leaves_may_be_the_place_of_another() -> None:
+    found = way_back({"targets": {"shop": "192.0.2.2:6379", "cart": "192.0.2.1:6380"}, "masters": CROSSED})
+    assert found["drains"] == [
+        {"host": "192.0.2.1", "targets": {"shop": "192.0.2.2:6379"}},
+        {"host": "192.0.2.2", "targets": {"cart": "192.0.2.1:6380"}},
+    ]
 
 
 def test_nothing_is_moved_where_every_master_is_in_its_place() -> None:
     found = way_back({"targets": {"shop": "192.0.2.1:6379"}, "masters": MIXED})
-    assert (found["refusal"], found["master_names"]) == ("", [])
+    assert (found["refusal"], found["drains"]) == ("", [])
     assert found["lines"] == ["every master is where it is to be"]
 
 
@@ -360,4 +371,4 @@ def test_nothing_is_moved_where_every_master_is_in_its_place() -> None:
 def test_a_place_that_nobody_knows_is_refused(wanted: dict[str, str], reason: str) -> None:
     found = way_back({"targets": wanted, "masters": MIXED})
     assert reason in found["refusal"]
-    assert found["master_names"] == []
+    assert found["drains"] == []
