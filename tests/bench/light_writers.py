@@ -221,7 +221,9 @@ class _Loop:
         while not until():
             due_s = self._moments[0][0] - time.monotonic() if self._moments else 0.1
             for key, _events in self._selector.select(max(0.0, due_s)):
-                key.data()
+                # What came before it may have closed it.
+                if isinstance(key.fileobj, int) or key.fileobj.fileno() >= 0:
+                    key.data()
             while self._moments and self._moments[0][0] <= time.monotonic():
                 heapq.heappop(self._moments)[2]()
 
