@@ -391,6 +391,11 @@ def contradictions(lab: Lab, result: Mapping[str, Any], old: Host) -> list[str]:
         if roles[master] != "master" or not lab.takes_writes(lab.by_node(master)):
             found.append(f"{outcome}, and {master} is no master that takes writes: {roles}")
         followers = {role for node, role in roles.items() if node != master}
+        # A run with nothing to do waits for nobody: a link that was cut may be on its way back.
+        while outcome == "unchanged" and followers != {f"follows {master} connected"} and time.monotonic() < deadline_s:
+            time.sleep(RETRY_S)
+            roles = lab.roles()
+            followers = {role for node, role in roles.items() if node != master}
         if outcome != "incomplete" and followers != {f"follows {master} connected"}:
             found.append(f"{outcome}, and not everybody follows: {roles}")
     return found
