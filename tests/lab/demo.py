@@ -164,13 +164,13 @@ class Watch:
 class Move:
     """One way of moving the master, and what it did.
 
-    `took_s` is how long the command took, `stopped_s` when the writers stood still: from when to when.
+    `took_s` is how long the command took, `stopped_ms` from when to when the writers stood still, in milliseconds from the fence.
     """
 
     recording: Recording
     took_s: float
     result: Mapping[str, Any] | None = None
-    stopped_s: tuple[float, float] | None = None
+    stopped_ms: tuple[float, float] | None = None
 
 
 class Demonstration:
@@ -277,7 +277,8 @@ class Demonstration:
         fence_s, promoted_s = moment_of(result, "fence_raised"), moment_of(result, "promoted")
         if fence_s is None or promoted_s is None:
             return Move(recording, took_s, result)
-        return Move(recording, took_s, result, recorder.gap_within(fence_s, promoted_s))
+        began_s, ended_s = recorder.gap_within(fence_s, promoted_s)
+        return Move(recording, took_s, result, ((began_s - fence_s) * 1000, (ended_s - fence_s) * 1000))
 
     def _headline(self, result: Mapping[str, Any]) -> str:
         if result.get("failed"):
@@ -326,7 +327,7 @@ class Demonstration:
         say(say.bold("What our run did") + ("" if fence_ms is None else ", in milliseconds from the fence"))
         say()
         lines = [(entry["at_ms"] - (fence_ms or 0), *self._story(entry)) for entry in timeline]
-        stopped_ms = self._write_stop_ms(fenced)
+        stopped_ms = fenced.stopped_ms
         if stopped_ms is not None:
             lines.append((stopped_ms[1], "writers", "the first write that lasts is acknowledged by the new master"))
         for at_ms, who, text in sorted(line for line in lines if line[2]):
@@ -355,15 +356,6 @@ class Demonstration:
         if kind not in words:
             return who, self._names.shorten(f"{kind}: {entry['detail']}" if entry["detail"] else kind)
         return who, (words[kind] or "").format(*named)
-
-    def _write_stop_ms(self, fenced: Move) -> tuple[float, float] | None:
-        """When the writers stood still, in milliseconds from the fence."""
-        assert fenced.result is not None
-        fence_s = moment_of(fenced.result, "fence_raised")
-        if fenced.stopped_s is None or fence_s is None:
-            return None
-        began_s, ended_s = fenced.stopped_s
-        return (began_s - fence_s) * 1000, (ended_s - fence_s) * 1000
 
     def _judge(self, plain: Move, fenced: Move) -> bool:
         say, recording, result = self._screen, fenced.recording, fenced.result
