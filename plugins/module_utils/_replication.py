@@ -14,6 +14,12 @@ from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import CRITICAL, Check
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import own_nodes
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._patience import (
+    STALLED,
+    TIMED_OUT,
+    Patience,
+    in_vain,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Replication
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
 
@@ -32,10 +38,7 @@ AGREED = "agreed"
 NAMES_ANOTHER = "names_another"
 FAILOVER_IN_PROGRESS = "failover_in_progress"
 
-SETTLED = "settled"
-WAIT = "wait"
-STALLED = "stalled"
-TIMED_OUT = "timed_out"
+ERRORS = {STALLED: "replicas_stalled", TIMED_OUT: "replicas_timeout"}
 
 _WAITS_FOR_SNAPSHOT = {"wait_bgsave"}
 """What a master calls a replica for which it is still saving its data."""
@@ -315,7 +318,7 @@ def _amount(numbers: Mapping[str, int]) -> str:
     return f"{received:,} of {total:,} bytes ({min(100, 100 * received // total)} %)"
 
 
-class Watch:
+class Watch(Patience):
     """Decides, look after look, whether to wait on and what a person should be told.
 
     Args:
@@ -325,12 +328,8 @@ class Watch:
     """
 
     def __init__(self, timeout_s: float, stall_timeout_s: float, report_interval_s: float = 2.0) -> None:
-        self._timeout_s = timeout_s
-        self._stall_timeout_s = stall_timeout_s
+        super().__init__(timeout_s, stall_timeout_s)
         self._report_interval_s = report_interval_s
-        self._began_s: float | None = None
-        self._moved_s = 0.0
-        self._mark = ""
         self._told: dict[str, tuple[str, float]] = {}
 
     def look(self, now_s: float, result: Mapping[str, Any]) -> tuple[str, list[str]]:
@@ -339,23 +338,7 @@ class Watch:
         Returns:
             ``settled``, ``wait``, ``stalled`` or ``timed_out``; and the lines to show.
         """
-        if self._began_s is None:
-            self._began_s = self._moved_s = now_s
-        if result["mark"] != self._mark:
-            self._mark, self._moved_s = result["mark"], now_s
-        lines = self._lines(now_s, result)
-        if result["settled"]:
-            return SETTLED, lines
-        if now_s - self._began_s >= self._timeout_s:
-            return TIMED_OUT, lines
-        if now_s - self._moved_s >= self._stall_timeout_s:
-            return STALLED, lines
-        return WAIT, lines
-
-    @property
-    def began_s(self) -> float:
-        """The moment of the first look."""
-        return self._began_s or 0.0
+        return self.verdict(now_s, result), self._lines(now_s, result)
 
     def _lines(self, now_s: float, result: Mapping[str, Any]) -> list[str]:
         rows = [
@@ -370,24 +353,14 @@ class Watch:
             silent_s = 0.0 if state == IN_SYNC else now_s - told_s
             if state != told_state or silent_s >= self._report_interval_s:
                 self._told[key] = (state, now_s)
-                lines.append(f"{now_s - self.began_s:7.1f} s  {who:<22} {state:<20} {detail}")
+                lines.append(f"{self.waited_s(now_s):7.1f} s  {who:<22} {state:<20} {detail}")
         return lines
 
 
 def gave_up(verdict: str, result: Mapping[str, Any], waited_s: float) -> dict[str, Any]:
     """What a result says besides when the wait ended in vain."""
-    error, why = {
-        STALLED: ("replicas_stalled", "nothing has moved for too long"),
-        TIMED_OUT: ("replicas_timeout", "the time is over"),
-    }[verdict]
     left = "; ".join(row["detail"] for row in result["unsettled"])
-    remedy = " ".join(dict.fromkeys(row["remedy"] for row in result["unsettled"] if row["remedy"]))
-    return {
-        "failed": True,
-        "msg": f"After {waited_s:.0f} s {why}. Left: {left}. {remedy}".rstrip(),
-        "error": error,
-        "remedy": remedy,
-    }
+    return in_vain(verdict, ERRORS, left, (row["remedy"] for row in result["unsettled"]), waited_s)
 
 
 def nobody_knows(result: Mapping[str, Any]) -> dict[str, Any]:

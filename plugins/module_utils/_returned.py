@@ -12,6 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._patience import (
+    STALLED,
+    TIMED_OUT,
+    Patience,
+    in_vain,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, ReplicaEntry, Replication
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import (
     NodeView,
@@ -20,10 +26,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import
     lag_bytes,
 )
 
-SETTLED = "settled"
-WAIT = "wait"
-STALLED = "stalled"
-TIMED_OUT = "timed_out"
+ERRORS = {STALLED: "servers_stalled", TIMED_OUT: "servers_timeout"}
 
 SHOWN = 3
 """How many of the missing things one line shows."""
@@ -167,7 +170,7 @@ def mark(snapshots: Mapping[str, Snapshot], rows: Iterable[Missing]) -> str:
 # ---- how long it is worth waiting, and what is told meanwhile ------------------------------------------------------------
 
 
-class Patience:
+class Watch(Patience):
     """Decides, look after look, whether to wait on and what a person should be told.
 
     Args:
@@ -177,42 +180,25 @@ class Patience:
     """
 
     def __init__(self, timeout_s: float, stall_timeout_s: float, report_interval_s: float = 10.0) -> None:
-        self._timeout_s = timeout_s
-        self._stall_timeout_s = stall_timeout_s
+        super().__init__(timeout_s, stall_timeout_s)
         self._report_interval_s = report_interval_s
-        self._began_s: float | None = None
-        self._moved_s = 0.0
-        self._mark = ""
         self._told: tuple[str, float] = ("", 0.0)
 
-    def look(self, now_s: float, result: Mapping[str, Any]) -> tuple[str, str]:
+    def look(self, now_s: float, result: Mapping[str, Any]) -> tuple[str, list[str]]:
         """Take in one look, a result of ``wait_for_servers``.
 
         Returns:
-            ``settled``, ``wait``, ``stalled`` or ``timed_out``; and the line to show, empty for none.
+            ``settled``, ``wait``, ``stalled`` or ``timed_out``; and the line to show, if there is one.
         """
-        if self._began_s is None:
-            self._began_s = self._moved_s = now_s
-        if result["mark"] != self._mark:
-            self._mark, self._moved_s = result["mark"], now_s
-        line = self._line(now_s, result)
-        if result["settled"]:
-            return SETTLED, line
-        if self.waited_s(now_s) >= self._timeout_s:
-            return TIMED_OUT, line
-        return (STALLED if now_s - self._moved_s >= self._stall_timeout_s else WAIT), line
+        return self.verdict(now_s, result), self._lines(now_s, result)
 
-    def waited_s(self, now_s: float) -> float:
-        """Seconds since the first look."""
-        return 0.0 if self._began_s is None else now_s - self._began_s
-
-    def _line(self, now_s: float, result: Mapping[str, Any]) -> str:
+    def _lines(self, now_s: float, result: Mapping[str, Any]) -> list[str]:
         text = short(result["missing"]) if result["missing"] else "everything is back"
         told, told_s = self._told
         if text == told and now_s - told_s < self._report_interval_s:
-            return ""
+            return []
         self._told = (text, now_s)
-        return f"{self.waited_s(now_s):7.1f} s  {'waits: ' if result['missing'] else ''}{text}"
+        return [f"{self.waited_s(now_s):7.1f} s  {'waits: ' if result['missing'] else ''}{text}"]
 
 
 def short(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -224,11 +210,5 @@ def short(rows: Iterable[Mapping[str, Any]]) -> str:
 
 def gave_up(verdict: str, result: Mapping[str, Any], waited_s: float) -> dict[str, Any]:
     """What a result says besides when the wait ended in vain."""
-    why = "nothing has moved for too long" if verdict == STALLED else "the time is over"
-    remedy = " ".join(dict.fromkeys(row["remedy"] for row in result["missing"]))
-    return {
-        "failed": True,
-        "msg": f"After {waited_s:.0f} s {why}. Left: {short(result['missing'])}. {remedy}".rstrip(),
-        "error": "servers_stalled" if verdict == STALLED else "servers_timeout",
-        "remedy": remedy,
-    }
+    missing_rows = result["missing"]
+    return in_vain(verdict, ERRORS, short(missing_rows), (row["remedy"] for row in missing_rows), waited_s)

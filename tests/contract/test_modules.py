@@ -217,9 +217,13 @@ def error_codes() -> set[str]:
                     if isinstance(key, ast.Constant) and key.value == "error":
                         codes |= _texts(value)
     codes = {ONE_CODE.get(code, code) for code in codes}
-    replication = ast.parse((ROOT / "plugins/module_utils/_replication.py").read_text())
-    texts = {text for node in ast.walk(replication) for text in _texts(node)}
-    return codes | {text for text in texts if re.fullmatch(r"replicas_[a-z_]+", text)}
+    texts = {
+        text
+        for name in ("_replication", "_returned")
+        for node in ast.walk(ast.parse((ROOT / f"plugins/module_utils/{name}.py").read_text()))
+        for text in _texts(node)
+    }
+    return codes | {text for text in texts if re.fullmatch(r"(replicas|servers)_[a-z_]+", text)}
 
 
 def test_every_error_of_a_run_is_raised_somewhere() -> None:

@@ -10,11 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._patience import SETTLED, STALLED, TIMED_OUT, WAIT
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replication import (
-    SETTLED,
-    STALLED,
-    TIMED_OUT,
-    WAIT,
     Watch,
     gave_up,
     nobody_knows,

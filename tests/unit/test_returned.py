@@ -8,14 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._patience import SETTLED, STALLED, TIMED_OUT, WAIT
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._returned import (
-    SETTLED,
-    STALLED,
-    TIMED_OUT,
-    WAIT,
     Expected,
-    Patience,
+    Watch,
     everything,
     gave_up,
     mark,
@@ -141,7 +138,7 @@ def look(text: str = "x") -> dict[str, Any]:
 
 
 def test_it_waits_as_long_as_something_moves() -> None:
-    patience = Patience(100.0, 10.0)
+    patience = Watch(100.0, 10.0)
     assert patience.look(0.0, look("down"))[0] == WAIT
     assert patience.look(9.0, look("loads"))[0] == WAIT
     assert patience.look(18.0, look("loads"))[0] == WAIT
@@ -151,9 +148,9 @@ def test_it_waits_as_long_as_something_moves() -> None:
 
 
 def test_a_line_is_shown_when_something_changes_and_now_and_then() -> None:
-    patience = Patience(100.0, 100.0, report_interval_s=10.0)
+    patience = Watch(100.0, 100.0, report_interval_s=10.0)
     lines = [
-        patience.look(at_s, look(text))[1]
+        "".join(patience.look(at_s, look(text))[1])
         for at_s, text in ((0, "down"), (1, "down"), (2, "loads"), (12, "loads"), (13, ""))
     ]
     assert [bool(line) for line in lines] == [True, False, True, True, True]
