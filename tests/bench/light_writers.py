@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -87,7 +87,10 @@ class LightWriters:
 
 
 class _Writer:
-    """One writer: it asks for its master, writes, waits for the answer, pauses. It never blocks but to connect, which on loopback takes no time."""
+    """One writer: it asks for its master, writes, waits for the answer, pauses. It never blocks but to connect, which on loopback takes no time.
+
+    It waits for one thing at a time: for a moment, for a Sentinel's answer, or for a node's. Whatever else happens puts that in its place.
+    """
 
     def __init__(self, loop: _Loop, name: str) -> None:
         self.name = name
@@ -98,79 +101,115 @@ class _Writer:
         self._sentinel: socket.socket | None = None
         self._node: socket.socket | None = None
         self._received = b""
+        self._moment = _Moment(0.0, 0)
+        self._asking = self._writing = False
         self.ended = False
 
-    def go(self) -> None:
-        """Do what is next: write, or ask for the master."""
+    def go_in(self, seconds: float) -> None:
+        """Do what is next after a while."""
+        self._moment.do = None
+        self._moment = self._loop.later(seconds, self._go)
+
+    def _go(self) -> None:
+        if self._node is None:
+            self._ask()
+            return
+        self._sent += 1
         try:
-            if self._node is None:
-                self._ask()
-                return
-            self._sent += 1
             self._node.sendall(_packed("SADD", KEY, str(self._sent)))
         except OSError:
-            self._start_over()
+            self._leave_node()
+        else:
+            self._writing = True
 
     def _ask(self) -> None:
-        if self._sentinel is None:
-            self._sentinel = self._loop.open(self._loop.sentinel(), self._told)
-        self._sentinel.sendall(_packed("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name))
+        self._received = b""
+        try:
+            if self._sentinel is None:
+                self._sentinel = self._loop.open_first(self._told)
+            self._sentinel.sendall(_packed("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name))
+        except OSError:
+            self._leave_sentinel()
+        else:
+            self._asking = True
 
     def _told(self) -> None:
         """A Sentinel has answered, or gone."""
+        assert self._sentinel is not None
         try:
             lines = self._lines(self._sentinel)
-            if len(lines) < 5:
-                return
-            self._received = b""
+        except OSError:
+            self._leave_sentinel()
+            return
+        if len(lines) < 5:
+            return
+        self._asking = False
+        self._received = b""
+        try:
             self._node = self._loop.open((lines[2].decode(), int(lines[4])), self._answered)
         except OSError:
-            self._loop.close(self._sentinel)
-            self._sentinel = None
-            self._start_over()
-            return
-        self.go()
+            self.go_in(BACKOFF_S)
+        else:
+            self._go()
 
     def _answered(self) -> None:
         """The node has answered, or gone. What it says without having been asked is that it has gone."""
+        assert self._node is not None
         try:
             lines = self._lines(self._node)
         except OSError:
-            self.unknown += 1
-            self._start_over()
+            self.unknown += self._writing
+            self._leave_node()
             return
         if not lines:
             return
         self._received = b""
-        if not lines[0].startswith(b":"):
-            self.refused += 1
-            self._start_over()
+        if not self._writing or not lines[0].startswith(b":"):
+            self.refused += self._writing
+            self._leave_node()
             return
+        self._writing = False
         self.acknowledged.append(self._sent)
         self.acknowledged_at_s.append(time.monotonic())
         if self._loop.ending:
             self.ended = True
         else:
-            self._loop.later(self._loop.pause_s, self.go)
+            self.go_in(self._loop.pause_s)
 
-    def _lines(self, connection: socket.socket | None) -> list[bytes]:
+    def _lines(self, connection: socket.socket) -> list[bytes]:
         """What has come, if it ends with a line.
 
         Raises:
             OSError: The other side has closed the connection.
         """
-        assert connection is not None
         data = connection.recv(4096)
         if not data:
             raise OSError("closed")
         self._received += data
         return self._received.split(b"\r\n")[:-1] if self._received.endswith(b"\r\n") else []
 
-    def _start_over(self) -> None:
-        self._received = b""
+    def _leave_node(self) -> None:
         self._loop.close(self._node)
         self._node = None
-        self._loop.later(BACKOFF_S, self.go)
+        self._writing = False
+        self.go_in(BACKOFF_S)
+
+    def _leave_sentinel(self) -> None:
+        """Another Sentinel is asked, if this one was: a writer that has its master needs none."""
+        self._loop.close(self._sentinel)
+        self._sentinel = None
+        if self._asking or self._node is None:
+            self._asking = False
+            self.go_in(BACKOFF_S)
+
+
+@dataclass(order=True)
+class _Moment:
+    """When something is to be done, and what; nothing, once that has been put off."""
+
+    at_s: float
+    count: int
+    do: Callable[[], None] | None = field(default=None, compare=False)
 
 
 class _Loop:
@@ -181,18 +220,18 @@ class _Loop:
         self.ending = False
         self._sentinels = sentinels
         self._selector = selectors.DefaultSelector()
-        self._moments: list[tuple[float, int, Callable[[], None]]] = []
+        self._moments: list[_Moment] = []
         self._count = itertools.count()
 
-    def sentinel(self) -> tuple[str, int]:
-        """The first Sentinel that takes a connection.
+    def open_first(self, on_data: Callable[[], None]) -> socket.socket:
+        """A connection to the first Sentinel that takes one.
 
         Raises:
             OSError: None does.
         """
         for address in self._sentinels:
-            with contextlib.suppress(OSError), socket.create_connection(address, timeout=1.0):
-                return address
+            with contextlib.suppress(OSError):
+                return self.open(address, on_data)
         raise OSError("no Sentinel answers")
 
     def open(self, address: tuple[str, int], on_data: Callable[[], None]) -> socket.socket:
@@ -206,8 +245,10 @@ class _Loop:
             self._selector.unregister(connection)
             connection.close()
 
-    def later(self, seconds: float, do: Callable[[], None]) -> None:
-        heapq.heappush(self._moments, (time.monotonic() + seconds, next(self._count), do))
+    def later(self, seconds: float, do: Callable[[], None]) -> _Moment:
+        moment = _Moment(time.monotonic() + seconds, next(self._count), do)
+        heapq.heappush(self._moments, moment)
+        return moment
 
     def on_input(self, do: Callable[[], None]) -> None:
         self._selector.register(sys.stdin, selectors.EVENT_READ, do)
@@ -219,13 +260,14 @@ class _Loop:
 
     def run(self, until: Callable[[], bool]) -> None:
         while not until():
-            due_s = self._moments[0][0] - time.monotonic() if self._moments else 0.1
+            due_s = self._moments[0].at_s - time.monotonic() if self._moments else 0.1
             for key, _events in self._selector.select(max(0.0, due_s)):
                 # What came before it may have closed it.
                 if isinstance(key.fileobj, int) or key.fileobj.fileno() >= 0:
                     key.data()
-            while self._moments and self._moments[0][0] <= time.monotonic():
-                heapq.heappop(self._moments)[2]()
+            while self._moments and self._moments[0].at_s <= time.monotonic():
+                if do := heapq.heappop(self._moments).do:
+                    do()
 
 
 def _packed(*words: str) -> bytes:
@@ -243,7 +285,7 @@ def main(configuration: dict[str, Any]) -> None:
     loop = _Loop(list(_parsed(configuration["sentinels"])), configuration["pause_ms"] / 1000)
     writers = [_Writer(loop, name) for name in configuration["names"]]
     for number, writer in enumerate(writers):
-        loop.later(loop.pause_s * number / len(writers), writer.go)
+        writer.go_in(loop.pause_s * number / len(writers))
     loop.run(until=lambda: all(writer.acknowledged for writer in writers))
     print("writing", flush=True)
     loop.on_input(loop.end)
