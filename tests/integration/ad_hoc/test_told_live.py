@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import STEPS
+
 from lab import Deployment
 from lab.adhoc import ad_hoc_command
 from lab.modules import PYTHON
@@ -23,7 +25,8 @@ from lab.playbooks import Workspace
 
 LONGEST_SILENCE_S = 3.0
 TOLD = ("discover    Ask", "discover    still at work")
-STEP = re.compile(r" *\d+\.\d+ s +(\w+) +(.+)")
+# Before the module has begun, a line says only that the run is at work.
+STEP = re.compile(rf" *\d+\.\d+ s +({'|'.join(step.name for step in STEPS)}) +(.+)")
 
 
 @dataclass(frozen=True)
