@@ -42,6 +42,7 @@ from lab.errors import LabError
 from lab.recorder_writer import (
     ACKNOWLEDGED,
     COUNTERS_BYTES,
+    END,
     NOT_SENT,
     REFUSED,
     UNKNOWN,
@@ -268,7 +269,7 @@ class Recorder:
         if self._process is None:
             raise RecorderError("the recorder was not started")
         try:
-            output, _errors = self._process.communicate(timeout=3 * self._configuration["reply_timeout_s"] + 10)
+            output, _errors = self._process.communicate(END, timeout=3 * self._configuration["reply_timeout_s"] + 10)
         except subprocess.TimeoutExpired:
             self._process.kill()
             raise self._died() from None

@@ -3,8 +3,8 @@
 
 """The process in which the recorder's redis-py writers run; started by ``recorder.py``, never by hand.
 
-It reads its configuration as one line of JSON from standard input, prints when it began, writes until standard input
-closes (the recorder asks for the end, or has died) or its time is up, and prints a summary. Every write is one line of
+It reads its configuration as one line of JSON from standard input, prints when it began, writes until the recorder says
+``end`` there or has died (the input closes without that word) or its time is up, and prints a summary. Every write is one line of
 ``writer-N.jsonl``: sequence number, start and end (monotonic nanoseconds), outcome, code of the refusal. Live counts
 stand in the file ``counters``: for each writer the writes acknowledged and the writes failed, eight bytes each.
 """
@@ -41,6 +41,7 @@ from redis.sentinel import Sentinel, SentinelManagedConnection
 ACKNOWLEDGED, REFUSED, NOT_SENT, UNKNOWN = "acknowledged", "refused", "not_sent", "unknown"
 COUNTERS_BYTES = 16
 RECORDS_BUFFER_BYTES = 64 * 1024
+END = b"end\n"
 
 
 class Configuration(TypedDict):
@@ -317,8 +318,7 @@ def _end_the_process(error: threading.ExceptHookArgs) -> None:
 
 
 def main() -> None:
-    """Runs the writers until standard input closes or the time is up."""
-    recorder = os.getppid()
+    """Runs the writers until the recorder says so or has died, or the time is up."""
     configuration: Configuration = json.loads(sys.stdin.buffer.readline())
     stop = threading.Event()
     attempts = [0] * configuration["writers"]
@@ -335,16 +335,17 @@ def main() -> None:
     asked, _writable, _failed = select.select([sys.stdin], [], [], configuration["max_s"])
     stop.set()
     ended_ns = time.monotonic_ns()
+    died = bool(asked) and sys.stdin.buffer.readline() != END
     for thread in threads:
         thread.join()
     summary = {"ended_ns": ended_ns, "timed_out": not asked, "cpu_s": time.process_time(), "attempts": attempts}
-    if os.getppid() != recorder or not _told(summary):
-        # It died, and nobody will read what was recorded.
+    if died or not _told(summary):
+        # Nobody will read what was recorded.
         shutil.rmtree(configuration["directory"])
 
 
 def _told(summary: dict[str, Any]) -> bool:
-    """Whether the recorder can still be told. A process that dies closes its files before its children get another parent."""
+    """Whether the recorder can still be told; where the time was up, it may have died since."""
     try:
         print(json.dumps(summary), flush=True)
     except BrokenPipeError:

@@ -210,12 +210,15 @@ function makeStop(graceMs) {
 }
 
 async function main() {
-  const recorder = process.ppid;
-  const input = readline.createInterface({ input: process.stdin });
-  const configuration = JSON.parse((await input[Symbol.asyncIterator]().next()).value);
+  const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+  const configuration = JSON.parse((await lines.next()).value);
   const stop = makeStop(configuration.reply_timeout_s * 1000);
   let timedOut = false;
-  input.on('close', () => stop.now());
+  let died = false;
+  lines.next().then(({ value }) => {
+    died = value !== 'end';
+    stop.now();
+  });
   setTimeout(() => {
     timedOut = !stop.aborted;
     stop.now();
@@ -224,8 +227,8 @@ async function main() {
   const writers = Array.from({ length: configuration.writers }, (_, writer) => writeUntil(stop, configuration, writer));
   console.log(JSON.stringify({ began_ns: Number(beganNs) }));
   const attempts = await Promise.all(writers);
-  if (process.ppid !== recorder) {
-    // It died, and nobody will read what was recorded.
+  if (died) {
+    // Nobody will read what was recorded.
     fs.rmSync(configuration.directory, { recursive: true });
     process.exit(0);
   }
