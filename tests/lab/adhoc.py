@@ -82,6 +82,8 @@ def _environment(collections: Path, home: str) -> dict[str, str]:
         "ANSIBLE_CONFIG": str(configuration),
         "ANSIBLE_HOME": home,
         "ANSIBLE_REMOTE_TMP": home,
+        # A module unpacks itself here. One that is ended on the way does not remove what it has unpacked.
+        "TMPDIR": home,
         "ANSIBLE_NOCOLOR": "1",
         "LC_ALL": "C.UTF-8",
     }
