@@ -14,6 +14,7 @@ from typing import Any, Callable
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import OK, Check
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import own_nodes
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._masked import MASKS, is_masked
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Replication, parse_address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
 
@@ -56,15 +57,6 @@ class Thresholds:
     max_lag_bytes: int = 10 * 1024 * 1024
     max_info_age_s: float = 30.0
     max_link_silence_s: float = 30.0
-
-
-MASKS = ("********", "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER")
-"""What Ansible puts in the place of a password, wherever its letters stand in a result: in the name of a host, too (``remove_values``)."""
-
-
-def is_masked(value: object) -> bool:
-    """Whether Ansible has taken something out of a value."""
-    return isinstance(value, str) and any(mask in value for mask in MASKS)
 
 
 @dataclass(frozen=True)

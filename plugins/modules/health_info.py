@@ -197,6 +197,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health import examine, is_healthy, may_pass
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_files import role_changers
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._masked import is_masked
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._module import run_module
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import HEALTH, invalid, master_name
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._probes import (
@@ -210,7 +211,6 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation impor
     Evidence,
     Situation,
     Thresholds,
-    is_masked,
     parse_baseline,
     unmasked,
 )

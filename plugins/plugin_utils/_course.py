@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import is_masked
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._masked import is_masked
 
 Result = Mapping[str, Any]
 
