@@ -252,7 +252,19 @@ def writers(lab: Lab) -> Iterator[Callable[[str], dict[str, Any]]]:
     shell = Host(lab.client, "the host of the applications")
     folder = shell.run("mktemp -d")[0]
     process = subprocess.Popen(
-        ["docker", "exec", "--interactive", "--workdir", "/opt", lab.client, "python3", "-m", "lab.load", folder],
+        [
+            "docker",
+            "exec",
+            "--interactive",
+            "--workdir",
+            "/opt",
+            lab.client,
+            "python3",
+            "-m",
+            "lab.load",
+            "run",
+            folder,
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,17 +1,26 @@
 # SPDX-FileCopyrightText: The redis_ha.sentinel authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Write load for those who start and end it from elsewhere, such as a playbook: `python -m lab.load FOLDER`, options as JSON on standard input.
+"""Write load for those who start and end it from elsewhere, such as a playbook; options as JSON on standard input.
 
-It writes until somebody puts the address of the new master into the file `FOLDER/stop`, or until `max_s` have passed; then it reads every
-acknowledged write back from there and prints what became of them as one line of JSON. `FOLDER/writing` exists as soon as writes are acknowledged.
+    python -m lab.load begin                returns as soon as writes are acknowledged, and prints a folder
+    python -m lab.load end FOLDER MASTER NAME
+                                            ends the writing, reads every acknowledged write back from a node (host:port), prints what became of
+                                            them, and keeps it under this name in the folder LAB_RESULTS for the closing lines of a run
+    python -m lab.load run FOLDER           what `begin` starts: it writes until `FOLDER/stop` has the address of a node, or until `max_s` have passed
+
+What became of the writes is one line of JSON. `FOLDER/writing` exists as soon as writes are acknowledged.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,11 +32,15 @@ from lab.recorder import Access, Recorder
 _POLL_S = 0.02
 _ENOUGH_WRITES = 200
 _ENOUGH_S = 60
+_END_S = 120
 
 
-def main(folder: Path, options: Mapping[str, Any]) -> int:
-    """Records until it is told to stop; 1 if no recording came about."""
-    access = Access(**options.get("access", {}))
+def run(folder: Path, options: Mapping[str, Any]) -> str:
+    """Records until it is told to stop; the recording.
+
+    Raises:
+        LabError: No recording came about.
+    """
     recorder = Recorder(
         options["sentinels"],
         options["master_name"],
@@ -35,28 +48,100 @@ def main(folder: Path, options: Mapping[str, Any]) -> int:
         client=options.get("client", "redis-py"),
         pause_ms=options.get("pause_ms", 5.0),
         max_s=options["max_s"],
-        access=access,
+        access=Access(**options.get("access", {})),
         address_map=options.get("address_map"),
     )
+    with recorder:
+        recorder.wait_for_writes(_ENOUGH_WRITES, timeout_s=_ENOUGH_S)
+        (folder / "writing").touch()
+        deadline = time.monotonic() + options["max_s"]
+        while not (folder / "stop").exists():
+            if time.monotonic() > deadline:
+                raise LabError(f"nobody ended the load within {options['max_s']} s")
+            time.sleep(_POLL_S)
+        recorder.wait_for_writes(_ENOUGH_WRITES, timeout_s=_ENOUGH_S)
+        master = (folder / "stop").read_text().strip()
+        recording = recorder.finish(master)
+        recorder.cleanup(master)
+    return json.dumps(dataclasses.asdict(recording))
+
+
+def begin(options: str) -> str:
+    """Starts a process that records; the folder that it is told by.
+
+    Raises:
+        LabError: It has ended before a write was acknowledged.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="redis-ha-load-"))
+    with (folder / "recording").open("w") as recording, (folder / "errors").open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lab.load", "run", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=recording,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+    assert process.stdin is not None
+    with process.stdin as given:
+        given.write(options)
+    (folder / "pid").write_text(str(process.pid))
+    while not (folder / "writing").exists():
+        if process.poll() is not None:
+            raise LabError(_errors(folder))
+        time.sleep(_POLL_S)
+    return str(folder)
+
+
+def end(folder: Path, master: str, name: str) -> str:
+    """Ends what `begin` has started; its recording, which is kept under a name as well.
+
+    Raises:
+        LabError: There is none.
+    """
+    (folder / "stop.new").write_text(master)
+    (folder / "stop.new").rename(folder / "stop")
+    deadline = time.monotonic() + _END_S
+    while _is_running(int((folder / "pid").read_text())):
+        if time.monotonic() > deadline:
+            raise LabError(f"the load has not ended within {_END_S} s")
+        time.sleep(_POLL_S)
+    recording = (folder / "recording").read_text().strip()
+    if not recording:
+        raise LabError(_errors(folder))
+    kept = Path(os.environ["LAB_RESULTS"]) / f"{name}-{folder.name}.json"
+    kept.write_text(json.dumps({**json.loads(recording), "name": name}))
+    shutil.rmtree(folder)
+    return recording
+
+
+def _is_running(pid: int) -> bool:
+    """Whoever adopted it may not have waited for it yet: then it has ended, too."""
     try:
-        with recorder:
-            recorder.wait_for_writes(_ENOUGH_WRITES, timeout_s=_ENOUGH_S)
-            (folder / "writing").touch()
-            deadline = time.monotonic() + options["max_s"]
-            while not (folder / "stop").exists():
-                if time.monotonic() > deadline:
-                    raise LabError(f"nobody ended the load within {options['max_s']} s")
-                time.sleep(_POLL_S)
-            recorder.wait_for_writes(_ENOUGH_WRITES, timeout_s=_ENOUGH_S)
-            master = (folder / "stop").read_text().strip()
-            recording = recorder.finish(master)
-            recorder.cleanup(master)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _errors(folder: Path) -> str:
+    return (folder / "errors").read_text().strip() or "the load has ended without a word"
+
+
+def main(words: list[str]) -> int:
+    """Does one of the three; 1 if no recording came about."""
+    os.umask(0o077)
+    try:
+        if words[0] == "begin":
+            print(begin(sys.stdin.read()))
+        elif words[0] == "end":
+            print(end(Path(words[1]), *words[2:]))
+        else:
+            print(run(Path(words[1]), json.load(sys.stdin)))
     except LabError as error:
         print(f"lab.load: {error}", file=sys.stderr)
         return 1
-    print(json.dumps(dataclasses.asdict(recording)))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), json.load(sys.stdin)))
+    sys.exit(main(sys.argv[1:]))

@@ -56,6 +56,31 @@ def test_a_marker_that_cannot_be_written_fails_the_check(deployment: Deployment,
     )
 
 
+def test_a_replica_that_has_not_come_in_time_is_named_with_what_to_do(
+    deployment: Deployment, workspace: Workspace
+) -> None:
+    away = deployment.replicas()[0]
+    away.kill()
+    try:
+        wanted = answers(deployment, postcheck_timeout=1, postcheck_stall_timeout=60, postcheck_patience=0)
+        run = workspace.run("postcheck.yml", wanted, project=PROJECT)
+        waited = run.result("Wait until every replica")
+        assert run.status == "failed"
+        assert waited["error"] == "replicas_timeout"
+        assert re.match(
+            rf"After \d+ s the time is over\. Left: replica {re.escape(away.address)} cannot be asked: ", waited["msg"]
+        )
+        told = " ".join(run.message.split())
+        assert (
+            f"FAILED replica_in_sync: replica {away.address} cannot be asked: Connection refused What to do: Start it"
+            in told
+        )
+        assert f"FAILED nodes_reachable: node {away.address}: Connection refused What to do: Start it" in told
+    finally:
+        away.start()
+        deployment.wait_ready(60)
+
+
 def write(master: Process, replica_count: int) -> None:
     """Writes more than 500 MB, no faster than the replicas that are connected take it."""
     value = os.urandom(VALUE_BYTES)
