@@ -27,6 +27,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,8 @@ SIDE_BY_SIDE = ("--workers=2", "--continue-on-failure")
 LONGEST = "partition"
 """Begins first: most of its time is waiting, in which the others go on."""
 _END_S = 20
+_SHOWN_LINES = 40
+"""Of each step that failed: what failed in it stands at its end."""
 _STEP = re.compile(r"INFO +\[(?P<name>\w+) > \w+\] Execut(ing|ed)")
 _RECAP = re.compile(r"(?P<name>\w+) +: actions=\d+ .* failed=(?P<failed>\d+)")
 _BLOCKS = [(second, third) for second in (18, 19) for third in range(0, 256, 16)]
@@ -56,6 +59,25 @@ class Trouble(Exception):
     """The scenarios cannot be run."""
 
 
+class Failures:
+    """Keeps the ends of the boxes in which Molecule shows the steps that failed, where scenarios ran side by side."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self._box: deque[str] | None = None
+
+    def see(self, line: str) -> None:
+        line = line.rstrip()
+        if "─ Failed: " in line:
+            self.told.append(line)
+            self._box = deque(maxlen=_SHOWN_LINES)
+        elif self._box is not None and line.lstrip().startswith("└"):
+            self.told += [*self._box, line]
+            self._box = None
+        elif self._box is not None:
+            self._box.append(line)
+
+
 @dataclass
 class Run:
     """One call of this program: its name, how Molecule's scenarios ended, and what was found after it."""
@@ -66,9 +88,11 @@ class Run:
     took_s: dict[str, float] = field(default_factory=dict)
     figures: list[dict[str, Any]] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    failures: Failures = field(default_factory=Failures)
 
     def see(self, line: str) -> None:
-        """Takes from a line of Molecule's what scenario it is about and how that ended."""
+        """Takes from a line of Molecule's what scenario it is about, how that ended, and why."""
+        self.failures.see(line)
         now_s = time.monotonic()
         if step := _STEP.match(line):
             self.took_s[step["name"]] = now_s - self.first_seen_s.setdefault(step["name"], now_s)
@@ -101,6 +125,8 @@ def main(words: Sequence[str]) -> int:
         code = int(end.code or 0)
     # What a process uses now is another run's: ours have ended.
     run.left += sorted(traces(used=False) - before)
+    for line in run.failures.told:
+        print(line)
     _tell(run.figures)
     for name, seconds in run.took_s.items():
         print(f"{'FAILED' if run.failed.get(name, True) else 'passed'}  {name:<24} {seconds:6.1f} s")
