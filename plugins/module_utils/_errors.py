@@ -80,11 +80,17 @@ class Kind:
 
 
 _LOOK = "Look at this server, and at the deployment with topology_info, and run again."
+_REPORT = (
+    "This is a fault of the program, not of the servers: please report it with this message. Look at the deployment with topology_info, and run"
+    " again: a run puts right what another has begun."
+)
 _WAIT_OR_RUN = "Run again: that finishes it. Sentinel heals it by itself otherwise."
 
 ERRORS: dict[str, Kind] = {
     "contact_lost": Kind(Refused, _LOOK),
     "contact_lost_halfway": Kind(Unknown, _LOOK),
+    "program_failed": Kind(Refused, _REPORT),
+    "program_failed_halfway": Kind(Unknown, _REPORT),
     "node_unreachable": Kind(Refused, "Look at this node and run again."),
     "another_run": Kind(
         Refused,
@@ -174,7 +180,11 @@ def failure(code: str, message: str, seen: dict[str, Any] | None = None, **value
     return kind.error(ONE_CODE.get(code, code), message, kind.remedy.format(**values), seen=seen)
 
 
-ONE_CODE = {"contact_lost_halfway": "contact_lost", "repair_left": "repair_failed"}
+ONE_CODE = {
+    "contact_lost_halfway": "contact_lost",
+    "program_failed_halfway": "program_failed",
+    "repair_left": "repair_failed",
+}
 """Where one code stands for two outcomes: the entry of ``ERRORS`` -> the code that the user sees."""
 
 

@@ -8,6 +8,8 @@ One rule: the old master stops being a master before the new one becomes one. Th
 
 from __future__ import annotations
 
+import os
+import traceback
 from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
@@ -45,8 +47,20 @@ def fail_over(run: Run, check_mode: bool = False) -> dict[str, Any]:
     except FailoverError as error:
         return _failed(run, error)
     except (LinkError, ReplyError) as error:
-        untouched = run.record.fenced_at_s is None and not run.record.moved
-        return _failed(run, failure("contact_lost" if untouched else "contact_lost_halfway", str(error)))
+        return _failed(run, failure("contact_lost" + _halfway(run), str(error)))
+    except Exception as error:  # noqa: BLE001 - a fault must not hide what became of the deployment, nor of the other masters of a drain
+        return _failed(run, failure("program_failed" + _halfway(run), _fault(error)))
+
+
+def _halfway(run: Run) -> str:
+    """The end of the code of an error whose outcome depends on whether writes were stopped already."""
+    return "" if run.record.fenced_at_s is None and not run.record.moved else "_halfway"
+
+
+def _fault(error: Exception) -> str:
+    """What went wrong in the program, and where."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {last.name}, {os.path.basename(last.filename)} line {last.lineno}: {error}"
 
 
 def _carry_out(run: Run, plan: Plan) -> None:

@@ -25,7 +25,9 @@ def run(world: World, check_mode: bool = False, **request: Any) -> dict[str, Any
     clock = FakeClock(world)
     fleet = FakeFleet(world)
     try:
-        return fail_over(Run(fleet, Request(NAME, **request), clock, Timeline(clock)), check_mode)
+        result = fail_over(Run(fleet, Request(NAME, **request), clock, Timeline(clock)), check_mode)
+        assert result.get("error") != "program_failed", result["msg"]
+        return result
     finally:
         world.listeners.clear()
         fleet.close()

@@ -36,6 +36,16 @@ DEMOTE = "REPLICAOF 10.0.0."
 TRIGGER = f"SENTINEL FAILOVER {NAME}"
 
 
+def run_with_a_fault(world: World) -> dict[str, Any]:
+    """A run of a program that has a fault; `run` would not have it."""
+    clock, fleet = FakeClock(world), FakeFleet(world)
+    try:
+        return fail_over(Run(fleet, Request(NAME), clock, Timeline(clock)))
+    finally:
+        world.listeners.clear()
+        fleet.close()
+
+
 # ---- nothing goes wrong --------------------------------------------------------------------------------------------
 
 
@@ -1060,3 +1070,32 @@ def test_a_pause_of_somebody_else_is_noted_before_the_move_ends_it() -> None:
     result = run(world)
     assert result["outcome"] == "switched"
     assert any("a pause that this run did not ask for" in note for note in result["notes"])
+
+
+# ---- the program has a fault ---------------------------------------------------------------------------------------
+
+
+def fault(*_: object) -> None:
+    raise ZeroDivisionError("division by zero")
+
+
+@pytest.mark.parametrize(
+    ("where", "outcome"),
+    [("_failover.move", "refused"), ("_strategies.agree", "unknown"), ("_strategies.settle", "unknown")],
+)
+def test_a_fault_of_the_program_hides_nothing_and_the_next_run_puts_it_right(
+    where: str, outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(0)
+    with monkeypatch.context() as patched:
+        patched.setattr(f"ansible_collections.redis_ha.sentinel.plugins.module_utils.{where}", fault)
+        result = run_with_a_fault(world)
+    assert (result["outcome"], result["error"], result["failed"]) == (outcome, "program_failed", True)
+    assert result["msg"].startswith("ZeroDivisionError in fault, test_failover.py line "), result["msg"]
+    assert result["timeline"], "what was done up to there is told"
+    assert_truthful(world, result)
+    again = run(world, avoid=(OM.host,))
+    assert again["outcome"] in ("switched", "unchanged"), again["msg"]
+    assert_never_split(world)
+    assert masters(world) != [OM]
+    assert world.lost() == 0
