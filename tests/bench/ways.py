@@ -32,6 +32,8 @@ MOVES_OF_A_CLUSTER = 2
 _RUN_TIMEOUT_S = 300.0
 _MOVE_TIMEOUT_S = 60.0
 _POLL_S = 0.01
+_INFO_PERIOD_MS = 10_000
+"""What a Sentinel begins with (`sentinel_info_period` in sentinel.c)."""
 
 Result = dict[str, Any]
 
@@ -105,11 +107,25 @@ def stage(server: str, strategy: str, ad_hoc: bool, collections: Path) -> Iterat
             sentinels=deployment.sentinel_addresses,
             client=None if with_sentinels else "redis-py nodes",
             key_prefix="recorder",
-            wait_ready=deployment.wait_ready,
+            wait_ready=lambda timeout_s: _wait_ready(deployment, timeout_s),
             master=lambda: deployment.wait_for(deployment.master, _MOVE_TIMEOUT_S, "one master").address,
             move=moves[strategy],
             processes=deployment.processes,
         )
+
+
+def _wait_ready(deployment: Deployment, timeout_s: float) -> None:
+    """A Sentinel looks at its nodes every ten seconds. Between two moves, where nothing is measured, it looks more often."""
+    if deployment.server.version >= (7, 0, 0):
+        _look_every(deployment, 500)
+    deployment.wait_ready(timeout_s)
+    if deployment.server.version >= (7, 0, 0):
+        _look_every(deployment, _INFO_PERIOD_MS)
+
+
+def _look_every(deployment: Deployment, milliseconds: int) -> None:
+    for sentinel in deployment.sentinels:
+        sentinel.command("SENTINEL", "DEBUG", "INFO-PERIOD", str(milliseconds))
 
 
 def _by_the_program(deployment: Deployment, ad_hoc: bool, collections: Path) -> Result:

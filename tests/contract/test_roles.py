@@ -33,9 +33,11 @@ from jinja2.nativetypes import NativeEnvironment
 ROOT = Path(__file__).resolve().parents[2]
 AWX = ROOT / "awx"
 ROLES = ("precheck", "postcheck", "failover", "drain", "drill", "rolling", "move_back")
-PLAYBOOKS = ("status", "precheck", "failover", "drain", "history")
-TEMPLATES = ("status", "precheck", "failover", "drain", "history")
-SURVEYS = (*TEMPLATES, "workflow")
+PLAYBOOKS = ("status", "precheck", "failover", "drain", "move_back", "rolling_maintenance", "drill", "history")
+FLEET = ("rolling_maintenance", "drill")
+"""They work on the hosts themselves, and so need an inventory that has them."""
+TEMPLATES = tuple(name for name in PLAYBOOKS if name not in FLEET)
+SURVEYS = (*PLAYBOOKS, "workflow")
 FLAT = {"text", "textarea", "password", "integer", "float", "multiplechoice", "multiselect"}
 
 # Which module gives meaning to a role's variable, and the option's name where it is not the variable's own.
@@ -328,10 +330,10 @@ def test_playbooks_have_the_defaults_of_the_modules() -> None:
 def test_awx_reaches_every_playbook(playbook: str) -> None:
     (play,) = load(AWX / f"{playbook}.yml")
     assert play["ansible.builtin.import_playbook"] == f"redis_ha.sentinel.{playbook}"
-    (real,) = load(ROOT / f"playbooks/{playbook}.yml")
+    real, *more = load(ROOT / f"playbooks/{playbook}.yml")
     assert real["hosts"] == "localhost"
     assert real["gather_facts"] is False
-    assert play["name"] == real["name"]
+    assert more or play["name"] == real["name"]
 
 
 # ---- surveys -------------------------------------------------------------------------------------------------------
@@ -397,7 +399,7 @@ def test_a_question_is_as_the_variable_is(name: str, question: dict[str, Any]) -
         least, most = question["min"], question["max"]
         assert least is not None
         assert least < most
-        base = re.sub("^(failover|precheck|postcheck|drain)_", "", question["variable"])
+        base = re.sub("^(failover|precheck|postcheck|drain|rolling|move_back|drill)_", "", question["variable"])
         if base in RANGES:
             smallest, greatest = RANGES[base]
             # 0 stands for left out where the module's option has no default.
@@ -457,6 +459,10 @@ def test_set_up_uses_what_is_there() -> None:
     templates = play["vars"]["awx_setup_job_templates"]
     assert {template["playbook"] for template in templates} == {f"{name}.yml" for name in TEMPLATES}
     assert {template["survey"] for template in templates} == set(TEMPLATES)
+    on_hosts = play["vars"]["awx_setup_fleet_job_templates"]
+    assert {template["playbook"] for template in on_hosts} == {f"{name}.yml" for name in FLEET}
+    assert {template["survey"] for template in on_hosts} == set(FLEET)
+    assert all(template["fleet"] for template in on_hosts)
     workflow = next(
         task["awx.awx.workflow_job_template"] for task in play["tasks"] if "awx.awx.workflow_job_template" in task
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from lab import Deployment, Process
+from lab.jobs import survey_answers
 from lab.modules import CHECKOUT, PYTHON
 from lab.playbooks import PlaybookRun, Workspace
 
@@ -52,9 +53,12 @@ def test_it_times_every_part_and_gives_everything_back(deployment: Deployment, w
     assert any("beside it, the move back: writes stood still" in line for line in said)
 
 
-def test_it_refuses_a_deployment_that_nobody_allowed_to_be_hurt(deployment: Deployment, workspace: Workspace) -> None:
+def test_a_job_of_awx_refuses_a_deployment_that_nobody_allowed_to_be_hurt(
+    deployment: Deployment, workspace: Workspace
+) -> None:
     old = deployment.master()
-    run = drill(workspace, deployment, old, drill=False)
+    answers = survey_answers("drill", sentinels=deployment.sentinel_addresses[0], drill_master_name="mymaster")
+    run = workspace.run("drill.yml", answers, inventory=INVENTORY)
     assert run.status == "failed"
     assert "Say drill: true if this deployment may be hurt. Nothing was done." in run.message
     assert not run.results("Stop ")

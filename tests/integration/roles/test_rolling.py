@@ -20,6 +20,7 @@ import redis
 
 from bench.light_writers import LightWriters
 from lab import Deployment, Process
+from lab.jobs import survey_answers
 from lab.modules import CHECKOUT, PYTHON
 from lab.playbooks import PlaybookRun, Workspace
 
@@ -141,9 +142,7 @@ def fleet() -> Iterator[Deployment]:
         yield started
 
 
-def roll(
-    workspace: Workspace, fleet: Deployment, restarter: str, state: Path, check: bool = False, **more: Any
-) -> PlaybookRun:
+def roll(workspace: Workspace, fleet: Deployment, restarter: str, state: Path, **more: Any) -> PlaybookRun:
     given = {
         # The one that is named is on a host that is taken away, too.
         "sentinels": fleet.sentinel_addresses[0],
@@ -153,7 +152,7 @@ def roll(
         "restarter": restarter,
         **more,
     }
-    return workspace.run("rolling_maintenance.yml", given, project=PLAYBOOKS, inventory=INVENTORY, check=check)
+    return workspace.run("rolling_maintenance.yml", given, project=PLAYBOOKS, inventory=INVENTORY)
 
 
 def masters(fleet: Deployment) -> dict[str, str]:
@@ -209,8 +208,17 @@ def test_a_host_that_nobody_has_is_refused_before_anything_is_done(
     assert not (tmp_path / "state.json").exists()
 
 
-def test_check_mode_says_the_order_and_does_nothing(fleet: Deployment, workspace: Workspace, tmp_path: Path) -> None:
-    run = roll(workspace, fleet, "http://127.0.0.1:1", tmp_path / "state.json", check=True)
+def test_in_check_mode_the_job_of_awx_says_the_order_and_does_nothing(
+    fleet: Deployment, workspace: Workspace, tmp_path: Path
+) -> None:
+    answers = survey_answers(
+        "rolling_maintenance",
+        sentinels=fleet.sentinel_addresses[0],
+        rolling_maintenance_tasks=str(RESTART),
+        rolling_state_file=str(tmp_path / "state.json"),
+    )
+    given = {**answers, "restarter": "http://127.0.0.1:1"}
+    run = workspace.run("rolling_maintenance.yml", given, inventory=INVENTORY, check=True)
     assert run.succeeded, run.stdout
     said = [line.split()[1].strip(":") for line in run.result("Say in which order")["msg"]]
     assert said == ["redis-4", "redis-5", "redis-1", "redis-2", "redis-3"]
