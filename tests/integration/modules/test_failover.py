@@ -5,9 +5,16 @@
 
 from __future__ import annotations
 
-import pytest
+import itertools
+import threading
+from typing import Self
 
-from lab import Deployment
+import pytest
+import redis.backoff
+import redis.retry
+import redis.sentinel
+
+from lab import Deployment, Process
 from lab.modules import run_module
 from lab.recorder import Recorder
 from lab.servers import known_specs
@@ -73,3 +80,54 @@ def test_writes_of_a_client_that_stays_until_it_is_sent_away() -> None:
     assert (result["outcome"], result["lossless"]) == ("switched", True), str(result)
     assert (recording.writes_lost, recording.unknown) == (0, 0)
     assert recording.longest_gap_s < LONGEST_GAP_S
+
+
+class ScriptWriter:
+    """An application that writes by a script, as fast as it can: a script that has begun is not asked whether it may write."""
+
+    SCRIPT = "redis.call('SADD', KEYS[1], ARGV[1]) return 1"
+    KEY = "written by scripts"
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._sentinels = [(sentinel.host, sentinel.port) for sentinel in deployment.sentinels]
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._write_until_over, daemon=True)
+        self.acknowledged: list[int] = []
+        self.refused: set[str] = set()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _write_until_over(self) -> None:
+        sentinel = redis.sentinel.Sentinel(self._sentinels, socket_timeout=5.0)  # type: ignore[no-untyped-call]
+        master = sentinel.master_for("mymaster", retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0))  # type: ignore[no-untyped-call]
+        for number in itertools.count():
+            if self._over.is_set():
+                return
+            try:
+                master.eval(self.SCRIPT, 1, self.KEY, number)
+                self.acknowledged.append(number)
+            except redis.RedisError as error:
+                self.refused.add(str(error).split(" ", 1)[0])
+
+    def lost(self, master: Process) -> int:
+        with master.client(timeout_s=30) as client:
+            return len(set(self.acknowledged) - {int(number) for number in client.smembers(self.KEY)})
+
+
+@pytest.mark.parametrize("server", ["redis-6.0", "redis-7.0"])
+def test_what_a_script_has_written_is_not_lost_either(server: str) -> None:
+    """Redis 6.0 has no pause: its fence is a setting, and that does not stop a script."""
+    with Deployment(server, replicas=2, sentinels=3) as deployment, ScriptWriter(deployment) as writer:
+        deployment.wait_for(lambda: len(writer.acknowledged) > 500, 20, "the script to write")
+        result = run_module("failover", sentinels=deployment.sentinel_addresses, master_name="mymaster")
+        before = len(writer.acknowledged)
+        deployment.wait_for(lambda: len(writer.acknowledged) > before + 200, 20, "the script to write again")
+        lost = writer.lost(deployment.master())
+    assert (result["outcome"], result["lossless"]) == ("switched", True), str(result)
+    assert lost == 0
