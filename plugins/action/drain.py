@@ -1,24 +1,25 @@
 # SPDX-FileCopyrightText: The redis_ha.sentinel authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Action plugin of drain: runs the module; its result, which is long, does not fill the terminal."""
+"""Action plugin of drain: runs the module, and shows each move when it has ended; its result, which is long, does not fill the terminal."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._quiet import quiet
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._drain_words import DrainNarrator
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._told_action import ToldAction
 
 
-class ActionModule(ActionBase):
-    """The module does the work."""
+class ActionModule(ToldAction):
+    """Tells the moves of a drain."""
 
-    TRANSFERS_FILES = False
+    MODULE = "redis_ha.sentinel.drain"
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Run the module."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        del tmp
-        result.update(self._execute_module(module_name="redis_ha.sentinel.drain", task_vars=task_vars))
-        return quiet(result, self._display.verbosity)
+    def teller(self) -> DrainNarrator:
+        """What puts the entries of the module into lines."""
+        return DrainNarrator()
+
+    def ended(self, result: dict[str, Any]) -> str:
+        """What became of all of them."""
+        return str(result.get("msg") or "and how is not known")

@@ -1,75 +1,26 @@
 # SPDX-FileCopyrightText: The redis_ha.sentinel authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Action plugin of failover: runs the module, and shows on the controller what it does while it does it."""
+"""Action plugin of failover: runs the module, and shows each step while it is taken."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from ansible import constants
-from ansible.plugins.action import ActionBase
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._live import ENTRIES_FILE
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._narration import Telling
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._quiet import quiet
-
-MODULE = "redis_ha.sentinel.failover"
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._narration import Narrator
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._told_action import ToldAction
 
 
-class ActionModule(ActionBase):
-    """The module does the work. It cannot print while it runs; this can."""
+class ActionModule(ToldAction):
+    """Tells the steps of a move."""
 
-    TRANSFERS_FILES = False
+    MODULE = "redis_ha.sentinel.failover"
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Run the module, and tell its steps."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        del tmp
-        tell = self._run_here if self._connection.transport == "local" else self._run_elsewhere
-        result.update(tell(task_vars or {}))
-        return quiet(result, self._display.verbosity)
+    def teller(self) -> Narrator:
+        """What puts the entries of the module into lines."""
+        return Narrator()
 
-    def _run_here(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        with self._entries_file() as path, Telling(self._show, self._where(task_vars), path):
-            return self._run_module(task_vars)
-
-    def _run_elsewhere(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        """On another host: what its file says cannot be read from here before it has ended."""
-        where = self._where(task_vars)
-        self._show(f"The run is on {where}. Its steps cannot be shown before it has ended.")
-        with Telling(self._show, where, None):
-            result = self._run_module(task_vars)
-        ended = result.get("msg") or f"the master is {result.get('new_master')}"
-        self._show(f"The run on {where} has ended, {result.get('outcome', 'and how is not known')}: {ended}")
-        return result
-
-    def _run_module(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        result: dict[str, Any] = self._execute_module(module_name=MODULE, task_vars=task_vars)
-        return result
-
-    @contextmanager
-    def _entries_file(self) -> Iterator[Path]:
-        """The file that the module writes to, for this user alone; its name is in the environment of the module."""
-        before = self._task.environment
-        # Ansible clears this folder at its end, also where it ends this process.
-        folder = Path(tempfile.mkdtemp(prefix="redis_ha_", dir=constants.DEFAULT_LOCAL_TMP))
-        try:
-            path = folder / "entries"
-            path.touch(mode=0o600)
-            self._task.environment = [*(before or []), {ENTRIES_FILE: str(path)}]
-            yield path
-        finally:
-            self._task.environment = before
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def _where(self, task_vars: dict[str, Any]) -> str:
-        return str(self._task.delegate_to or task_vars.get("inventory_hostname", "this host"))
-
-    def _show(self, line: str) -> None:
-        if not self._task.no_log:
-            self._display.display(line)
+    def ended(self, result: dict[str, Any]) -> str:
+        """The outcome, and the new master or what is wrong."""
+        said = result.get("msg") or f"the master is {result.get('new_master')}"
+        return f"{result.get('outcome', 'and how is not known')}: {said}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain import DrainPlan, DrainRequest, Row
@@ -41,6 +42,22 @@ TAKEN_OVER = (
     "way_back",
 )
 """What of the result of a single move the result of a drain has for each master, as it is."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A move of a drain has ended: when, in milliseconds from the start, and the how manyth of how many it is."""
+
+    at_ms: float
+    count: int
+    of: int
+    row: Row
+    result: Mapping[str, Any]
+
+    def as_result(self) -> dict[str, Any]:
+        """As the module tells it while it lasts."""
+        master = _master(self.row, self.result, check_mode=False)
+        return {"at_ms": round(self.at_ms, 1), "count": self.count, "of": self.of, "master": master}
 
 
 def nothing_drained() -> dict[str, Any]:

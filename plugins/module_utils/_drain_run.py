@@ -31,6 +31,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain import (
     plan_drain,
     servers_on,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain_record import Ended
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import fail_over
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import unexplained_watchers
@@ -51,6 +52,7 @@ EVENTS_LOST = "events-lost"
 """The channel of the entry that says that a Sentinel has closed the connection."""
 
 OnEvent = Callable[[Address, float, Event], None]
+OnEnded = Callable[[Ended], None]
 
 
 def drain(
@@ -59,6 +61,7 @@ def drain(
     clock: Clock,
     check_mode: bool = False,
     stop_requested: Callable[[], bool] = lambda: False,
+    on_ended: OnEnded = lambda _ended: None,
 ) -> tuple[DrainPlan, dict[str, dict[str, Any]]]:
     """Move every master that is on the hosts to leave, or in check mode only plan it.
 
@@ -68,6 +71,7 @@ def drain(
         clock: Time.
         check_mode: Change nothing.
         stop_requested: Whether the user wants it to end: then no further move is begun.
+        on_ended: Called with each move that has ended, by the thread that made it.
 
     Returns:
         Who goes where; and for each master, by name, the result of its move where one was made.
@@ -75,13 +79,14 @@ def drain(
     Raises:
         Refused: No Sentinel can be asked, or no server is on these hosts.
     """
+    began_s = clock.now_s()
     snapshots = ask_everybody(fleet, request)
     asked_at_s = clock.now_s()
     plan = plan_drain(snapshots, request)
     refused = any(row.refused for row in plan.rows)
     if check_mode or (refused and request.stop_on_failure):
         return plan, {}
-    moves = Moves(fleet, request, clock, stop_requested, snapshots, asked_at_s)
+    moves = Moves(fleet, request, clock, stop_requested, snapshots, asked_at_s, began_s, on_ended)
     # Where an interrupted run has left no master, writes stand still until it is finished.
     to_do = sorted((row for row in plan.rows if row.is_to_do), key=lambda row: row.moves)
     return plan, moves.make(to_do)
@@ -156,6 +161,8 @@ class Moves:
         stop_requested: Whether the user wants it to end.
         snapshots: What everybody said.
         asked_at_s: When, in monotonic seconds.
+        began_s: When the drain began, in monotonic seconds.
+        on_ended: Called with each move that has ended.
     """
 
     fleet: Fleet
@@ -164,6 +171,8 @@ class Moves:
     stop_requested: Callable[[], bool]
     snapshots: Mapping[str, Snapshot]
     asked_at_s: float
+    began_s: float
+    on_ended: OnEnded
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def make(self, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
@@ -173,6 +182,7 @@ class Moves:
         self._failed = threading.Event()
         self._turn = threading.Condition()
         self._under_way, self._at_once = 0, self.request.max_parallel
+        self._count = len(rows)
         waiting: queue.SimpleQueue[Row] = queue.SimpleQueue()
         for row in rows:
             waiting.put(row)
@@ -200,7 +210,8 @@ class Moves:
             if self.stop_requested() or (self.request.stop_on_failure and self._failed.is_set()):
                 return False
             row = waiting.get_nowait()
-            result = self.results[row.name] = self._move(fleet, row)
+            result = self._move(fleet, row)
+            self._put_down(row, result)
             recheck_ms = result["phases_ms"].get("recheck")
             if result.get("failed"):
                 self._failed.set()
@@ -212,6 +223,12 @@ class Moves:
                 self._under_way -= 1
                 self._at_once = pace(self._at_once, self.request.max_parallel, recheck_ms)
                 self._turn.notify_all()
+
+    def _put_down(self, row: Row, result: dict[str, Any]) -> None:
+        with self._turn:
+            self.results[row.name] = result
+            at_ms = 1000 * (self.clock.now_s() - self.began_s)
+            self.on_ended(Ended(at_ms, len(self.results), self._count, row, result))
 
     def _move(self, fleet: Fleet, row: Row) -> dict[str, Any]:
         is_good = row.moves and self.clock.now_s() - self.asked_at_s <= SNAPSHOT_IS_GOOD_S

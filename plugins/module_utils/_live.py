@@ -12,13 +12,19 @@ import json
 import os
 import queue
 import threading
-
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Entry
+from typing import Any, Protocol
 
 ENTRIES_FILE = "REDIS_HA_ENTRIES_FILE"
 """The environment variable that names the file. Whoever reads it has made it; the module only appends."""
 WRITE_EVERY_S = 0.2
 LONGEST_LAST_WRITE_S = 1.0
+
+
+class Entry(Protocol):
+    """What happened: an entry of a timeline, or a move of a drain that has ended."""
+
+    def as_result(self) -> dict[str, Any]:
+        """As it is written."""
 
 
 class EntriesFile:

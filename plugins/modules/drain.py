@@ -252,12 +252,14 @@ remedy:
   sample: Do for each master under masters what its remedy says, and run again.
 """
 
+import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain_record import drain_result, nothing_drained
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain_run import drain
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._live import ENTRIES_FILE, EntriesFile
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._module import run_module, stop_on_signals
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import DRAIN, drain_request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock
@@ -267,7 +269,8 @@ def leave(module: AnsibleModule, fleet: Fleet) -> dict[str, Any]:
     """Move every master away from the hosts."""
     clock = Clock()
     request = drain_request(module.params, clock.wall_s())
-    plan, results = drain(fleet, request, clock, module.check_mode, stop_on_signals())
+    with EntriesFile(os.environ.get(ENTRIES_FILE)) as entries:
+        plan, results = drain(fleet, request, clock, module.check_mode, stop_on_signals(), entries.put)
     return drain_result(plan, request, results, module.check_mode)
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._narration import printable
+
 Result = Mapping[str, Any]
 
 BEGAN_OTHERWISE = {"finish": "finish what was begun", "join": "wait for the failover in progress"}
@@ -26,6 +28,18 @@ def drain_lines(result: Result) -> list[str]:
     lines += [_host_line(host, masters) for host in result.get("hosts", [])]
     unknown = result.get("unknown_hosts")
     return lines + ([f"No server is on {', '.join(unknown)}."] if unknown else [])
+
+
+class DrainNarrator:
+    """Puts the moves of a drain, as the module tells them while it lasts, into lines."""
+
+    def __init__(self) -> None:
+        self.step = ""
+
+    def line(self, entry: Result) -> str:
+        """One line for each move that has ended; what to do about it is told at the end."""
+        self.step = f"{entry['count']} of {entry['of']}"
+        return printable(f"{entry['at_ms'] / 1000:9.3f} s  {self.step:<10}  {_master_lines(entry['master'])[0]}")
 
 
 def _headline(result: Result) -> str:

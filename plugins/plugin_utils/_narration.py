@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Protocol
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     AGREED,
@@ -90,7 +90,7 @@ class Narrator:
         self.step = entry["step"]
         if kind == FENCE_RAISED:
             self._fenced_ms = entry["at_ms"]
-        return _printable(f"{entry['at_ms'] / 1000:9.3f} s  {self.step:<10}  {self._text(entry)}")
+        return printable(f"{entry['at_ms'] / 1000:9.3f} s  {self.step:<10}  {self._text(entry)}")
 
     def _text(self, entry: Mapping[str, Any]) -> str:
         kind, detail = entry["kind"], entry["detail"]
@@ -105,9 +105,18 @@ class Narrator:
         return text
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Servers and networks have a say in it: nothing of theirs moves the cursor."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+class Teller(Protocol):
+    """Puts what a module tells into lines; ``step`` is where it has come to, empty before its first entry."""
+
+    step: str
+
+    def line(self, entry: Mapping[str, Any]) -> str | None:
+        """The line for an entry; nothing, where it has none."""
 
 
 class Growing:
@@ -137,13 +146,14 @@ class Telling:
         show: Shows a line on the terminal.
         where: The host that the run is on.
         path: The file that the module writes to; ``None`` if that cannot be read from here.
+        teller: Puts the entries into lines.
     """
 
-    def __init__(self, show: Callable[[str], None], where: str, path: Path | None) -> None:
+    def __init__(self, show: Callable[[str], None], where: str, path: Path | None, teller: Teller) -> None:
         self._show = show
         self._where = where
         self._file = Growing(path) if path else None
-        self._narrator = Narrator()
+        self._narrator = teller
         self._over = threading.Event()
         self._began_s = self._shown_s = time.monotonic()
         self._teller = threading.Thread(target=self._tell_until_over, daemon=True)

@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import PROBED_COMMANDS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import ConnectionOptions, Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain import DrainRequest, Row
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain_record import Ended
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain_run import EVENTS_LOST, Events, Moves
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import fail_over
@@ -36,6 +37,7 @@ class ScriptedMoves(Moves):
 
     outcomes: dict[str, str]
     begun: list[str]
+    ended: list[Ended]
     meet: threading.Barrier | None = None
     recheck_ms = 1.0
 
@@ -49,10 +51,10 @@ class ScriptedMoves(Moves):
 
 def moves(stop_requested: Callable[[], bool] = lambda: False, **request: Any) -> ScriptedMoves:
     fleet = Fleet(ConnectionOptions(()))
-    made = ScriptedMoves(
-        fleet, DrainRequest(("10.0.0.1",), Request(""), **request), Clock(), stop_requested, {}, asked_at_s=0.0
-    )
-    made.outcomes, made.begun = {}, []
+    ended: list[Ended] = []
+    wanted = DrainRequest(("10.0.0.1",), Request(""), **request)
+    made = ScriptedMoves(fleet, wanted, Clock(), stop_requested, {}, 0.0, began_s=0.0, on_ended=ended.append)
+    made.outcomes, made.begun, made.ended = {}, [], ended
     return made
 
 
@@ -95,6 +97,13 @@ def test_one_that_fails_does_not_stop_the_others() -> None:
     made = moves(max_parallel=1)
     made.outcomes = {"m-1": "aborted"}
     assert len(made.make(rows(4))) == 4
+
+
+def test_each_move_that_has_ended_is_told_once_and_how_many_there_are() -> None:
+    made = moves(max_parallel=2)
+    made.make(rows(3))
+    assert [(ended.count, ended.of) for ended in made.ended] == [(1, 3), (2, 3), (3, 3)]
+    assert {ended.row.name for ended in made.ended} == {"m-0", "m-1", "m-2"}
 
 
 def test_if_asked_no_further_one_is_begun_once_one_has_failed() -> None:

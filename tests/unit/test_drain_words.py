@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.filter.drain_course import FilterModule as Course
 from ansible_collections.redis_ha.sentinel.plugins.filter.drain_lines import FilterModule as Lines
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._drain_words import DrainNarrator
 
 A, B = "192.0.2.21", "192.0.2.22"
 lines_of = Lines().filters()["drain_lines"]
@@ -133,3 +134,16 @@ def test_the_next_node_of_a_workflow_gets_who_was_moved_and_who_was_not() -> Non
         "error": "masters_left",
         "moved": {"a": {"old_master": f"{A}:6379", "new_master": f"{B}:6379"}},
     }
+
+
+def test_each_move_has_its_line_as_soon_as_it_has_ended() -> None:
+    narrator = DrainNarrator()
+    entries = [
+        {"at_ms": 812.3, "count": 1, "of": 2, "master": master("a", "switched")},
+        {"at_ms": 2034.0, "count": 2, "of": 2, "master": {**REFUSED, "msg": "It lags.\x1b[2J Wait."}},
+    ]
+    assert [narrator.line(entry) for entry in entries] == [
+        f"    0.812 s  1 of 2      a  {A}:6379 -> {B}:6379  writes stood still for 12.5 ms, nothing lost",
+        "    2.034 s  2 of 2      b  REFUSED  It lags.?[2J",
+    ]
+    assert narrator.step == "2 of 2"

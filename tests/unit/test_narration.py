@@ -134,7 +134,7 @@ def test_what_comes_last_is_told_though_the_run_is_over(tmp_path: Path) -> None:
     path = tmp_path / "entries"
     path.touch()
     lines: list[str] = []
-    with Telling(lines.append, "localhost", path):
+    with Telling(lines.append, "localhost", path, Narrator()):
         path.write_text(json.dumps(said(1.0, STEP_BEGINS, FENCE.name)) + "\n")
     assert [line.split()[2] for line in lines] == [FENCE.name]
 
@@ -145,7 +145,7 @@ def test_a_silent_run_is_said_to_be_at_work(tmp_path: Path, monkeypatch: pytest.
     path = tmp_path / "entries"
     path.write_text(json.dumps(said(500.0, STEP_BEGINS, FENCE.name)) + "\n")
     lines: list[str] = []
-    telling = Telling(lines.append, "localhost", path)
+    telling = Telling(lines.append, "localhost", path, Narrator())
     shown = []
     for _look in range(40):
         telling.look()
@@ -159,7 +159,7 @@ def test_before_the_first_entry_it_says_where_the_work_is(monkeypatch: pytest.Mo
     now_s = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now_s)
     lines: list[str] = []
-    telling = Telling(lines.append, "sentinel1", None)
+    telling = Telling(lines.append, "sentinel1", None, Narrator())
     now_s += LONGEST_SILENCE_S
     telling.look()
     assert lines == ["      2.5 s  at work on sentinel1"]
@@ -171,7 +171,7 @@ def test_a_file_that_cannot_be_read_is_told_once_and_fails_nothing(tmp_path: Pat
     if content is not None:
         path.write_text(content)
     lines: list[str] = []
-    with Telling(lines.append, "localhost", path) as telling:
+    with Telling(lines.append, "localhost", path, Narrator()) as telling:
         telling.look()
     assert len(lines) == 1
     assert lines[0].startswith("The steps cannot be shown while they are taken: ")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -42,6 +43,11 @@ def test_check_mode_shows_who_would_go_where_and_then_they_go(two_hosts: Deploym
         "moved": {name: {"old_master": old[name], "new_master": new[name]} for name in NAMES},
     }
     assert "nothing lost" in moved.stdout
+    kinds = [event["event"] for event in moved.events]
+    told = [
+        place for place, event in enumerate(moved.events) if re.search(r"s  [12] of 2 .* nothing lost", event["stdout"])
+    ]
+    assert [kinds[place] for place in told[:2]] == ["verbose", "verbose"], "each was shown when it had ended"
 
 
 def test_a_master_that_is_left_fails_the_play(two_hosts: Deployment, workspace: Workspace) -> None:
