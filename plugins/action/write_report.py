@@ -12,9 +12,19 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._quiet import quiet
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_files import file_name, write
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_files import ENDINGS, file_name, write
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_pages import render
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import clean, read_run
+
+TEXT = {"type": "str", "default": ""}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "result": {"type": "dict", "required": True},
+    "before": {"type": "dict", "default": {}},
+    "after": {"type": "dict", "default": {}},
+    **dict.fromkeys(("master_name", "failure", "title", "operator", "job", "name"), TEXT),
+    "directory": {"type": "path", "required": True},
+    "formats": {"type": "list", "elements": "str", "choices": sorted(ENDINGS), "required": True},
+}
 
 
 class ActionModule(ActionBase):
@@ -22,31 +32,25 @@ class ActionModule(ActionBase):
 
     TRANSFERS_FILES = False
     _requires_connection = False
-    _VALID_ARGS = frozenset(
-        {
-            *("result", "before", "after", "master_name", "failure", "title", "operator", "job"),
-            *("directory", "name", "formats"),
-        }
-    )
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Write the files."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         del tmp
+        _checked, args = self.validate_argument_spec(OPTIONS)
         now = datetime.now(timezone.utc)
-        args = self._task.args
         run = read_run(
             args["result"],
-            args.get("before"),
-            args.get("after"),
-            *(str(args.get(name) or "") for name in ("master_name", "failure", "operator", "job")),
+            args["before"],
+            args["after"],
+            *(args[name] for name in ("master_name", "failure", "operator", "job")),
         )
-        pages = render(run, clean(args.get("title"), 200), now.strftime("%Y-%m-%d %H:%M:%S UTC"))
-        name = file_name(str(args.get("name") or ""), run.master_name, now)
-        folder = Path(str(args["directory"])).expanduser().resolve()
+        pages = render(run, clean(args["title"], 200), now.strftime("%Y-%m-%d %H:%M:%S UTC"))
         texts = {"html": pages.html, "markdown": pages.markdown}
+        wanted = {name: texts[name] for name in args["formats"]}
+        folder = Path(args["directory"]).resolve()
         try:
-            files = write(folder, name, {wanted: texts[wanted] for wanted in args["formats"]})
+            files = write(folder, file_name(args["name"], run.master_name, now), wanted)
         except OSError as error:
             raise AnsibleActionFail(
                 f"The report cannot be written to {error.filename or folder}: {error.strerror}. Correct report_directory, or its rights."

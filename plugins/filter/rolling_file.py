@@ -12,7 +12,8 @@ author:
 version_added: 0.1.0
 short_description: The file of tasks that maintains a host
 description:
-  - Serves the role P(redis_ha.sentinel.rolling#role). Leads from the name of a maintenance that comes with the role to its file; a file stays what it is.
+  - Serves the role P(redis_ha.sentinel.rolling#role). Leads from the name of a maintenance that comes with the role to its file, and from a relative name to
+    the file below the folder in which Ansible was started.
 positional: _input
 options:
   _input:
@@ -33,9 +34,15 @@ _value:
   type: str
 """
 
+import os
 from typing import Any, Callable
 
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._rolling import maintenance_file
+
+
+def rolling_file(asked: str) -> str:
+    """The file of tasks to include; empty where nothing was asked for."""
+    return maintenance_file(asked, os.getcwd()) if asked else ""
 
 
 class FilterModule:
@@ -43,4 +50,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """By name."""
-        return {"rolling_file": maintenance_file}
+        return {"rolling_file": rolling_file}

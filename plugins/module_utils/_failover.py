@@ -23,6 +23,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import failed_result, result_of
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import way_back
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import FINISH as FINISH_STEP
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._strategies import join, move
 
 
@@ -47,14 +48,17 @@ def fail_over(run: Run, check_mode: bool = False) -> dict[str, Any]:
     except FailoverError as error:
         return _failed(run, error)
     except (LinkError, ReplyError) as error:
-        return _failed(run, failure("contact_lost" + _halfway(run), str(error)))
+        return _failed(run, failure("contact_lost_halfway" if _halfway(run) else "contact_lost", str(error)))
     except Exception as error:  # noqa: BLE001 - a fault must not hide what became of the deployment, nor of the other masters of a drain
-        return _failed(run, failure("program_failed" + _halfway(run), _fault(error)))
+        return _failed(run, failure("program_failed_halfway" if _halfway(run) else "program_failed", _fault(error)))
 
 
-def _halfway(run: Run) -> str:
-    """The end of the code of an error whose outcome depends on whether writes were stopped already."""
-    return "" if run.record.fenced_at_s is None and not run.record.moved else "_halfway"
+def _halfway(run: Run) -> bool:
+    """Whether anything was tried: writes stopped, a Sentinel told, a replica promoted."""
+    record = run.record
+    tried = record.fenced_at_s is not None or record.leader is not None or record.moved
+    # Where an interrupted run is finished, writes were stopped by that one.
+    return tried or FINISH_STEP.name in record.steps_ms
 
 
 def _fault(error: Exception) -> str:

@@ -40,7 +40,7 @@ def refusal(seen: Result) -> str:
     if not seen.get("allowed"):
         return (
             "A drill stops the master of a deployment and waits until Sentinel has moved it: writes stand still for seconds, and what was not "
-            "replicated is lost. Say drill: true if this deployment may be hurt. Nothing was done."
+            "replicated is lost. Say drill: true (drill_allowed in a role or a survey) if this deployment may be hurt. Nothing was done."
         )
     if not expected:
         return (

@@ -20,6 +20,7 @@ ENDINGS = {"html": "html", "markdown": "md"}
 
 LONGEST_NAME = 120
 _MODE = 0o644
+_FOLDER_MODE = 0o755
 
 
 def file_name(wanted: str, master_name: str, made_at: datetime) -> str:
@@ -36,7 +37,9 @@ def write(folder: Path, name: str, texts: Mapping[str, str]) -> dict[str, str]:
     Raises:
         OSError: The folder or a file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        folder.chmod(_FOLDER_MODE)
     files = {}
     for wanted, text in texts.items():
         path = folder / f"{name}.{ENDINGS[wanted]}"

@@ -9,6 +9,7 @@ Pure: what was seen goes in, what follows comes out. This module is private to t
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -355,7 +356,7 @@ def plan(seen: Result) -> dict[str, Any]:
 
     Args:
         seen: ``masters``, ``hosts`` (their addresses), ``groups``, ``wanted``, ``serial``, ``min_replicas``, ``state`` (text of the file), ``now``,
-            ``maintenance``, ``health`` (results of health_info), ``waivers``.
+            ``maintenance``, ``missing`` (files of tasks that are not there), ``health`` (results of health_info), ``waivers``.
     """
     places = list(seen["hosts"])
     nothing: dict[str, Any] = {"refusal": "", "batches": [], "order": [], "serial": [1], "lines": [], "state": {}}
@@ -364,6 +365,8 @@ def plan(seen: Result) -> dict[str, Any]:
             raise Refusal(
                 "Say in rolling_maintenance_tasks what is to be done: restart, reboot, upgrade, or a file of tasks of your own."
             )
+        if missing := seen.get("missing"):
+            raise Refusal(f"There is no file {', '.join(missing)}.")
         groups = read_groups(seen["masters"], seen["hosts"])
         wanted = wanted_hosts(seen.get("wanted"), seen.get("groups") or {}, places, groups)
         record = go_on(read_record(str(seen.get("state") or "")), wanted, groups, str(seen["now"]))
@@ -555,9 +558,9 @@ def course(seen: Result) -> dict[str, Any]:
     return {"step": step(seen), "stop": stop(seen), "end": conclude(seen)}
 
 
-def maintenance_file(asked: str) -> str:
-    """The file of tasks to include: one of the role's own, or the operator's."""
-    return f"maintenance_{asked}.yml" if asked in READY_MADE else asked
+def maintenance_file(asked: str, folder: str = "") -> str:
+    """The file of tasks to include: one of the role's own, or the operator's, which is found from the folder in which Ansible was started."""
+    return f"maintenance_{asked}.yml" if asked in READY_MADE else os.path.join(folder, os.path.expanduser(asked))
 
 
 def end(state: str) -> dict[str, Any]:

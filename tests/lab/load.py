@@ -14,10 +14,12 @@ What became of the writes is one line of JSON. `FOLDER/writing` exists as soon a
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +31,7 @@ from typing import Any
 from lab.errors import LabError
 from lab.recorder import Access, Recorder
 
+_PREFIX = "redis-ha-load-"
 _POLL_S = 0.02
 _ENOUGH_WRITES = 200
 _ENOUGH_S = 60
@@ -72,7 +75,7 @@ def begin(options: str) -> str:
     Raises:
         LabError: It has ended before a write was acknowledged.
     """
-    folder = Path(tempfile.mkdtemp(prefix="redis-ha-load-"))
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     with (folder / "recording").open("w") as recording, (folder / "errors").open("w") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "lab.load", "run", str(folder)],
@@ -82,13 +85,15 @@ def begin(options: str) -> str:
             text=True,
             start_new_session=True,
         )
-    assert process.stdin is not None
-    with process.stdin as given:
-        given.write(options)
     (folder / "pid").write_text(str(process.pid))
+    assert process.stdin is not None
+    # One that has ended already says why in its errors.
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(options)
+        process.stdin.close()
     while not (folder / "writing").exists():
         if process.poll() is not None:
-            raise LabError(_errors(folder))
+            raise LabError(_given_up(folder))
         time.sleep(_POLL_S)
     return str(folder)
 
@@ -104,11 +109,11 @@ def end(folder: Path, master: str, name: str) -> str:
     deadline = time.monotonic() + _END_S
     while _is_running(int((folder / "pid").read_text())):
         if time.monotonic() > deadline:
-            raise LabError(f"the load has not ended within {_END_S} s")
+            raise LabError(f"the load has not ended within {_END_S} s: {_given_up(folder)}")
         time.sleep(_POLL_S)
     recording = (folder / "recording").read_text().strip()
     if not recording:
-        raise LabError(_errors(folder))
+        raise LabError(_given_up(folder))
     kept = Path(os.environ["LAB_RESULTS"]) / f"{name}-{folder.name}.json"
     kept.write_text(json.dumps({**json.loads(recording), "name": name}))
     shutil.rmtree(folder)
@@ -123,8 +128,13 @@ def _is_running(pid: int) -> bool:
         return False
 
 
-def _errors(folder: Path) -> str:
-    return (folder / "errors").read_text().strip() or "the load has ended without a word"
+def _given_up(folder: Path) -> str:
+    """Ends what still writes and removes the folder; why it went wrong."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(int((folder / "pid").read_text()), signal.SIGKILL)
+    errors = (folder / "errors").read_text().strip()
+    shutil.rmtree(folder)
+    return errors or "the load has ended without a word"
 
 
 def main(words: list[str]) -> int:

@@ -59,7 +59,7 @@ BACK = {
     [
         ({}, ""),
         ({"precheck": {}}, ""),
-        ({"allowed": False}, "Say drill: true if this deployment may be hurt"),
+        ({"allowed": False}, "Say drill: true (drill_allowed in a role or a survey) if this deployment may be hurt"),
         ({"expected_master": ""}, "A drill wants expected_master"),
         ({"precheck": {"snapshot": {"master": NEW}}}, f"The master is {NEW}, not {OLD} as expected"),
         ({"hosts": {"redis-9": ["redis-9"]}}, "No host of the inventory is known to have the address"),

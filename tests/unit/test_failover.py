@@ -36,11 +36,12 @@ DEMOTE = "REPLICAOF 10.0.0."
 TRIGGER = f"SENTINEL FAILOVER {NAME}"
 
 
-def run_with_a_fault(world: World) -> dict[str, Any]:
+def run_with_a_fault(world: World, **request: Any) -> dict[str, Any]:
     """A run of a program that has a fault; `run` would not have it."""
+    world.killed = False
     clock, fleet = FakeClock(world), FakeFleet(world)
     try:
-        return fail_over(Run(fleet, Request(NAME), clock, Timeline(clock)))
+        return fail_over(Run(fleet, Request(NAME, **request), clock, Timeline(clock)))
     finally:
         world.listeners.clear()
         fleet.close()
@@ -1075,6 +1076,9 @@ def test_a_pause_of_somebody_else_is_noted_before_the_move_ends_it() -> None:
 # ---- the program has a fault ---------------------------------------------------------------------------------------
 
 
+MODULES = "ansible_collections.redis_ha.sentinel.plugins.module_utils"
+
+
 def fault(*_: object) -> None:
     raise ZeroDivisionError("division by zero")
 
@@ -1088,7 +1092,7 @@ def test_a_fault_of_the_program_hides_nothing_and_the_next_run_puts_it_right(
 ) -> None:
     world = World(0)
     with monkeypatch.context() as patched:
-        patched.setattr(f"ansible_collections.redis_ha.sentinel.plugins.module_utils.{where}", fault)
+        patched.setattr(f"{MODULES}.{where}", fault)
         result = run_with_a_fault(world)
     assert (result["outcome"], result["error"], result["failed"]) == (outcome, "program_failed", True)
     assert result["msg"].startswith("ZeroDivisionError in fault, test_failover.py line "), result["msg"]
@@ -1099,3 +1103,23 @@ def test_a_fault_of_the_program_hides_nothing_and_the_next_run_puts_it_right(
     assert_never_split(world)
     assert masters(world) != [OM]
     assert world.lost() == 0
+
+
+def test_a_fault_after_a_plain_failover_was_begun_does_not_say_that_nothing_was_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(f"{MODULES}._promotion._wait_for_promotion", fault)
+    result = run_with_a_fault(World(0), strategy="plain", accept_loss=True)
+    assert (result["outcome"], result["error"], result["changed"]) == ("unknown", "program_failed", True)
+
+
+def test_a_fault_while_a_killed_run_is_finished_does_not_say_that_nothing_was_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(0)
+    world.faults.append(Fault("kill_before", TRIGGER))
+    killed(world)
+    with monkeypatch.context() as patched:
+        patched.setattr(f"{MODULES}._strategies.agree", fault)
+        result = run_with_a_fault(world)
+    assert (result["outcome"], result["error"]) == ("unknown", "program_failed")

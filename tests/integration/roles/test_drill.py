@@ -57,10 +57,18 @@ def test_a_job_of_awx_refuses_a_deployment_that_nobody_allowed_to_be_hurt(
     deployment: Deployment, workspace: Workspace
 ) -> None:
     old = deployment.master()
-    answers = survey_answers("drill", sentinels=deployment.sentinel_addresses[0], drill_master_name="mymaster")
+    answers = survey_answers(
+        "drill",
+        sentinels=deployment.sentinel_addresses[0],
+        drill_master_name="mymaster",
+        drill_expected_master=old.address,
+    )
     run = workspace.run("drill.yml", answers, inventory=INVENTORY)
     assert run.status == "failed"
-    assert "Say drill: true if this deployment may be hurt. Nothing was done." in run.message
+    assert (
+        "Say drill: true (drill_allowed in a role or a survey) if this deployment may be hurt. Nothing was done."
+        in run.message
+    )
     assert not run.results("Stop ")
     assert deployment.master() is old
 

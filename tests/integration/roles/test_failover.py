@@ -382,6 +382,7 @@ def test_a_replica_killed_half_way_is_named_with_what_to_do(deployment: Deployme
         assert killed.is_set()
         assert run.status == "failed"
         told = " ".join(run.message.split())
+        assert run.result("Wait until every replica")["error"] == "replicas_stalled"
         assert f"the master is {target.address}; left to do: {victim.address}: " in told
         assert f"FAILED replica_in_sync: replica {victim.address} cannot be asked: Connection refused" in told
         assert "What to do: Start it, or mend the way to it; it then follows by itself." in told

@@ -98,7 +98,7 @@ def test_a_replica_that_needs_a_full_resync_of_500_mb_is_waited_for(
     workspace: Workspace, seen_down: Callable[[Deployment, Process], bool]
 ) -> None:
     # The delays (microseconds for each key) make it last as long as on a network.
-    lines = ("repl-backlog-size 1mb", "rdbcompression no", "rdb-key-save-delay 2000", "key-load-delay 6000")
+    lines = ("repl-backlog-size 1mb", "rdbcompression no", "rdb-key-save-delay 2000", "key-load-delay 20000")
     with Deployment(down_after_ms=2000, failover_timeout_ms=5000, node_config=lines) as deployment:
         for sentinel in deployment.sentinels:
             sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
@@ -119,6 +119,12 @@ def test_a_replica_that_needs_a_full_resync_of_500_mb_is_waited_for(
         # It must not get the data from the old master while it waits for Sentinel to send it to the new one.
         old.command("ACL", "SETUSER", "default", "-psync", "-sync")
         cut_off.resume()
+
+        too_short = workspace.run(
+            "postcheck.yml", answers(deployment, postcheck_timeout=1, postcheck_patience=0), project=PROJECT
+        )
+        assert too_short.result("Wait until every replica")["error"] == "replicas_timeout"
+        assert f"FAILED replica_in_sync: replica {cut_off.address} " in " ".join(too_short.message.split())
 
         run = workspace.run(
             "postcheck.yml",
@@ -144,6 +150,9 @@ def test_a_replica_that_needs_a_full_resync_of_500_mb_is_waited_for(
         amounts = re.findall(r"([\d,]+) of ([\d,]+) bytes \((\d+) %\)", "\n".join(mine))
         assert amounts, mine
         assert target.command("INFO", "stats")["sync_full"] >= 1
+        checks = {check["name"]: check for check in run.result("Ask again every Sentinel")["checks"]}
+        assert checks["resynchronised"]["status"] == "warning"
+        assert re.search(r"served \d+ partial and [1-9]\d* full synchronisations", checks["resynchronised"]["detail"])
         assert all(int(total.replace(",", "")) >= 500_000_000 for _received, total, _percent in amounts)
         live = [event["stdout"] for event in run.events if event["event"] == "verbose"]
         assert all(any(line.strip() in shown for shown in live) for line in mine)
