@@ -423,7 +423,8 @@ def fails_over_beside_an_operator(deployment: Deployment, step: str) -> None:
     assert result["new_master"]["port"] == master.port or result["error"] == "moved_on", str(result)
     if result["lossless"]:
         assert recording.writes_lost == 0
-    assert master.address != old_master
+    # His failover may lead back to where it was.
+    assert master.address != old_master or result["error"] == "moved_on"
 
 
 def deployment_moved(result: dict[str, Any], old_master: str) -> bool:

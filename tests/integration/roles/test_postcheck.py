@@ -62,7 +62,13 @@ def test_a_replica_that_has_not_come_in_time_is_named_with_what_to_do(
     away = deployment.replicas()[0]
     away.kill()
     try:
-        wanted = answers(deployment, postcheck_timeout=1, postcheck_stall_timeout=60, postcheck_patience=0)
+        wanted = answers(
+            deployment,
+            postcheck_timeout=5,
+            postcheck_stall_timeout=60,
+            postcheck_poll_interval=0.5,
+            postcheck_patience=0,
+        )
         run = workspace.run("postcheck.yml", wanted, project=PROJECT)
         waited = run.result("Wait until every replica")
         assert run.status == "failed"
@@ -98,7 +104,7 @@ def test_a_replica_that_needs_a_full_resync_of_500_mb_is_waited_for(
     workspace: Workspace, seen_down: Callable[[Deployment, Process], bool]
 ) -> None:
     # The delays (microseconds for each key) make it last as long as on a network.
-    lines = ("repl-backlog-size 1mb", "rdbcompression no", "rdb-key-save-delay 2000", "key-load-delay 20000")
+    lines = ("repl-backlog-size 1mb", "rdbcompression no", "rdb-key-save-delay 2000", "key-load-delay 30000")
     with Deployment(down_after_ms=2000, failover_timeout_ms=5000, node_config=lines) as deployment:
         for sentinel in deployment.sentinels:
             sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
@@ -121,7 +127,9 @@ def test_a_replica_that_needs_a_full_resync_of_500_mb_is_waited_for(
         cut_off.resume()
 
         too_short = workspace.run(
-            "postcheck.yml", answers(deployment, postcheck_timeout=1, postcheck_patience=0), project=PROJECT
+            "postcheck.yml",
+            answers(deployment, postcheck_timeout=5, postcheck_poll_interval=0.5, postcheck_patience=0),
+            project=PROJECT,
         )
         assert too_short.result("Wait until every replica")["error"] == "replicas_timeout"
         assert f"FAILED replica_in_sync: replica {cut_off.address} " in " ".join(too_short.message.split())
