@@ -253,6 +253,7 @@ remedy:
 """
 
 import os
+import sys
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -264,9 +265,14 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._module import r
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import DRAIN, drain_request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock
 
+SWITCH_INTERVAL_S = 0.0005
+"""How long a thread computes before another may. Python's 5 ms are half a write stop, for which the thread that has stopped writes would wait
+at each answer; seen in ``python -m bench.drain``: 32 ms become 24 ms."""
+
 
 def leave(module: AnsibleModule, fleet: Fleet) -> dict[str, Any]:
     """Move every master away from the hosts."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     clock = Clock()
     request = drain_request(module.params, clock.wall_s())
     with EntriesFile(os.environ.get(ENTRIES_FILE)) as entries:
