@@ -65,7 +65,9 @@ REPLICATION_COMMANDS: dict[str, tuple[object, ...]] = {
 """What a replica sends to its master once it has logged in."""
 
 
-def gather_evidence(fleet: Fleet, snapshot: Snapshot, clock: Clock, moving_soon: bool) -> Evidence:
+def gather_evidence(
+    fleet: Fleet, snapshot: Snapshot, clock: Clock, moving_soon: bool, promoted: Address | None = None
+) -> Evidence:
     """Everything but what writes files.
 
     Args:
@@ -73,6 +75,7 @@ def gather_evidence(fleet: Fleet, snapshot: Snapshot, clock: Clock, moving_soon:
         snapshot: What everybody said.
         clock: Time.
         moving_soon: Also look at what matters before the master is moved: logins, and the permissions of Sentinel's user.
+        promoted: The replica that a move would promote; Sentinel may choose one that cannot be asked from here.
     """
     reachable = [node for node in own_nodes(snapshot) if node.reachable]
     rows = fleet.gather((node.address for node in reachable), lambda address: _client_rows(fleet, address))
@@ -97,7 +100,7 @@ def gather_evidence(fleet: Fleet, snapshot: Snapshot, clock: Clock, moving_soon:
     )
     return replace(
         evidence,
-        logins=try_logins(fleet, *possible_links(snapshot)),
+        logins=try_logins(fleet, *possible_links(snapshot, promoted)),
         sentinel_refused={
             address: None if isinstance(answer, Exception) else answer for address, answer in refused.items()
         },
@@ -198,7 +201,7 @@ def _is_unknown_command(error: ReplyError) -> bool:
     return error.message.startswith("Command ")
 
 
-def possible_links(snapshot: Snapshot) -> tuple[list[Address], list[Address]]:
+def possible_links(snapshot: Snapshot, promoted: Address | None) -> tuple[list[Address], list[Address]]:
     """Every node that may have to follow another, and every node that may become its master."""
     reachable = [node for node in own_nodes(snapshot) if node.reachable]
     leaders = [
@@ -206,6 +209,8 @@ def possible_links(snapshot: Snapshot) -> tuple[list[Address], list[Address]]:
         for node in reachable
         if not node.is_master and node.replication is not None and node.replication.priority != 0
     ]
+    if promoted is not None and promoted not in leaders:
+        leaders.append(promoted)
     return [node.address for node in reachable], leaders
 
 

@@ -196,10 +196,12 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import C
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import PROBED_COMMANDS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health import examine, is_healthy, may_pass
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_before import planned
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_files import role_changers
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._masked import is_masked
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._module import run_module
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import HEALTH, invalid, master_name
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import MOVE, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._probes import (
     gather_evidence,
     save_role,
@@ -242,7 +244,9 @@ def _look(fleet: Fleet, params: Mapping[str, Any], baseline: Baseline | None, cl
         max_link_silence_s=params["max_link_silence"],
     )
     known = unmasked(baseline, snapshot) if baseline else None
-    return Situation(snapshot, gather_evidence(fleet, snapshot, clock, before), thresholds, known)
+    plan = planned(Situation(snapshot, Evidence(), thresholds, known)) if before else None
+    promoted = plan.new_master if isinstance(plan, Plan) and plan.action == MOVE else None
+    return Situation(snapshot, gather_evidence(fleet, snapshot, clock, before, promoted), thresholds, known)
 
 
 def _save_configs(fleet: Fleet, phase: str, situation: Situation) -> Evidence:
