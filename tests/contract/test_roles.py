@@ -465,21 +465,27 @@ def test_set_up_uses_what_is_there() -> None:
     assert {template["playbook"] for template in on_hosts} == {f"{name}.yml" for name in FLEET}
     assert {template["survey"] for template in on_hosts} == set(FLEET)
     assert all(template["fleet"] for template in on_hosts)
-    workflow = next(
+    workflows = [
         task["awx.awx.workflow_job_template"] for task in play["tasks"] if "awx.awx.workflow_job_template" in task
-    )
+    ]
+    names = {template["name"]: template["playbook"] for template in (*templates, *on_hosts)}
+    assert [[names.get(node, node) for node in order_of(workflow)] for workflow in workflows] == [
+        ["precheck.yml", "Move the master", "failover.yml"],
+        ["rolling_maintenance.yml", "Maintain the fleet", "rolling_maintenance.yml"],
+    ]
+    plan, _approval, maintenance = workflows[1]["workflow_nodes"]
+    assert (plan["job_type"], maintenance.get("job_type")) == ("check", None), "the first shows what the last does"
+
+
+def order_of(workflow: dict[str, Any]) -> list[str]:
+    """The names of what a workflow runs, one after the other; what waits for a person stands between two jobs."""
     nodes = {node["identifier"]: node for node in workflow["workflow_nodes"]}
-    order = ["precheck"]
+    order = [workflow["workflow_nodes"][0]["identifier"]]
     while successors := nodes[order[-1]].get("related", {}).get("success_nodes"):
         order.append(successors[0]["identifier"])
-    assert [nodes[name]["unified_job_template"]["type"] for name in order] == [
-        "job_template",
-        "workflow_approval",
-        "job_template",
-    ]
-    names = {template["name"]: template["playbook"] for template in templates}
-    used = [nodes[name]["unified_job_template"]["name"] for name in order]
-    assert (names[used[0]], names[used[2]]) == ("precheck.yml", "failover.yml")
+    templates = [nodes[name]["unified_job_template"] for name in order]
+    assert [template["type"] for template in templates] == ["job_template", "workflow_approval", "job_template"]
+    return [template["name"] for template in templates]
 
 
 def test_the_execution_environment_has_what_the_collection_asks_for() -> None:
