@@ -4,6 +4,8 @@
 """Pictures of the reports on every kind of run, to be looked at.
 
 ``python -m lab.screenshots FOLDER [KIND ...]`` writes one PNG for each kind, width and colour scheme, and one as it is printed.
+``python -m lab.screenshots --of REPORT.html PICTURE.png`` writes what a screen shows of a report first: the picture in the README is one of a
+real run.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ CHROMIUM_FLAGS = (
 Scheme = Literal["light", "dark"]
 
 PHONE, SCREEN = 390, 1280
+FIRST_SIGHT = 900
 VIEWS: tuple[tuple[int, Scheme], ...] = ((PHONE, "light"), (PHONE, "dark"), (SCREEN, "light"), (SCREEN, "dark"))
 PAPER = 695
 """The width of A4 without its margins, in pixels."""
@@ -61,12 +64,27 @@ def take(browser: Browser, shape: str, folder: Path) -> None:
     page.close()
 
 
+def first_sight(browser: Browser, report: Path, picture: Path) -> None:
+    """Take what a screen shows of a report before anybody scrolls."""
+    page = browser.new_page(viewport={"width": SCREEN, "height": FIRST_SIGHT}, color_scheme="light")
+    page.set_content(report.read_text())
+    page.screenshot(path=picture)
+    page.close()
+
+
 def main() -> None:
     """Take the pictures that the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m lab.screenshots", description="Pictures of the reports.")
     parser.add_argument("folder", type=Path, help="where to write them; it is made if it does not exist")
     parser.add_argument("kind", nargs="*", default=sorted(SHAPES), help=f"of {', '.join(sorted(SHAPES))}")
+    parser.add_argument(
+        "--of", type=Path, help="take a picture of this report alone, and write it to the file that is given as folder"
+    )
     asked = parser.parse_args()
+    if asked.of:
+        with chromium() as browser:
+            first_sight(browser, asked.of, asked.folder)
+        return
     unknown = set(asked.kind) - set(SHAPES)
     if unknown:
         parser.error(f"no such kind: {', '.join(sorted(unknown))}")
