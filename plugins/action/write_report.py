@@ -12,9 +12,8 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._quiet import quiet
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report import report
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_files import ENDINGS, file_name, write
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_pages import render
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import clean, read_run
 
 TEXT = {"type": "str", "default": ""}
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -39,21 +38,19 @@ class ActionModule(ActionBase):
         del tmp
         _checked, args = self.validate_argument_spec(OPTIONS)
         now = datetime.now(timezone.utc)
-        run = read_run(
-            args["result"],
-            args["before"],
-            args["after"],
-            *(args[name] for name in ("master_name", "failure", "operator", "job")),
+        about = {name: args[name] for name in ("master_name", "failure", "title", "operator", "job")}
+        made = report(
+            args["result"], args["before"], args["after"], made_at=now.strftime("%Y-%m-%d %H:%M:%S UTC"), **about
         )
-        pages = render(run, clean(args["title"], 200), now.strftime("%Y-%m-%d %H:%M:%S UTC"))
-        texts = {"html": pages.html, "markdown": pages.markdown}
-        wanted = {name: texts[name] for name in args["formats"]}
+        wanted = {name: made[name] for name in args["formats"]}
         folder = Path(args["directory"]).resolve()
         try:
-            files = write(folder, file_name(args["name"], run.master_name, now), wanted)
+            files = write(folder, file_name(args["name"], made["master_name"], now), wanted)
         except OSError as error:
             raise AnsibleActionFail(
                 f"The report cannot be written to {error.filename or folder}: {error.strerror}. Correct report_directory, or its rights."
             ) from error
         # What is reported as changed is the deployment.
-        return quiet({**result, "changed": False, "files": files, "headline": pages.headline}, self._display.verbosity)
+        return quiet(
+            {**result, "changed": False, "files": files, "headline": made["headline"]}, self._display.verbosity
+        )

@@ -93,34 +93,16 @@ _value:
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_pages import render
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import clean, read_run
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report import report as make_report
 
 
-def report(
-    result: Any,
-    before: Any = None,
-    after: Any = None,
-    master_name: str = "",
-    failure: str = "",
-    title: str = "",
-    made_at: str = "",
-    operator: str = "",
-    job: str = "",
-) -> dict[str, str]:
+def report(result: Any, *args: Any, **more: Any) -> dict[str, str]:
     """Make the report on one failover."""
     if not isinstance(result, dict):
         raise AnsibleFilterError(
             f"redis_ha.sentinel.report: what redis_ha.sentinel.failover returned is a dictionary, not {type(result).__name__}"
         )
-    run = read_run(result, before, after, master_name, failure, operator, job)
-    pages = render(run, clean(title, 200), clean(made_at, 60))
-    return {
-        "master_name": run.master_name,
-        "headline": pages.headline,
-        "html": pages.html,
-        "markdown": pages.markdown,
-    }
+    return make_report(result, *args, **more)
 
 
 class FilterModule:
