@@ -41,8 +41,9 @@ from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._rolling import 
 
 
 def rolling_file(asked: str) -> str:
-    """The file of tasks to include; empty where nothing was asked for."""
-    return maintenance_file(asked, os.getcwd()) if asked else ""
+    """The file of tasks to include; only one of the role's own has a relative name."""
+    file = maintenance_file(asked)
+    return file if file != asked else os.path.abspath(os.path.expanduser(asked))
 
 
 class FilterModule:

@@ -9,7 +9,6 @@ Pure: what was seen goes in, what follows comes out. This module is private to t
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -558,9 +557,9 @@ def course(seen: Result) -> dict[str, Any]:
     return {"step": step(seen), "stop": stop(seen), "end": conclude(seen)}
 
 
-def maintenance_file(asked: str, folder: str = "") -> str:
-    """The file of tasks to include: one of the role's own, or the operator's, which is found from the folder in which Ansible was started."""
-    return f"maintenance_{asked}.yml" if asked in READY_MADE else os.path.join(folder, os.path.expanduser(asked))
+def maintenance_file(asked: str) -> str:
+    """The file of tasks to include: one of the role's own, or the operator's."""
+    return f"maintenance_{asked}.yml" if asked in READY_MADE else asked
 
 
 def end(state: str) -> dict[str, Any]:

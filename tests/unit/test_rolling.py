@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.redis_ha.sentinel.plugins.filter.rolling_file import rolling_file
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._rolling import (
     course,
     maintenance_file,
@@ -331,6 +333,10 @@ def test_a_host_that_went_well_is_done_and_the_last_one_ends_it() -> None:
 
 def test_the_maintenance_is_one_of_the_roles_own_or_a_file() -> None:
     assert maintenance_file("reboot") == "maintenance_reboot.yml"
+    assert rolling_file("reboot") == "maintenance_reboot.yml"
+    assert rolling_file("patch.yml") == str(Path.cwd() / "patch.yml"), "found from where Ansible was started"
+    refused = plan({**asked(MIXED), "missing": ["/etc/patch.yml"]})
+    assert refused["refusal"] == "There is no file /etc/patch.yml. Nothing was done."
     assert maintenance_file("/etc/patch.yml") == "/etc/patch.yml"
 
 
