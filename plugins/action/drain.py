@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._drain_words import DrainNarrator
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._narration import DrainNarrator
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._told_action import ToldAction
 
 
 class ActionModule(ToldAction):
     """Tells the moves of a drain."""
 
-    MODULE = "redis_ha.sentinel.drain"
+    module_name = "redis_ha.sentinel.drain"
 
     def teller(self) -> DrainNarrator:
         """What puts the entries of the module into lines."""

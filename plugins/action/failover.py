@@ -14,7 +14,7 @@ from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._told_action imp
 class ActionModule(ToldAction):
     """Tells the steps of a move."""
 
-    MODULE = "redis_ha.sentinel.failover"
+    module_name = "redis_ha.sentinel.failover"
 
     def teller(self) -> Narrator:
         """What puts the entries of the module into lines."""

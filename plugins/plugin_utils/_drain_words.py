@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._narration import printable
-
 Result = Mapping[str, Any]
 
 BEGAN_OTHERWISE = {"finish": "finish what was begun", "join": "wait for the failover in progress"}
@@ -23,23 +21,11 @@ def drain_lines(result: Result) -> list[str]:
     """The headline, a line for each master with which something was to be done or went wrong, and how many masters each host has."""
     masters = result.get("masters", [])
     lines = [_headline(result)]
-    lines += [line for master in masters if master["outcome"] != "unchanged" for line in _master_lines(master)]
+    lines += [line for master in masters if master["outcome"] != "unchanged" for line in master_lines(master)]
     lines += [f"{master['name']}: put back: {it}" for master in masters for it in master["repaired"]]
     lines += [_host_line(host, masters) for host in result.get("hosts", [])]
     unknown = result.get("unknown_hosts")
     return lines + ([f"No server is on {', '.join(unknown)}."] if unknown else [])
-
-
-class DrainNarrator:
-    """Puts the moves of a drain, as the module tells them while it lasts, into lines."""
-
-    def __init__(self) -> None:
-        self.step = ""
-
-    def line(self, entry: Result) -> str:
-        """One line for each move that has ended; what to do about it is told at the end."""
-        self.step = f"{entry['count']} of {entry['of']}"
-        return printable(f"{entry['at_ms'] / 1000:9.3f} s  {self.step:<10}  {_master_lines(entry['master'])[0]}")
 
 
 def _headline(result: Result) -> str:
@@ -47,7 +33,8 @@ def _headline(result: Result) -> str:
     return said if not result.get("masters") else said.partition(". ")[0].rstrip(".") + "."
 
 
-def _master_lines(master: Result) -> list[str]:
+def master_lines(master: Result) -> list[str]:
+    """What became of one master, and what to do about it."""
     way = f"{master['name']}  {master['old_master']} -> {master['new_master']}"
     if master["outcome"] == "planned":
         return [f"{master['name']}  {master['old_master']} -> {master['planned_master'] or 'put back what was left'}"]

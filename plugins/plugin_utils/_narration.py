@@ -47,6 +47,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     WAITING,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import PROGRAM
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._drain_words import master_lines
 
 LOOK_EVERY_S = 0.25
 LONGEST_SILENCE_S = 2.5
@@ -90,7 +91,7 @@ class Narrator:
         self.step = entry["step"]
         if kind == FENCE_RAISED:
             self._fenced_ms = entry["at_ms"]
-        return printable(f"{entry['at_ms'] / 1000:9.3f} s  {self.step:<10}  {self._text(entry)}")
+        return _printable(f"{entry['at_ms'] / 1000:9.3f} s  {self.step:<10}  {self._text(entry)}")
 
     def _text(self, entry: Mapping[str, Any]) -> str:
         kind, detail = entry["kind"], entry["detail"]
@@ -105,9 +106,21 @@ class Narrator:
         return text
 
 
-def printable(text: str) -> str:
+def _printable(text: str) -> str:
     """Servers and networks have a say in it: nothing of theirs moves the cursor."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+class DrainNarrator:
+    """Puts the moves of a drain, as the module tells them while it lasts, into lines."""
+
+    def __init__(self) -> None:
+        self.step = ""
+
+    def line(self, entry: Mapping[str, Any]) -> str:
+        """One line for each move that has ended; what to do about it is told at the end."""
+        self.step = f"{entry['count']} of {entry['of']}"
+        return _printable(f"{entry['at_ms'] / 1000:9.3f} s  {self.step:<10}  {master_lines(entry['master'])[0]}")
 
 
 class Teller(Protocol):

@@ -26,7 +26,7 @@ class ToldAction(ActionBase):
     """The module does the work. It cannot print while it runs; this can."""
 
     TRANSFERS_FILES = False
-    MODULE = ""
+    module_name: str
 
     def teller(self) -> Teller:
         """What puts the entries of the module into lines."""
@@ -58,7 +58,7 @@ class ToldAction(ActionBase):
         return result
 
     def _run_module(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        result: dict[str, Any] = self._execute_module(module_name=self.MODULE, task_vars=task_vars)
+        result: dict[str, Any] = self._execute_module(module_name=self.module_name, task_vars=task_vars)
         return result
 
     @contextmanager

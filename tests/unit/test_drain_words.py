@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.filter.drain_course import FilterModule as Course
 from ansible_collections.redis_ha.sentinel.plugins.filter.drain_lines import FilterModule as Lines
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._drain_words import DrainNarrator
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._narration import DrainNarrator
 
 A, B = "192.0.2.21", "192.0.2.22"
 lines_of = Lines().filters()["drain_lines"]
