@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 
 import ansible_runner  # type: ignore[import-untyped]
 
+from lab.background import Background
 from lab.errors import LabError
 from lab.modules import CHECKOUT, COLLECTIONS, PYTHON
 
@@ -195,26 +195,18 @@ class _without_settings_of_the_user:  # noqa: N801 - reads as what it is
         os.environ.update(self._saved)
 
 
-class CommandLines:
+class CommandLines(Background):
     """Looks, as long as the `with` block lasts, for texts among the words of every process of this machine."""
 
     def __init__(self, wanted: list[str]) -> None:
+        super().__init__()
         self._wanted = [text.encode() for text in wanted]
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
         self.found: set[str] = set()
         self.seen: set[str] = set()
 
-    def __enter__(self) -> CommandLines:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.01):
+    def work(self) -> None:
+        """Look again and again."""
+        while not self.over.wait(0.01):
             for words in self._all():
                 program = words.split(b"\0")[0].decode(errors="replace")
                 self.seen.add(program)

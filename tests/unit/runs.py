@@ -20,14 +20,19 @@ from unit.world import World
 
 
 def run(world: World, check_mode: bool = False, **request: Any) -> dict[str, Any]:
-    """One run of the program."""
+    """One run of the program, which has no fault."""
+    result = attempt(world, check_mode, **request)
+    assert result.get("error") != "program_failed", result["msg"]
+    return result
+
+
+def attempt(world: World, check_mode: bool = False, **request: Any) -> dict[str, Any]:
+    """One run of the program, whatever comes of it."""
     world.killed = False
     clock = FakeClock(world)
     fleet = FakeFleet(world)
     try:
-        result = fail_over(Run(fleet, Request(NAME, **request), clock, Timeline(clock)), check_mode)
-        assert result.get("error") != "program_failed", result["msg"]
-        return result
+        return fail_over(Run(fleet, Request(NAME, **request), clock, Timeline(clock)), check_mode)
     finally:
         world.listeners.clear()
         fleet.close()

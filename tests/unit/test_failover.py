@@ -26,7 +26,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import
 from unit.builders import L0, L1, L2, NAME, OM, S2, R, S, replication
 from unit.fake_connection import FakeClock, FakeFleet
 from unit.faults import Fault, Killed
-from unit.runs import assert_never_split, assert_truthful, killed, masters, run
+from unit.runs import assert_never_split, assert_truthful, attempt, killed, masters, run
 from unit.world import World
 
 LEASE_MS = 1250
@@ -34,17 +34,6 @@ PAUSE = f"CLIENT PAUSE {LEASE_MS}"
 FENCE = "CONFIG SET min-replicas-to-write 2000"
 DEMOTE = "REPLICAOF 10.0.0."
 TRIGGER = f"SENTINEL FAILOVER {NAME}"
-
-
-def run_with_a_fault(world: World, **request: Any) -> dict[str, Any]:
-    """A run of a program that has a fault; `run` would not have it."""
-    world.killed = False
-    clock, fleet = FakeClock(world), FakeFleet(world)
-    try:
-        return fail_over(Run(fleet, Request(NAME, **request), clock, Timeline(clock)))
-    finally:
-        world.listeners.clear()
-        fleet.close()
 
 
 # ---- nothing goes wrong --------------------------------------------------------------------------------------------
@@ -1093,7 +1082,7 @@ def test_a_fault_of_the_program_hides_nothing_and_the_next_run_puts_it_right(
     world = World(0)
     with monkeypatch.context() as patched:
         patched.setattr(f"{MODULES}.{where}", fault)
-        result = run_with_a_fault(world)
+        result = attempt(world)
     assert (result["outcome"], result["error"], result["failed"]) == (outcome, "program_failed", True)
     assert result["msg"].startswith("ZeroDivisionError in fault, test_failover.py line "), result["msg"]
     assert result["timeline"], "what was done up to there is told"
@@ -1109,7 +1098,7 @@ def test_a_fault_after_a_plain_failover_was_begun_does_not_say_that_nothing_was_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(f"{MODULES}._promotion._wait_for_promotion", fault)
-    result = run_with_a_fault(World(0), strategy="plain", accept_loss=True)
+    result = attempt(World(0), strategy="plain", accept_loss=True)
     assert (result["outcome"], result["error"], result["changed"]) == ("unknown", "program_failed", True)
 
 
@@ -1121,5 +1110,5 @@ def test_a_fault_while_a_killed_run_is_finished_does_not_say_that_nothing_was_tr
     killed(world)
     with monkeypatch.context() as patched:
         patched.setattr(f"{MODULES}._strategies.agree", fault)
-        result = run_with_a_fault(world)
+        result = attempt(world)
     assert (result["outcome"], result["error"]) == ("unknown", "program_failed")

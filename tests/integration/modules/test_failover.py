@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
-from typing import Self
 
 import pytest
 import redis.backoff
@@ -15,6 +13,7 @@ import redis.retry
 import redis.sentinel
 
 from lab import Deployment, Process
+from lab.background import Background
 from lab.modules import run_module
 from lab.recorder import Recorder
 from lab.servers import known_specs
@@ -82,32 +81,24 @@ def test_writes_of_a_client_that_stays_until_it_is_sent_away() -> None:
     assert recording.longest_gap_s < LONGEST_GAP_S
 
 
-class ScriptWriter:
+class ScriptWriter(Background):
     """An application that writes by a script, as fast as it can: a script that has begun is not asked whether it may write."""
 
     SCRIPT = "redis.call('SADD', KEYS[1], ARGV[1]) return 1"
     KEY = "written by scripts"
 
     def __init__(self, deployment: Deployment) -> None:
+        super().__init__()
         self._sentinels = [(sentinel.host, sentinel.port) for sentinel in deployment.sentinels]
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._write_until_over, daemon=True)
         self.acknowledged: list[int] = []
         self.refused: set[str] = set()
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _write_until_over(self) -> None:
+    def work(self) -> None:
+        """Write until it is over."""
         sentinel = redis.sentinel.Sentinel(self._sentinels, socket_timeout=5.0)  # type: ignore[no-untyped-call]
         master = sentinel.master_for("mymaster", retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0))  # type: ignore[no-untyped-call]
         for number in itertools.count():
-            if self._over.is_set():
+            if self.over.is_set():
                 return
             try:
                 master.eval(self.SCRIPT, 1, self.KEY, number)

@@ -20,6 +20,7 @@ import redis
 
 from bench.light_writers import LightWriters
 from lab import Deployment, Process
+from lab.background import Background
 from lab.jobs import survey_answers
 from lab.modules import CHECKOUT, PYTHON
 from lab.playbooks import PlaybookRun, Workspace
@@ -34,27 +35,18 @@ INVENTORY = "".join(
 )
 
 
-class Away:
+class Away(Background):
     """Which nodes of each master are away: from the moment at which they are to be stopped until they are seen in sync again."""
 
     def __init__(self, deployment: Deployment) -> None:
+        super().__init__()
         self._deployment = deployment
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look_until_over, daemon=True)
         self._lock = threading.Lock()
         self._names = {node.address: name for name in deployment.master_names for node in deployment.nodes(name)}
         # Whether it runs again; only then can it be seen in sync.
         self._away: dict[Process, bool] = {}
         self.most: Counter[str] = Counter()
         self.seen: set[str] = set()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
 
     def stops(self, nodes: list[Process]) -> None:
         """These are about to be stopped."""
@@ -69,8 +61,9 @@ class Away:
         with self._lock:
             self._away.update(dict.fromkeys(nodes, True))
 
-    def _look_until_over(self) -> None:
-        while not self._over.wait(0.02):
+    def work(self) -> None:
+        """See who is back."""
+        while not self.over.wait(0.02):
             for node in [node for node, runs in list(self._away.items()) if runs]:
                 with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
                     role = node.command("ROLE", timeout_s=1.0)
