@@ -20,10 +20,11 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import refuse
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
+    MasterEntry,
     parse_address,
     parse_master_entry,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, SentinelView, Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Host, NodeView, SentinelView, Snapshot
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import (
     PROBES,
     QUESTIONS,
@@ -104,14 +105,50 @@ def take_snapshots(
     for name, of_master in views.items():
         members[name] += _attached(fleet, of_master, asked)
     _ask_those_not_asked(fleet, asked, members.values())
-    snapshots = {
-        name: replace(
-            _snapshot(fleet, name, of_master, [asked[endpoint] for endpoint in _endpoints(fleet, members[name])]),
-            hosts=resolved,
-        )
-        for name, of_master in views.items()
-    }
+    watched = Watched(fleet, views.values())
+    snapshots = {}
+    for name, of_master in views.items():
+        answered = {endpoint: asked[endpoint] for endpoint in _endpoints(fleet, members[name])}
+        snapshot = _snapshot(fleet, name, watched.of_these_servers(of_master, answered), list(answered.values()))
+        snapshots[name] = replace(snapshot, hosts=resolved, master_hosts=watched.hosts)
     return with_settings(fleet, snapshots) if settings else snapshots
+
+
+class Watched:
+    """The masters that the Sentinels watch, to be found by their server: each deployment is held against those of its own servers, not against all.
+
+    Attributes:
+        hosts: The host that each of these masters is on, by its name.
+    """
+
+    def __init__(self, fleet: Fleet, views: Iterable[Iterable[SentinelView]]) -> None:
+        self.hosts: dict[str, Host] = {}
+        self._by_server: dict[int, dict[Address | str, list[MasterEntry]]] = {}
+        for view in (view for of_master in views for view in of_master):
+            # The views of one Sentinel share this table.
+            if id(view.masters) not in self._by_server:
+                self._by_server[id(view.masters)] = self._index(fleet, view.masters)
+
+    def _index(self, fleet: Fleet, masters: Iterable[MasterEntry]) -> dict[Address | str, list[MasterEntry]]:
+        found: dict[Address | str, list[MasterEntry]] = {}
+        for entry in masters:
+            endpoint = fleet.endpoint(entry.address)
+            self.hosts.setdefault(entry.name, Host(endpoint.host, entry.address.host))
+            for server in (endpoint, entry.run_id):
+                if server:
+                    found.setdefault(server, []).append(entry)
+        return found
+
+    def of_these_servers(
+        self, views: Iterable[SentinelView], answered: Mapping[Address, NodeView]
+    ) -> tuple[SentinelView, ...]:
+        """The views, each with no other masters than those of these servers."""
+        servers: list[Address | str] = [*answered, *(node.run_id for node in answered.values())]
+        return tuple(replace(view, masters=self._of(view, servers)) if view.masters else view for view in views)
+
+    def _of(self, view: SentinelView, servers: Iterable[Address | str]) -> tuple[MasterEntry, ...]:
+        table = self._by_server[id(view.masters)]
+        return tuple({entry.name: entry for server in servers for entry in table.get(server, ())}.values())
 
 
 def ask_sentinels(

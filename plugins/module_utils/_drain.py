@@ -21,7 +21,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import R
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import MOVE, NOTHING, Plan, refuse
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Host, Snapshot
 
 QUICK_MS = 15.0
 SLOW_MS = 30.0
@@ -270,25 +270,18 @@ def _host(snapshot: Snapshot, address: Address | None) -> str:
     return snapshot.identity(address).host if address is not None else ""
 
 
-def _masters(snapshots: Mapping[str, Snapshot]) -> dict[str, tuple[Snapshot, Address]]:
-    """Every master that is known, those that are not to be looked at too, and a snapshot that knows its address."""
-    found = {
-        entry.name: (snapshot, entry.address)
-        for snapshot in list(snapshots.values())[:1]
-        for view in snapshot.informed_sentinels
-        for entry in view.masters
-    }
-    named = {
-        name: (snapshot, snapshot.master_address)
-        for name, snapshot in snapshots.items()
-        if snapshot.master_address is not None
-    }
-    return {**found, **named}
+def _master_hosts(snapshots: Mapping[str, Snapshot]) -> list[Host]:
+    """The host of every master that is known, those that are not to be looked at too."""
+    known = next((dict(snapshot.master_hosts) for snapshot in snapshots.values()), {})
+    for name, snapshot in snapshots.items():
+        if (address := snapshot.master_address) is not None:
+            known[name] = Host(_host(snapshot, address), address.host)
+    return list(known.values())
 
 
 def _load(snapshots: Mapping[str, Snapshot]) -> Counter[str]:
     """How many masters each host has; the hosts of replicas with none."""
-    load = Counter(_host(snapshot, address) for snapshot, address in _masters(snapshots).values())
+    load = Counter(host.address for host in _master_hosts(snapshots))
     for snapshot in snapshots.values():
         for node in snapshot.nodes:
             load.setdefault(_host(snapshot, node.address), 0)
@@ -302,9 +295,7 @@ def _without(load: Counter[str], snapshots: Mapping[str, Snapshot], leaving: Ite
 
 
 def _spelled(snapshots: Mapping[str, Snapshot]) -> dict[str, str]:
-    spelled: dict[str, str] = {}
-    for snapshot, address in _masters(snapshots).values():
-        spelled.setdefault(_host(snapshot, address), address.host)
+    spelled = {host.address: host.spelled for host in reversed(_master_hosts(snapshots))}
     for snapshot in snapshots.values():
         for node in snapshot.nodes:
             spelled.setdefault(_host(snapshot, node.address), node.address.host)

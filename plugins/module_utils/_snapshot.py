@@ -27,7 +27,8 @@ class SentinelView:
     """What one Sentinel says about one master; ``error`` where it could not be asked.
 
     ``run_id`` is its lasting id, which Redis 6.0 does not tell; ``process_id`` is another one after each start, and every version tells it.
-    ``masters`` are all that it watches, this one and those of other names, where it watches several.
+    ``masters`` are those that it watches, this one and those of other names, where it watches several; all of them, or those of the servers
+    of this snapshot, where many masters were asked for at once.
     """
 
     address: Address
@@ -120,11 +121,20 @@ class NodeView:
 
 
 @dataclass(frozen=True)
+class Host:
+    """A host: its IP address as seen from here, and as Sentinel spells it."""
+
+    address: str
+    spelled: str
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """What everybody says about one master, at about one moment.
 
     ``identities`` leads from every address and name that was seen to the one (resolved) address of that server. ``hellos`` is what
     Sentinels were heard to say on a node, where its connections showed one that the Sentinels that were asked do not explain.
+    ``master_hosts`` tells the host of every master that the Sentinels watch, by the name of the master, where many were asked for at once.
     """
 
     master_name: str
@@ -133,6 +143,7 @@ class Snapshot:
     identities: Mapping[Address, Address] = field(default_factory=dict)
     hosts: Mapping[str, str] = field(default_factory=dict)
     hellos: Mapping[Address, tuple[Hello, ...]] = field(default_factory=dict)
+    master_hosts: Mapping[str, Host] = field(default_factory=dict)
 
     def identity(self, address: Address) -> Address:
         return self.identities.get(address, address)

@@ -18,6 +18,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._census import (
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client, ConnectionOptions, Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError, ReplyError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Host
 
 S1, S2, S3 = (Address(f"10.0.1.{number}", 26379) for number in (1, 2, 3))
 UNKNOWN = "No such master with that name"
@@ -173,7 +174,9 @@ def test_what_a_sentinel_permits_is_asked_once_and_stands_in_the_snapshot_of_eac
     for name in names(3):
         (view,) = found[name].sentinels
         assert (view.failover_refused, view.hello_refused, view.coordinated) == ("", "NOPERM no permission", False)
-        assert [entry.name for entry in view.masters] == names(3)
+        # Of all that it watches, those of its own servers; of the others only where they are.
+        assert [entry.name for entry in view.masters] == [name]
+        assert found[name].master_hosts == {each: Host(node_of(each).host, node_of(each).host) for each in names(3)}
         assert found[name].on_host(node_of(name), ["10.0.0.1"])
 
 

@@ -27,7 +27,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import R
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import Record, result_of
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Role
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import NodeView, Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Host, NodeView, Snapshot
 from unit.builders import (
     L0,
     L1,
@@ -149,10 +149,8 @@ def test_masters_that_a_host_has_today_count() -> None:
 
 
 def test_masters_that_it_is_not_about_count_too() -> None:
-    others = [master_entry(name=f"other-{number}", address=Address(H2, 8000 + number)) for number in range(2)]
-    leaving = deployment("m-0", H1, H2, H3)
-    known = (*leaving.sentinels[0].masters, *others)
-    leaving = replace(leaving, sentinels=tuple(replace(view, masters=known) for view in leaving.sentinels))
+    others = {f"other-{number}": Host(H2, H2) for number in range(2)}
+    leaving = replace(deployment("m-0", H1, H2, H3), master_hosts=others)
     assert where(planned([leaving], H1)) == {"m-0": H3}
 
 
