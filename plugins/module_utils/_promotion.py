@@ -129,6 +129,9 @@ def by_program(
         raise _rolled_back(run, plan, (), ours_is_master)
     epoch = _epoch(run, taken) if taken.ours else None
     if epoch is None:
+        begun = f"Sentinel {taken.leader} leads a failover that may not be of this run"
+        late = f"Sentinel {taken.leader} did not say its epoch within {EPOCH_WAIT_S * 1000:g} ms"
+        _leave_to_sentinel(run, late if taken.ours else begun)
         return by_sentinel(run, plan, leaders, seen, taken, ours_is_master)
     ways = routes(run.snapshot, plan.replica_to_promote, taken.leader)
     with run.step(PROMOTE):
@@ -139,6 +142,11 @@ def by_program(
         if promotion is not None:
             return promotion
     return by_sentinel(run, plan, leaders, seen, taken, ours_is_master or promoted is not False)
+
+
+def _leave_to_sentinel(run: Run, reason: str) -> None:
+    """The program was to promote and carry the news, and does not: the result says why."""
+    run.record.promotion_reason = f"it was left to Sentinel: {reason}"
 
 
 def _epoch(run: Run, taken: Taken) -> int | None:
@@ -165,25 +173,30 @@ def _promote_and_teach(
         [plan.replica_to_promote, *others],
         lambda address: _teach(run, address, ways[address], epoch) if address in ways else _promote(run, plan, taken),
     )
-    taught = [address for address in others if done[address] is True]
+    untaught = [str(address) for address in others if done[address] is not True]
     promoted = done[plan.replica_to_promote]
-    return (promoted if isinstance(promoted, bool) else None), len(taught) == len(others)
+    if promoted is True and untaught:
+        _leave_to_sentinel(run, f"that the epoch is taken was not heard by Sentinel {', '.join(untaught)}")
+    return (promoted if isinstance(promoted, bool) else None), not untaught
 
 
 def _promote(run: Run, plan: Plan, taken: Taken) -> bool | None:
     """Make the candidate a master, if there is still time; whether it is one now, ``None`` if that is not known."""
     if (run.clock.now_s() - taken.sent_at_s) * 1000 > LATEST_PROMOTION_MS:
         run.note("this host was too slow to promote in time; Sentinel did")
+        _leave_to_sentinel(run, f"this host did not promote within {LATEST_PROMOTION_MS:g} ms of the trigger")
         return False
     candidate = plan.replica_to_promote
     try:
         run.fleet.node(candidate).order("REPLICAOF", "NO", "ONE", timeout_s=SENTINEL_ANSWER_S)
     except ReplyError as error:
         run.note(f"{candidate} refused to be promoted by the program ({error.message}); Sentinel did")
+        _leave_to_sentinel(run, f"{candidate} refused to be promoted by the program")
         return False
     except LinkError as error:
         if role(run, candidate) != "master":
             run.note(f"{candidate} was lost while it was promoted ({error.message}); Sentinel decides")
+            _leave_to_sentinel(run, f"{candidate} was lost while it was promoted")
             return None if error.sent else False
     run.timeline.add(PROMOTED, candidate, f"{candidate} is a master")
     return True
@@ -212,13 +225,25 @@ def _announce(run: Run, plan: Plan, taken: Taken, epoch: int, ways: Mapping[Addr
     found = rivals(run, seen, plan.old_master, taken.leader)
     for address, text in found.items():
         run.timeline.add(RIVAL_SEEN, address, text)
-    known_epochs = [said.entry.config_epoch for said in seen.said.values()]
-    if found or seen.silent or epoch <= max(known_epochs, default=0) or not _is_young(run, seen):
-        return None
-    if not _tell(run, ways[taken.leader], taken.leader, epoch, plan.replica_to_promote):
+    obstacle = _obstacle(run, seen, found, epoch)
+    if not obstacle and not _tell(run, ways[taken.leader], taken.leader, epoch, plan.replica_to_promote):
+        obstacle = f"Sentinel {taken.leader} did not take the news over"
+    if obstacle:
+        _leave_to_sentinel(run, obstacle)
         return None
     told = tell_all(run, {address: way for address, way in ways.items() if address != taken.leader}, epoch, plan)
     return Promotion(plan.replica_to_promote, PROGRAM, taken.leader, epoch, (taken.leader, *told))
+
+
+def _obstacle(run: Run, seen: Look, found: Mapping[Address, str], epoch: int) -> str:
+    """Why nobody may be told; nothing, if the leader may be, at once."""
+    words = [f"Sentinel {address} {text}" for address, text in found.items()]
+    words += [f"Sentinel {address} does not answer" for address in seen.silent]
+    if epoch <= max((said.entry.config_epoch for said in seen.said.values()), default=0):
+        words.append(f"a Sentinel has an epoch that is not lower than {epoch}")
+    if not words and not _is_young(run, seen):
+        words.append(f"this host needed more than {LOOK_IS_GOOD_MS:g} ms for a look at all Sentinels")
+    return "; ".join(words)
 
 
 def tell_all(run: Run, ways: Mapping[Address, Route | str], epoch: int, plan: Plan) -> tuple[Address, ...]:
