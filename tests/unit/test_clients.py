@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -111,4 +112,7 @@ def test_the_page_has_advice_for_every_library_and_names_what_is_left_out() -> N
     text = page([SESSION, run("redis-py", "as it comes"), left_out])
     for library in clients.LIBRARIES:
         assert text.count(f"\n## {library.name}\n") == 1
+        section = text.partition(f"\n## {library.name}\n")[2].partition("\n## ")[0]
+        (advised,) = re.findall(r"^Advised: (.+)\.$", section, re.MULTILINE)
+        assert set(re.findall(r"\*(.+?)\*", advised)) <= set(library.settings), "advised and not measured"
     assert "Left out: redis-rb, needs ruby-redis" in text
