@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 import redis
 
-from bench.clients_page import BY_SENTINEL, page, table
+from bench.clients_page import BY_SENTINEL, COME_BACK_S, page, table
 from bench.measure import collections_folder, now, session
 from bench.ways import DOWN_AFTER_MS, MASTER, wait_ready
 from lab import Deployment, LabError, clients
@@ -33,7 +33,6 @@ _READY_S = 90.0
 _RUN_S = 120.0
 _WRITES = 200
 _WRITES_S = 30.0
-_EVERY_WRITER_S = 15.0
 _MESSAGE = 600
 _OF_THE_MOVE = ("promotion", "promotion_reason", "write_gap_ms", "phases_ms", "notes", "timeline")
 """What is kept of a move: with it a long stop can be explained."""
@@ -95,7 +94,7 @@ def _measure(client: str, deployment: Deployment, collections: Path) -> dict[str
             max_s=_RUN_S,
         ) as recorder:
             recorder.wait_for_writes(_WRITES, timeout_s=_WRITES_S)
-            recorder.wait_for_every_writer(_EVERY_WRITER_S)
+            recorder.wait_for_every_writer(_WRITES_S)
             result = run_module(
                 "failover",
                 timeout_s=_RUN_S,
@@ -103,7 +102,7 @@ def _measure(client: str, deployment: Deployment, collections: Path) -> dict[str
                 sentinels=deployment.sentinel_addresses,
                 master_name=MASTER,
             )
-            run["all_writers_came_back"] = recorder.wait_for_every_writer(_EVERY_WRITER_S)
+            run["all_writers_came_back"] = recorder.wait_for_every_writer(COME_BACK_S)
             master = deployment.wait_for(deployment.master, 60, "one master").address
             run["recording"] = asdict(recorder.finish(master))
             recorder.cleanup(master)

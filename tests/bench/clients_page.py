@@ -28,6 +28,8 @@ _HEAD = (
     "longest stop",
     "of one writer",
 )
+COME_BACK_S = 5
+"""For how long an application that has not written since the move is waited for."""
 BY_SENTINEL = "sentinel"
 """What the result of a move says of who promoted, where the program did not."""
 
@@ -112,7 +114,7 @@ _COLUMNS = (
     "- *unknown*: errors after which the application cannot know whether the write was made.",
     "- *of the move*: for how long writes stood still by the move's own account, `write_gap_ms` of its result; median.",
     "- *stop*: the longest stretch between two acknowledged writes of any application that are there afterwards; median, and longest of all runs.",
-    "- *of one writer*: the same for the application that waited longest; `>` where one had not come back when 15 s had passed.",
+    f"- *of one writer*: the same for the application that waited longest; `>` where one had not come back {COME_BACK_S} s after the move.",
     "- *Sentinel promoted*: runs in which the program left the promotion to Sentinel, which takes a second longer. They have a line of their own.",
 )
 
