@@ -128,6 +128,17 @@ def test_why_it_was_left_to_sentinel_is_told(fault: Fault, reason: str) -> None:
     assert_moved(world, result, "sentinel")
 
 
+@pytest.mark.parametrize(("slow_looks", "promotion"), [(1, "program"), (4, "program"), (40, "sentinel")])
+def test_a_look_that_took_too_long_is_taken_again(slow_looks: int, promotion: str) -> None:
+    """What it has shown may be over by the time at which anybody is told."""
+    world = World(1)
+    slow = Fault("stall", "GET-MASTER-ADDR-BY-NAME", L1, times=slow_looks, delay_s=0.07)
+    world.faults.append(Fault("run", PROMOTE, R, alone=True, action=lambda: world.faults.append(slow)))
+    result = run(world)
+    assert slow.struck >= min(slow_looks, 10)
+    assert_moved(world, result, promotion)
+
+
 @pytest.mark.parametrize("other", [L1, L2])
 def test_another_stands_still_while_it_is_told(other: Address) -> None:
     world = World(1)
