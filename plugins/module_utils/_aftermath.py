@@ -376,7 +376,10 @@ def disconnect_clients(run: Run, plan: Plan, master: Address) -> None:
 
 
 def _let_the_new_ones_go(run: Run, client: Client) -> None:
-    """Wait until nobody is at the old master who came there lately. A client that is refused there leaves by itself and finds the new master."""
+    """Wait until nobody is at the old master who came there lately. A client that is refused there leaves by itself and finds the new master.
+
+    Connections are numbered as they come: a lower number than our own was there before the run.
+    """
     deadline_s = run.clock.now_s() + MOST_DISCONNECT_WAIT_S
     looks_without = 0
     while looks_without < 2 and run.clock.now_s() < deadline_s:
@@ -384,7 +387,7 @@ def _let_the_new_ones_go(run: Run, client: Client) -> None:
         new = [
             row
             for row in parse_client_list(listing)
-            if row.is_ordinary and row.age_s <= NEW_CONNECTION_AGE_S and row.id != own and row.name != LOCK_NAME
+            if row.is_ordinary and row.age_s <= NEW_CONNECTION_AGE_S and row.id > own and row.name != LOCK_NAME
         ]
         looks_without = 0 if new else looks_without + 1
         run.clock.sleep(DISCONNECT_POLL_S)

@@ -64,6 +64,8 @@ it is looked at for must be done by then, so a good part of that time is kept fo
 LATEST_PROMOTION_MS = FIRST_ORDER_MS - 4.0
 """The leading Sentinel may order the promotion of another replica soon after. What is later is left to it."""
 EPOCH_WAIT_S = 0.05
+MOST_LOOKING_S = 1.0
+"""A leader that nobody tells of the promotion sees it in its next INFO, within a second."""
 TRIGGER_ANSWER_S = 2.0
 POLL_S = 0.004
 LOOK_AROUND_S = 0.25
@@ -170,6 +172,9 @@ def by_program(
         raise _rolled_back(run, plan, (), ours_is_master)
     epoch = _epoch(run, taken) if taken.ours else None
     if epoch is None:
+        begun = f"Sentinel {taken.leader} leads a failover that may not be of this run"
+        late = f"Sentinel {taken.leader} did not say its epoch within {EPOCH_WAIT_S * 1000:g} ms"
+        _leave_to_sentinel(run, late if taken.ours else begun)
         return by_sentinel(run, plan, leaders, seen, taken, ours_is_master)
     ways = routes(run.snapshot, plan.replica_to_promote, taken.leader)
     to_teach = {} if _is_taught(taught, taken, epoch) else {a: way for a, way in ways.items() if a != taken.leader}
@@ -181,6 +186,11 @@ def by_program(
         if promotion is not None:
             return promotion
     return by_sentinel(run, plan, leaders, seen, taken, ours_is_master or promoted is not False)
+
+
+def _leave_to_sentinel(run: Run, reason: str) -> None:
+    """The program was to promote and carry the news, and does not: the result says why."""
+    run.record.promotion_reason = f"it was left to Sentinel: {reason}"
 
 
 def _epoch(run: Run, taken: Taken) -> int | None:
@@ -210,24 +220,30 @@ def _promote_and_teach(
         [plan.replica_to_promote, *ways],
         lambda address: _teach(run, address, ways[address], epoch) if address in ways else _promote(run, plan, taken),
     )
+    untaught = [str(address) for address in ways if done[address] is not True]
     promoted = done[plan.replica_to_promote]
-    return (promoted if isinstance(promoted, bool) else None), all(done[address] is True for address in ways)
+    if promoted is True and untaught:
+        _leave_to_sentinel(run, f"that the epoch is taken was not heard by Sentinel {', '.join(untaught)}")
+    return (promoted if isinstance(promoted, bool) else None), not untaught
 
 
 def _promote(run: Run, plan: Plan, taken: Taken) -> bool | None:
     """Make the candidate a master, if there is still time; whether it is one now, ``None`` if that is not known."""
     if (run.clock.now_s() - taken.sent_at_s) * 1000 > LATEST_PROMOTION_MS:
         run.note("this host was too slow to promote in time; Sentinel did")
+        _leave_to_sentinel(run, f"this host did not promote within {LATEST_PROMOTION_MS:g} ms of the trigger")
         return False
     candidate = plan.replica_to_promote
     try:
         run.fleet.node(candidate).order("REPLICAOF", "NO", "ONE", timeout_s=SENTINEL_ANSWER_S)
     except ReplyError as error:
         run.note(f"{candidate} refused to be promoted by the program ({error.message}); Sentinel did")
+        _leave_to_sentinel(run, f"{candidate} refused to be promoted by the program")
         return False
     except LinkError as error:
         if role(run, candidate) != "master":
             run.note(f"{candidate} was lost while it was promoted ({error.message}); Sentinel decides")
+            _leave_to_sentinel(run, f"{candidate} was lost while it was promoted")
             return None if error.sent else False
     run.timeline.add(PROMOTED, candidate, f"{candidate} is a master")
     return True
@@ -252,17 +268,41 @@ def _announce(run: Run, plan: Plan, taken: Taken, epoch: int, ways: Mapping[Addr
 
     The look comes after every other Sentinel has read of the epoch: a failover that began before is seen, one that begins later has another epoch.
     """
-    seen = look(run)
-    found = rivals(run, seen, plan.old_master, taken.leader)
-    for address, text in found.items():
-        run.timeline.add(RIVAL_SEEN, address, text)
-    known_epochs = [said.entry.config_epoch for said in seen.said.values()]
-    if found or seen.silent or epoch <= max(known_epochs, default=0) or not _is_young(run, seen):
-        return None
-    if not _tell(run, ways[taken.leader], taken.leader, epoch, plan.replica_to_promote):
+    obstacle = _obstacle(run, plan, taken, epoch)
+    if not obstacle and not _tell(run, ways[taken.leader], taken.leader, epoch, plan.replica_to_promote):
+        obstacle = f"Sentinel {taken.leader} did not take the news over"
+    if obstacle:
+        _leave_to_sentinel(run, obstacle)
         return None
     told = tell_all(run, {address: way for address, way in ways.items() if address != taken.leader}, epoch, plan)
     return Promotion(plan.replica_to_promote, PROGRAM, taken.leader, epoch, (taken.leader, *told))
+
+
+def _obstacle(run: Run, plan: Plan, taken: Taken, epoch: int) -> str:
+    """Look at every Sentinel: why nobody may be told; nothing, if the leader may be, at once.
+
+    On a busy host a look may take longer than it is good for. It is taken again for as long as Sentinel would need to be done by itself.
+    """
+    while True:
+        seen = look(run)
+        if found := _found(run, plan, taken, epoch, seen):
+            return found
+        if _is_young(run, seen):
+            return ""
+        if run.clock.now_s() - taken.sent_at_s > MOST_LOOKING_S:
+            return f"each look at all Sentinels took longer than {LOOK_IS_GOOD_MS:g} ms"
+
+
+def _found(run: Run, plan: Plan, taken: Taken, epoch: int, seen: Look) -> str:
+    """What a look has shown that forbids to tell anybody."""
+    found = rivals(run, seen, plan.old_master, taken.leader)
+    for address, text in found.items():
+        run.timeline.add(RIVAL_SEEN, address, text)
+    words = [f"Sentinel {address} {text}" for address, text in found.items()]
+    words += [f"Sentinel {address} does not answer" for address in seen.silent]
+    if epoch <= max((said.entry.config_epoch for said in seen.said.values()), default=0):
+        words.append(f"a Sentinel has an epoch that is not lower than {epoch}")
+    return "; ".join(words)
 
 
 def tell_all(run: Run, ways: Mapping[Address, Route | str], epoch: int, plan: Plan) -> tuple[Address, ...]:

@@ -20,9 +20,9 @@ from typing import Any, TextIO
 
 import redis
 
-from bench.clients_page import page, table
+from bench.clients_page import BY_SENTINEL, COME_BACK_S, page, table
 from bench.measure import collections_folder, now, session
-from bench.ways import DOWN_AFTER_MS, MASTER
+from bench.ways import DOWN_AFTER_MS, MASTER, wait_ready
 from lab import Deployment, LabError, clients
 from lab.modules import run_module
 from lab.recorder import Recorder
@@ -33,8 +33,9 @@ _READY_S = 90.0
 _RUN_S = 120.0
 _WRITES = 200
 _WRITES_S = 30.0
-_EVERY_WRITER_S = 15.0
 _MESSAGE = 600
+_OF_THE_MOVE = ("promotion", "promotion_reason", "write_gap_ms", "phases_ms", "notes", "timeline")
+"""What is kept of a move: with it a long stop can be explained."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -81,7 +82,7 @@ def _measure(client: str, deployment: Deployment, collections: Path) -> dict[str
     run: dict[str, Any] = {"kind": "run", "at": now(), "machine_load": round(os.getloadavg()[0], 2)}
     run |= {"server_version": deployment.server.name, "outcome": "not measured", "message": None}
     try:
-        deployment.wait_ready(_READY_S)
+        wait_ready(deployment, _READY_S)
         nodes = [node.address for node in deployment.nodes()]
         with Recorder(
             deployment.sentinel_addresses,
@@ -93,7 +94,7 @@ def _measure(client: str, deployment: Deployment, collections: Path) -> dict[str
             max_s=_RUN_S,
         ) as recorder:
             recorder.wait_for_writes(_WRITES, timeout_s=_WRITES_S)
-            recorder.wait_for_every_writer(_EVERY_WRITER_S)
+            recorder.wait_for_every_writer(_WRITES_S)
             result = run_module(
                 "failover",
                 timeout_s=_RUN_S,
@@ -101,11 +102,12 @@ def _measure(client: str, deployment: Deployment, collections: Path) -> dict[str
                 sentinels=deployment.sentinel_addresses,
                 master_name=MASTER,
             )
-            run["all_writers_came_back"] = recorder.wait_for_every_writer(_EVERY_WRITER_S)
+            run["all_writers_came_back"] = recorder.wait_for_every_writer(COME_BACK_S)
             master = deployment.wait_for(deployment.master, 60, "one master").address
             run["recording"] = asdict(recorder.finish(master))
             recorder.cleanup(master)
-        run |= {"outcome": result["outcome"], "message": result.get("msg"), "write_gap_ms": result.get("write_gap_ms")}
+        run |= {"outcome": result["outcome"], "message": result.get("msg")}
+        run |= {key: result[key] for key in _OF_THE_MOVE}
     except (LabError, redis.RedisError) as error:
         run["message"] = f"{type(error).__name__}: {error}"[-_MESSAGE:]
     return run
@@ -120,6 +122,8 @@ def _tell(run: dict[str, Any]) -> None:
             f"  of one writer {1000 * recording['longest_gap_of_a_writer_s']:.0f} ms"
         )
     said = "" if run["outcome"] == "switched" else f"{run['outcome']} {run['message'] or ''}"
+    if run.get("promotion") == BY_SENTINEL:
+        said += f"Sentinel promoted: {run['promotion_reason']}"
     print(f"{run['library']}, {run['setting']} {run['number'] + 1}: {figures}  {said}".rstrip(), file=sys.stderr)
 
 

@@ -23,10 +23,15 @@ _HEAD = (
     "refused",
     "not sent",
     "unknown",
+    "of the move",
     "stop",
     "longest stop",
     "of one writer",
 )
+COME_BACK_S = 5
+"""For how long an application that has not written since the move is waited for."""
+BY_SENTINEL = "sentinel"
+"""What the result of a move says of who promoted, where the program did not."""
 
 
 def table(lines: Iterable[Line]) -> list[str]:
@@ -53,11 +58,12 @@ def page(lines: Sequence[Line]) -> str:
 
 
 def _groups(lines: Iterable[Line]) -> dict[tuple[str, str], list[Line]]:
-    """Runs by library and setting, in the order in which they were made."""
+    """Runs by library and setting, in the order in which they were made; apart from them those in which Sentinel promoted."""
     groups: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
         if line["kind"] == "run":
-            groups.setdefault((line["library"], line["setting"]), []).append(line)
+            apart = "; Sentinel promoted" if line.get("promotion") == BY_SENTINEL else ""
+            groups.setdefault((line["library"], line["setting"] + apart), []).append(line)
     return groups
 
 
@@ -81,10 +87,17 @@ def _row(setting: str, runs: Sequence[Line]) -> list[str]:
             _middle_and_most([recording[name] for recording in recordings])
             for name in ("refused", "not_sent", "unknown")
         ),
+        _of_the_move(runs),
         milliseconds(statistics.median(gaps)),
         milliseconds(max(gaps)),
         more + milliseconds(max(recording["longest_gap_of_a_writer_s"] for recording in recordings)),
     ]
+
+
+def _of_the_move(runs: Sequence[Line]) -> str:
+    """How long writes stood still by the program's own account, in the middle."""
+    stops_ms = [run["write_gap_ms"] for run in runs if run.get("write_gap_ms") is not None]
+    return milliseconds(statistics.median(stops_ms) / 1000) if stops_ms else ""
 
 
 def _middle_and_most(counts: Sequence[int]) -> str:
@@ -99,8 +112,10 @@ _COLUMNS = (
     "the median, and the most if that is another number.",
     "- *not sent*: errors of which the same holds, because there was no connection to send it on.",
     "- *unknown*: errors after which the application cannot know whether the write was made.",
+    "- *of the move*: for how long writes stood still by the move's own account, `write_gap_ms` of its result; median.",
     "- *stop*: the longest stretch between two acknowledged writes of any application that are there afterwards; median, and longest of all runs.",
-    "- *of one writer*: the same for the application that waited longest; `>` where one had not come back when 15 s had passed.",
+    f"- *of one writer*: the same for the application that waited longest; `>` where one had not come back {COME_BACK_S} s after the move.",
+    "- *Sentinel promoted*: runs in which the program left the promotion to Sentinel, which takes a second longer. They have a line of their own.",
 )
 
 

@@ -107,14 +107,14 @@ def stage(server: str, strategy: str, ad_hoc: bool, collections: Path) -> Iterat
             sentinels=deployment.sentinel_addresses,
             client=None if with_sentinels else "redis-py nodes",
             key_prefix="recorder",
-            wait_ready=lambda timeout_s: _wait_ready(deployment, timeout_s),
+            wait_ready=lambda timeout_s: wait_ready(deployment, timeout_s),
             master=lambda: deployment.wait_for(deployment.master, _MOVE_TIMEOUT_S, "one master").address,
             move=moves[strategy],
             processes=deployment.processes,
         )
 
 
-def _wait_ready(deployment: Deployment, timeout_s: float) -> None:
+def wait_ready(deployment: Deployment, timeout_s: float) -> None:
     """A Sentinel looks at its nodes every ten seconds. Between two moves, where nothing is measured, it looks more often."""
     if deployment.server.version >= (7, 0, 0):
         _look_every(deployment, 500)

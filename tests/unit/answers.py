@@ -71,10 +71,12 @@ class NodeAnswers:
 
     def _client_list(self) -> str:
         ours = [(connection.id, connection.name) for connection in self._node.connections]
-        return "".join(
-            f"id={number} addr=10.9.9.9:1 name={name} age=7 flags=N cmd=client\n"
-            for number, name in ours + self._node.strangers
-        ) + "".join(f"id=2 addr=10.9.9.8:1 name=sentinel-x-cmd age=99 flags=b cmd={held}\n" for held in self._node.held)
+        known = [
+            f"id={number} addr=10.9.9.9:1 name={name} age=7 flags=N" for number, name in ours + self._node.strangers
+        ]
+        new = [f"id={number} addr=10.9.9.7:1 name= age=0 flags=N" for number in self._node.newcomers]
+        held = [f"id=2 addr=10.9.9.8:1 name=sentinel-x-cmd age=99 flags=b cmd={word}" for word in self._node.held]
+        return "".join(f"{row}\n" for row in known + new + held)
 
     def _pause(self, words: list[str]) -> str:
         self._node.pause_until_s = max(self._node.pause_until_s, self._world.now_s + int(words[2]) / 1000)

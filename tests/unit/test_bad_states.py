@@ -111,6 +111,34 @@ def test_the_leader_stands_still_between_its_trigger_and_the_news() -> None:
     assert_moved(world, result, "sentinel")
 
 
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Fault("stall", TRIGGER, L0, delay_s=0.15), "this host did not promote within 100 ms of the trigger"),
+        (Fault("refuse", PROMOTE, R, error="NOPERM none", alone=True), f"{R} refused to be promoted by the program"),
+        (Fault("freeze", NEWS, L0, delay_s=8.0), f"Sentinel {L0} did not take the news over"),
+    ],
+    ids=["slow", "refused", "silent"],
+)
+def test_why_it_was_left_to_sentinel_is_told(fault: Fault, reason: str) -> None:
+    world = World(1)
+    world.faults.append(fault)
+    result = run(world)
+    assert result["promotion_reason"] == f"it was left to Sentinel: {reason}"
+    assert_moved(world, result, "sentinel")
+
+
+@pytest.mark.parametrize(("slow_looks", "promotion"), [(1, "program"), (4, "program"), (40, "sentinel")])
+def test_a_look_that_took_too_long_is_taken_again(slow_looks: int, promotion: str) -> None:
+    """What it has shown may be over by the time at which anybody is told."""
+    world = World(1)
+    slow = Fault("stall", "GET-MASTER-ADDR-BY-NAME", L1, times=slow_looks, delay_s=0.07)
+    world.faults.append(Fault("run", PROMOTE, R, alone=True, action=lambda: world.faults.append(slow)))
+    result = run(world)
+    assert slow.struck >= min(slow_looks, 10)
+    assert_moved(world, result, promotion)
+
+
 @pytest.mark.parametrize("other", [L1, L2])
 def test_another_stands_still_while_it_is_told(other: Address) -> None:
     world = World(1)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -43,7 +44,9 @@ def test_every_client_is_found_by_its_name() -> None:
         clients.find("redis-py: of another world")
 
 
-def run(library: str, setting: str, came_back: bool = True, **recorded: Any) -> dict[str, Any]:
+def run(
+    library: str, setting: str, came_back: bool = True, promotion: str = "program", **recorded: Any
+) -> dict[str, Any]:
     recording = {
         **dict.fromkeys(("writes_lost", "refused", "not_sent", "unknown"), 0),
         "longest_gap_s": 0.012,
@@ -59,6 +62,8 @@ def run(library: str, setting: str, came_back: bool = True, **recorded: Any) -> 
         "server_version": "redis-7.0.15",
         "machine_load": 1.0,
         "outcome": "switched",
+        "promotion": promotion,
+        "write_gap_ms": 9.4,
         "all_writers_came_back": came_back,
         "recording": recording,
     }
@@ -74,7 +79,20 @@ def cells(line: str) -> list[str]:
 def test_runs_of_a_setting_are_a_row() -> None:
     made = [run("redis-py", "as it comes", refused=count) for count in (4, 4, 7)]
     (found,) = [cells(line) for line in table(made) if "as it comes" in line]
-    assert found == ["redis-py 8.1.0", "as it comes", "3", "0", "0", "4 (most 7)", "0", "0", "12 ms", "12 ms", "20 ms"]
+    assert found == [
+        "redis-py 8.1.0",
+        "as it comes",
+        "3",
+        "0",
+        "0",
+        "4 (most 7)",
+        "0",
+        "0",
+        "9 ms",
+        "12 ms",
+        "12 ms",
+        "20 ms",
+    ]
 
 
 def test_a_writer_that_does_not_come_back_is_shown() -> None:
@@ -82,9 +100,20 @@ def test_a_writer_that_does_not_come_back_is_shown() -> None:
     assert cells(table(made)[-1])[-1] == "> 17.00 s"
 
 
+def test_runs_in_which_sentinel_promoted_are_told_apart() -> None:
+    made = [run("redis-py", "as it comes"), run("redis-py", "as it comes", promotion="sentinel", longest_gap_s=1.2)]
+    ours, theirs = (cells(line) for line in table(made) if "as it comes" in line)
+    assert (ours[1], ours[2], ours[-2]) == ("as it comes", "1", "12 ms")
+    assert (theirs[1], theirs[2], theirs[-2]) == ("as it comes; Sentinel promoted", "1", "1.20 s")
+
+
 def test_the_page_has_advice_for_every_library_and_names_what_is_left_out() -> None:
     left_out = {"kind": "left out", "library": "redis-rb", "why": "needs ruby-redis"}
     text = page([SESSION, run("redis-py", "as it comes"), left_out])
     for library in clients.LIBRARIES:
         assert text.count(f"\n## {library.name}\n") == 1
+        section = text.partition(f"\n## {library.name}\n")[2].partition("\n## ")[0]
+        (advised,) = re.findall(r"^Advised: (.+)\.$", section, re.MULTILINE)
+        named = set(re.findall(r"\*(.+?)\*", advised))
+        assert set() < named <= set(library.settings), "advised and not measured"
     assert "Left out: redis-rb, needs ruby-redis" in text

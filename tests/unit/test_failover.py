@@ -1062,6 +1062,16 @@ def test_a_pause_of_somebody_else_is_noted_before_the_move_ends_it() -> None:
     assert any("a pause that this run did not ask for" in note for note in result["notes"])
 
 
+def test_only_clients_that_came_during_the_run_are_waited_for_before_connections_are_closed() -> None:
+    """Who was there before knows by its -READONLY; who is on the way with a write must have that first."""
+    took_ms = {}
+    for came, number in (("before", 1), ("during", 999)):
+        world = World(1)
+        world.nodes[OM].newcomers.append(number)
+        took_ms[came] = run(world)["phases_ms"]["disconnect"]
+    assert took_ms["before"] < 30 < 60 < took_ms["during"]
+
+
 # ---- the program has a fault ---------------------------------------------------------------------------------------
 
 
