@@ -1,17 +1,21 @@
 # SPDX-FileCopyrightText: The redis_ha.sentinel authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The report on one failover, from what the modules returned.
+"""The report on one failover, from what the modules returned, and the one on a fleet, from what its deployments handed on.
 
 This module is private to the collection redis_ha.sentinel.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_pages import render
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils import _fleet
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_pages import fill, render
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import clean, read_run
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_words import GOOD, NEUTRAL
 
 
 def report(
@@ -31,6 +35,42 @@ def report(
     return {
         "master_name": run.master_name,
         "headline": pages.headline,
+        "html": pages.html,
+        "markdown": pages.markdown,
+    }
+
+
+def fleet_report(
+    entries: Sequence[Any],
+    expected: Sequence[str] = (),
+    title: str = "",
+    made_at: str = "",
+    operator: str = "",
+    job: str = "",
+) -> dict[str, Any]:
+    """Both pages, the headline, the lines for the terminal, and whether nothing is left to do.
+
+    Args:
+        entries: What each deployment handed on.
+        expected: The deployments that it is about; one without an entry has not begun.
+    """
+    deployments = _fleet.read(entries, expected)
+    words = _fleet.in_words(deployments)
+    about = (("Run by", clean(operator, 120)), ("Job", clean(job, 200)))
+    context = {
+        "deployments": deployments,
+        "words": words,
+        "title": clean(title, 200) or "Fleet under Sentinel",
+        "made_at": clean(made_at, 60),
+        "about": [(label, value) for label, value in about if value],
+        # The reports stand in one folder: a link that leads nowhere else.
+        "links": {it.name: PurePath(it.report).name for it in deployments if it.report},
+    }
+    pages = fill("fleet", words.headline, context)
+    return {
+        "headline": pages.headline,
+        "done": words.tone in (GOOD, NEUTRAL),
+        "lines": _fleet.lines(deployments),
         "html": pages.html,
         "markdown": pages.markdown,
     }
