@@ -8,13 +8,14 @@ This module is private to the collection redis_ha.sentinel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils import _fleet
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_pages import fill, render
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import clean, read_run
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_drill import read_drill
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_pages import Pages, fill, render
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import Run, clean, read_run
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_words import GOOD, NEUTRAL
 
 
@@ -28,16 +29,29 @@ def report(
     made_at: str = "",
     operator: str = "",
     job: str = "",
+    drill: Any = None,
 ) -> dict[str, str]:
-    """Both pages, the headline, and the name of the master."""
+    """Both pages, the headline, and the name of the master.
+
+    Args:
+        drill: What the role drill made of an automatic failover; the page is about that then, and ``result`` is the planned move beside it.
+    """
     run = read_run(result, before, after, master_name, failure, operator, job)
-    pages = render(run, clean(title, 200), clean(made_at, 60))
+    pages = _pages(run, drill, clean(title, 200), clean(made_at, 60))
     return {
         "master_name": run.master_name,
         "headline": pages.headline,
         "html": pages.html,
         "markdown": pages.markdown,
     }
+
+
+def _pages(run: Run, drill: Any, title: str, made_at: str) -> Pages:
+    if not isinstance(drill, Mapping) or not drill:
+        return render(run, title, made_at)
+    page = read_drill(drill, run)
+    title = title or f"Drill of {run.master_name or 'a master'}"
+    return fill("drill", page.headline, {"page": page, "run": run, "title": title, "made_at": made_at})
 
 
 def fleet_report(
@@ -59,7 +73,7 @@ def fleet_report(
     about = (("Run by", clean(operator, 120)), ("Job", clean(job, 200)))
     context = {
         "deployments": deployments,
-        "words": words,
+        "page": words,
         "title": clean(title, 200) or "Fleet under Sentinel",
         "made_at": clean(made_at, 60),
         "about": [(label, value) for label, value in about if value],

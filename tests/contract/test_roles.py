@@ -76,7 +76,7 @@ OWN = {
     "drain": {"set_stats"},
     "drill": {
         *("allowed", "host", "stop_command", "start_command", "become"),
-        *("give_back", "history_file", "set_stats"),
+        *("give_back", "history_file", "report", "set_stats"),
     },
     "rolling": {
         *("hosts", "serial", "min_replicas", "give_back", "state_file", "postcheck", "waivers", "set_stats"),
