@@ -159,7 +159,7 @@ def _facts(
     missing = drill.get("missing_bytes")
     if missing is not None and not isinstance(missing, bool):
         lost = "nothing was seen" if not missing else f"at least {clean(missing, 20)} bytes of the replication stream"
-        proof = "an automatic failover proves no more than that"
+        proof = "" if missing else "an automatic failover proves no more than that"
         facts.append(Fact("Automatic failover: lost", lost, proof, ATTENTION if missing else NEUTRAL))
     if planned_ms is not None:
         tone = GOOD if lossless is True else ATTENTION
