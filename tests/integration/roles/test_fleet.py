@@ -17,6 +17,7 @@ from lab.modules import CHECKOUT
 from lab.playbooks import PlaybookRun, Workspace
 
 PLAYBOOKS = CHECKOUT / "playbooks"
+HOSTS = ("127.0.0.2", "127.0.0.3")
 NAMES = ("shop", "search", "mail-1", "wiki", "chat")
 UNCHECKED = {"failover_precheck": False, "failover_postcheck": False}
 """What belongs to one deployment is proven elsewhere."""
@@ -27,7 +28,7 @@ Fleet = Mapping[str, Deployment]
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
     with ExitStack() as stack, ThreadPoolExecutor() as pool:
-        made = {name: Deployment(replicas=1, sentinels=3, down_after_ms=2000) for name in NAMES}
+        made = {name: Deployment(replicas=1, sentinels=3, down_after_ms=2000, host=HOSTS) for name in NAMES}
         list(pool.map(Deployment.start, made.values()))
         for deployment in made.values():
             stack.callback(deployment.stop)
@@ -84,9 +85,10 @@ def test_slices_are_put_together_by_the_job_after_them_and_a_batch_in_which_one_
     fleet: Fleet, workspace: Workspace, tmp_path: Path
 ) -> None:
     """AWX gives each slice some hosts of the inventory, and to the next node what all of them handed on."""
+    leave = {"wiki": f"drain_hosts={fleet['wiki'].master().host}"}
     # Without Sentinels of its own it would be looked for on this machine.
-    first = inventory(fleet, ("wiki",)) + "lost redis_ha_master_name=mymaster\n" + inventory(fleet, ("shop",))
-    stopped = run(workspace, first, fleet_serial="2,100%", failover_report=False)
+    first = inventory(fleet, ("wiki",), **leave) + "lost redis_ha_master_name=mymaster\n" + inventory(fleet, ("shop",))
+    stopped = run(workspace, first, fleet_serial="2,100%", fleet_role="drain")
     assert stopped.message == "lost has no Sentinels of its own. Give it the variable redis_ha_sentinels."
     said = stopped.result("Show what became of each deployment")["msg"]
     assert "1 switched. Failed: lost. Not begun: shop." in said[0]
