@@ -15,6 +15,7 @@ ARGS ?=
 BENCH_ARGS ?=
 CLIENTS_ARGS ?=
 KILLED_ARGS ?=
+ROLLING_ARGS ?=
 
 JUDGES := sanity lint docs types style floor changelog licences
 SUITES := unit contract integration molecule
@@ -54,6 +55,10 @@ $(SUITES): setup
 .PHONY: bench
 bench: setup  ## Measure the figures that the documentation gives; BENCH_ARGS goes to it
 	@python -m bench $(BENCH_ARGS)
+
+.PHONY: rolling
+rolling: setup  ## Maintain a fleet host by host under write load, and measure it; ROLLING_ARGS goes to it
+	@python -m bench.rolling $(ROLLING_ARGS)
 
 .PHONY: matrix
 matrix: setup  ## Test with every supported ansible-core, Python and redis-py; ARGS="--only 2.16" for some

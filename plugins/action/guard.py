@@ -24,13 +24,15 @@ from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._names import (
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._places import ADDRESS
 
 COLLECTION = Path(__file__).resolve().parents[2]
-ROLES = ("precheck", "failover", "postcheck", "report", "drain", "drill", "rolling", "move_back")
+ROLES = ("precheck", "failover", "postcheck", "report", "drain", "drill", "rolling", "move_back", "fleet")
 PLAYBOOK_VARIABLES = ("options", "failover", "drill")
 """The files in which a playbook's variable takes what was given under a shorter name."""
 SHORT = re.compile(r"\{\{ (\w+) \| default\(")
 """How the value of such a variable begins."""
 SHARED = frozenset(
     {
+        # The play itself takes these two: which hosts, and how many at once.
+        *("fleet_hosts", "fleet_serial"),
         *("redis_ha_master_name", "redis_ha_min_sentinels", "redis_ha_max_lag_bytes"),
         *("redis_ha_delegate_to", "redis_ha_run_once", "redis_ha_python_interpreter", "redis_ha_playbook"),
         ADDRESS,

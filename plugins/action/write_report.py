@@ -20,6 +20,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "result": {"type": "dict", "required": True},
     "before": {"type": "dict", "default": {}},
     "after": {"type": "dict", "default": {}},
+    "drill": {"type": "dict", "default": {}},
     **dict.fromkeys(("master_name", "failure", "title", "operator", "job", "name"), TEXT),
     "directory": {"type": "path", "required": True},
     "formats": {"type": "list", "elements": "str", "choices": sorted(ENDINGS), "required": True},
@@ -38,7 +39,7 @@ class ActionModule(ActionBase):
         del tmp
         _checked, args = self.validate_argument_spec(OPTIONS)
         now = datetime.now(timezone.utc)
-        about = {name: args[name] for name in ("master_name", "failure", "title", "operator", "job")}
+        about = {name: args[name] for name in ("master_name", "failure", "title", "operator", "job", "drill")}
         made = report(
             args["result"], args["before"], args["after"], made_at=now.strftime("%Y-%m-%d %H:%M:%S UTC"), **about
         )

@@ -53,6 +53,12 @@ options:
       - The job of an automation controller in which it ran, as it shall be shown.
     type: str
     default: ""
+  drill:
+    description:
+      - What the role P(redis_ha.sentinel.drill#role) left in C(drill_result). The report is on that automatic failover then, and the result that of the
+        planned move that gave the master back stands beside it.
+    type: dict
+    default: {}
   title:
     description:
       - Title of the report. If empty, it is made of the master's name.

@@ -76,6 +76,10 @@ def drain_failure(plan: Result, moved: Result, after: Result) -> str:
         after: What it said in check mode, afterwards; empty where it was not asked to.
     """
     last = moved or plan
+    if moved and "masters" not in moved and not moved.get("error"):
+        # It was killed, or lost its connection: what Ansible says of that helps nobody on.
+        said = str(moved.get("msg") or "it is not known why").strip().partition("\n")[0].rstrip(".")
+        return f"The drain ended without a result ({said}). Run it again: what was begun is finished, and the rest is moved."
     if _has_failed(last):
         return f"{last.get('msg', 'The module ended without a result.')} {last.get('remedy') or ''}".strip()
     left = [str(master["name"]) for master in after.get("masters", []) if master["outcome"] == "planned"]

@@ -198,6 +198,6 @@ def course(seen: Result) -> dict[str, Any]:
         "host": host_to_stop(seen),
         "plan": plan_lines(seen),
         "result": result,
-        "lines": closing_lines(result),
+        "lines": [*closing_lines(result), *(f"  report {path}" for path in (seen.get("report_files") or {}).values())],
         "new_master": result["new_master"] or "",
     }

@@ -24,10 +24,13 @@ PREFIXES = (
     "drill_",
     "rolling_",
     "move_back_",
+    "fleet_",
 )
 """How the variables of this collection begin."""
 
-INTERNAL = re.compile(r"__(redis_ha|failover|precheck|postcheck|report|history|status|drain|drill|rolling|move_back)_")
+INTERNAL = re.compile(
+    r"__(redis_ha|failover|precheck|postcheck|report|history|status|drain|drill|rolling|move_back|fleet)_"
+)
 """How variables begin that only the roles and playbooks themselves may set."""
 
 SOMEBODY_ELSES = ("ansible_", "awx_", "tower_")
@@ -40,6 +43,7 @@ LEFT_BY_ROLES = frozenset(
         *("report_files", "report_headline"),
         *("drill_result", "rolling_plan", "rolling_result", "move_back_result"),
         *("drain_plan", "drain_result"),
+        "fleet_result",
     }
 )
 """What the roles leave in a play. They stand among the variables afterwards; given from outside they would hide the truth."""
@@ -51,6 +55,9 @@ HANDED_ON = frozenset(
     }
 )
 """What one job hands on to the next, which gets it among its extra variables."""
+
+HANDED_ON_BY_A_DEPLOYMENT = "redis_ha_fleet_of_"
+"""How a variable begins by which one deployment of a fleet hands on what became of it."""
 
 KEPT_BY_ANSIBLE = {"strategy": "failover_strategy", "timeout": "failover_timeout"}
 """Options whose own names Ansible keeps for itself: said so, they would be ignored."""
@@ -185,7 +192,7 @@ def examine(names: Iterable[str], extra: Collection[str], known: Known) -> Findi
 
 
 def _examine_one(name: str, is_extra: bool, known: Known, found: _Found) -> None:
-    if name in known.roles or name in HANDED_ON or name in known.plain:
+    if name in known.roles or name in known.plain or name in HANDED_ON or name.startswith(HANDED_ON_BY_A_DEPLOYMENT):
         return
     if name in LEFT_BY_ROLES or INTERNAL.match(name):
         if is_extra:

@@ -62,7 +62,6 @@ def render(run: Run, title: str = "", made_at: str = "") -> Pages:
     traced = trace(run)
     words = in_words(run, traced)
     conversation = converse(run, traced) if traced else None
-    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     context: dict[str, Any] = {
         "run": run,
         "words": words,
@@ -74,14 +73,23 @@ def render(run: Run, title: str = "", made_at: str = "") -> Pages:
         "diagram": draw_conversation(conversation) if conversation and conversation.messages else None,
         "course": course(run, traced) if traced else None,
         "planned": run.outcome == PLANNED,
+    }
+    return fill("report", words.headline, context)
+
+
+def fill(template: str, headline: str, context: dict[str, Any]) -> Pages:
+    """Fill both templates of a name, `report` or `fleet`."""
+    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    whole = {
+        **context,
         "style": style,
         "style_hash": base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         "collection": COLLECTION,
     }
     return Pages(
-        headline=words.headline,
-        html=_html().get_template("report.html.j2").render(context),
-        markdown=_markdown().get_template("report.md.j2").render(context),
+        headline=headline,
+        html=_html().get_template(f"{template}.html.j2").render(whole),
+        markdown=_markdown().get_template(f"{template}.md.j2").render(whole),
     )
 
 

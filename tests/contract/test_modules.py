@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.redis_ha.sentinel.plugins.action import write_report
+from ansible_collections.redis_ha.sentinel.plugins.action import write_fleet_report, write_report
 from ansible_collections.redis_ha.sentinel.plugins.doc_fragments import connection, move
 from ansible_collections.redis_ha.sentinel.plugins.module_utils import _module
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import REPLICA_REMEDIES
@@ -405,8 +405,10 @@ def test_a_refusal_before_the_run_returns_what_is_always_returned(name: str) -> 
     assert always <= set(result)
 
 
-def test_the_report_is_written_with_the_options_that_are_documented() -> None:
-    documented = yaml.safe_load((ROOT / "plugins/modules/write_report.yml").read_text())["DOCUMENTATION"]["options"]
+@pytest.mark.parametrize("plugin", [write_report, write_fleet_report], ids=lambda it: it.__name__.rpartition(".")[2])
+def test_a_report_is_written_with_the_options_that_are_documented(plugin: ModuleType) -> None:
+    name = plugin.__name__.rpartition(".")[2]
+    documented = yaml.safe_load((ROOT / f"plugins/modules/{name}.yml").read_text())["DOCUMENTATION"]["options"]
     assert {
         name: {key: value for key, value in rules.items() if key != "description"} for name, rules in documented.items()
-    } == write_report.OPTIONS
+    } == plugin.OPTIONS

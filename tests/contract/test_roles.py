@@ -33,10 +33,23 @@ from jinja2.nativetypes import NativeEnvironment
 ROOT = Path(__file__).resolve().parents[2]
 AWX = ROOT / "awx"
 ROLES = ("precheck", "postcheck", "failover", "drain", "drill", "rolling", "move_back")
-PLAYBOOKS = ("status", "precheck", "failover", "drain", "move_back", "rolling_maintenance", "drill", "history")
+PLAYBOOKS = (
+    "status",
+    "precheck",
+    "failover",
+    "drain",
+    "move_back",
+    "rolling_maintenance",
+    "drill",
+    "history",
+    "fleet",
+    "fleet_report",
+)
+DEPLOYMENTS = ("fleet", "fleet_report")
+"""Each host of their inventory stands for a deployment."""
 FLEET = ("rolling_maintenance", "drill")
 """They work on the hosts themselves, and so need an inventory that has them."""
-TEMPLATES = tuple(name for name in PLAYBOOKS if name not in FLEET)
+TEMPLATES = tuple(name for name in PLAYBOOKS if name not in (*FLEET, *DEPLOYMENTS))
 ASKED_WITHOUT_DEFAULT = ("sentinels", "rolling_state_file")
 """A job of AWX has no environment of the user, and a home folder that ends with it."""
 SURVEYS = (*PLAYBOOKS, "workflow")
@@ -63,7 +76,7 @@ OWN = {
     "drain": {"set_stats"},
     "drill": {
         *("allowed", "host", "stop_command", "start_command", "become"),
-        *("give_back", "history_file", "set_stats"),
+        *("give_back", "history_file", "report", "set_stats"),
     },
     "rolling": {
         *("hosts", "serial", "min_replicas", "give_back", "state_file", "postcheck", "waivers", "set_stats"),
@@ -136,7 +149,7 @@ def module_option(role: str, name: str) -> dict[str, Any] | None:
 # ---- roles ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", [*ROLES, "fleet"])
 def test_defaults_are_as_documented(role: str) -> None:
     documented, real = {f"{role}_{name}": rules for name, rules in own_specs(role).items()}, defaults(role)
     assert set(documented) == set(real)
@@ -242,7 +255,7 @@ def test_a_run_that_did_not_come_as_far_returns_what_the_module_returns() -> Non
         assert NOTHING[name] in (empty, None) or name in ("outcome", "phase", "lossless_reason"), name
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", [*ROLES, "fleet"])
 def test_the_readme_names_every_variable_of_the_role(role: str) -> None:
     text = (ROOT / f"roles/{role}/README.md").read_text()
     missing = [name for name in specs(role) if name.startswith(f"{role}_") and f"`{name}`" not in text]
@@ -267,7 +280,7 @@ def kept(tasks: Any) -> set[str]:
 def test_what_the_roles_leave_is_known_to_the_guard() -> None:
     names = {
         name
-        for role in (*ROLES, "report")
+        for role in (*ROLES, "report", "fleet")
         for path in (ROOT / f"roles/{role}/tasks").glob("*.yml")
         for name in kept(load(path))
     }
@@ -287,7 +300,7 @@ def test_the_roles_decide_nothing_in_jinja() -> None:
     """What is decided is a field of the filter; a text may be chosen, and a switch may be read."""
     folders = [
         ROOT / f"roles/{role}/{part}"
-        for role in ("failover", "drain", "drill", "rolling", "move_back")
+        for role in ("failover", "drain", "drill", "rolling", "move_back", "fleet")
         for part in ("tasks", "vars")
     ]
     text = "".join(path.read_text() for folder in folders for path in folder.glob("*.yml"))
@@ -333,7 +346,7 @@ def test_awx_reaches_every_playbook(playbook: str) -> None:
     (play,) = load(AWX / f"{playbook}.yml")
     assert play["ansible.builtin.import_playbook"] == f"redis_ha.sentinel.{playbook}"
     real, *more = load(ROOT / f"playbooks/{playbook}.yml")
-    assert real["hosts"] == "localhost"
+    assert real["hosts"] == ("{{ fleet_hosts | default('deployments') }}" if playbook == "fleet" else "localhost")
     assert real["gather_facts"] is False
     assert more or play["name"] == real["name"]
 
@@ -351,7 +364,7 @@ def variable_of(name: str) -> dict[str, Any]:
     names = playbook_names()
     if name in names:
         return names[name][0]
-    for role in (*ROLES, "report"):
+    for role in (*ROLES, "report", "fleet"):
         if name.startswith(f"{role}_"):
             return specs(role)[name]
     raise AssertionError(f"nobody takes {name}")
@@ -465,26 +478,34 @@ def test_set_up_uses_what_is_there() -> None:
     assert {template["playbook"] for template in on_hosts} == {f"{name}.yml" for name in FLEET}
     assert {template["survey"] for template in on_hosts} == set(FLEET)
     assert all(template["fleet"] for template in on_hosts)
+    on_deployments = play["vars"]["awx_setup_deployments_job_templates"]
+    assert [template["playbook"] for template in on_deployments] == [f"{name}.yml" for name in DEPLOYMENTS]
+    assert [template["survey"] for template in on_deployments] == list(DEPLOYMENTS)
     workflows = [
         task["awx.awx.workflow_job_template"] for task in play["tasks"] if "awx.awx.workflow_job_template" in task
     ]
-    names = {template["name"]: template["playbook"] for template in (*templates, *on_hosts)}
+    names = {template["name"]: template["playbook"] for template in (*templates, *on_hosts, *on_deployments)}
     assert [[names.get(node, node) for node in order_of(workflow)] for workflow in workflows] == [
         ["precheck.yml", "Move the master", "failover.yml"],
         ["rolling_maintenance.yml", "Maintain the fleet", "rolling_maintenance.yml"],
+        ["fleet.yml", "Act on every deployment", "fleet.yml", "fleet_report.yml"],
     ]
-    plan, _approval, maintenance = workflows[1]["workflow_nodes"]
-    assert (plan["job_type"], maintenance.get("job_type")) == ("check", None), "the first shows what the last does"
+    for workflow in workflows[1:]:
+        plan, _approval, doing, *_report = workflow["workflow_nodes"]
+        assert (plan["job_type"], doing.get("job_type")) == ("check", None), "the first shows what the other does"
 
 
 def order_of(workflow: dict[str, Any]) -> list[str]:
     """The names of what a workflow runs, one after the other; what waits for a person stands between two jobs."""
     nodes = {node["identifier"]: node for node in workflow["workflow_nodes"]}
     order = [workflow["workflow_nodes"][0]["identifier"]]
-    while successors := nodes[order[-1]].get("related", {}).get("success_nodes"):
-        order.append(successors[0]["identifier"])
+    while related := nodes[order[-1]].get("related"):
+        ((successor,),) = related.values()
+        order.append(successor["identifier"])
     templates = [nodes[name]["unified_job_template"] for name in order]
-    assert [template["type"] for template in templates] == ["job_template", "workflow_approval", "job_template"]
+    types = [template["type"] for template in templates]
+    assert types[:3] == ["job_template", "workflow_approval", "job_template"]
+    assert set(types[3:]) <= {"job_template"}
     return [template["name"] for template in templates]
 
 

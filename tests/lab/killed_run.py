@@ -5,7 +5,7 @@
 
 It stands below the program, where bytes go out, and reads them as a server does: so it knows every message, whatever the program looks like. The environment
 says what to do, ``LAB_KILL``: ``log`` is the file that gets a line before each such message is sent; ``at`` the number of the message, from 1, at which the
-program kills itself, or null; ``when`` is ``before`` or ``after`` the message has gone out.
+program kills itself, or words of the first one that has them, or null; ``when`` is ``before`` or ``after`` the message has gone out.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _changes(command: Command) -> bool:
 class Messages:
     """Counts, writes down, and kills."""
 
-    def __init__(self, log: Path, at: int | None, when: str) -> None:
+    def __init__(self, log: Path, at: int | str | None, when: str) -> None:
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._at = at
         self._when = when
@@ -115,12 +115,15 @@ class Messages:
         with self._lock:
             self._count += 1
             number = self._count
-        said = {"number": number, "to": to, "commands": [" ".join(command) for command in found]}
+        said: dict[str, Any] = {"number": number, "to": to, "commands": [" ".join(command) for command in found]}
         os.write(self._log, json.dumps(said).encode() + b"\n")
-        if (number, self._when) == (self._at, "before"):
+        chosen = (
+            any(self._at in words for words in said["commands"]) if isinstance(self._at, str) else number == self._at
+        )
+        if chosen and self._when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         done = really()
-        if (number, self._when) == (self._at, "after"):
+        if chosen and self._when == "after":
             os.kill(os.getpid(), signal.SIGKILL)
         return done
 
@@ -138,10 +141,15 @@ def observe(messages: Messages) -> None:
     base.send_packed_command = counted
 
 
-def main(module: str, arguments: str) -> None:
-    """Runs the module as Ansible does, in this process."""
+def begin() -> None:
+    """Counts from now on, as the environment says."""
     asked = json.loads(os.environ["LAB_KILL"])
     observe(Messages(Path(asked["log"]), asked["at"], asked["when"]))
+
+
+def main(module: str, arguments: str) -> None:
+    """Runs the module as Ansible does, in this process."""
+    begin()
     sys.argv = [module, arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

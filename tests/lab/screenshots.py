@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from playwright.sync_api import Browser, sync_playwright
-from unit.report_shapes import SHAPES, shape_pages
+from unit.report_shapes import PAGES, shape_pages
 
 # No sandbox: tests run as root. The rest keeps the browser from talking to anybody.
 CHROMIUM_FLAGS = (
@@ -76,7 +76,7 @@ def main() -> None:
     """Take the pictures that the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m lab.screenshots", description="Pictures of the reports.")
     parser.add_argument("folder", type=Path, help="where to write them; it is made if it does not exist")
-    parser.add_argument("kind", nargs="*", default=sorted(SHAPES), help=f"of {', '.join(sorted(SHAPES))}")
+    parser.add_argument("kind", nargs="*", default=sorted(PAGES), help=f"of {', '.join(sorted(PAGES))}")
     parser.add_argument(
         "--of", type=Path, help="take a picture of this report alone, and write it to the file that is given as folder"
     )
@@ -85,7 +85,7 @@ def main() -> None:
         with chromium() as browser:
             first_sight(browser, asked.of, asked.folder)
         return
-    unknown = set(asked.kind) - set(SHAPES)
+    unknown = set(asked.kind) - set(PAGES)
     if unknown:
         parser.error(f"no such kind: {', '.join(sorted(unknown))}")
     asked.folder.mkdir(parents=True, exist_ok=True)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_pages import Pages, render
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import read_run
-from unit.report_runs import EVERY_KIND, SWITCHED, Result, checks, replica
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._fleet import entry
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report import fleet_report, report
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_pages import Pages
+from unit.report_runs import EVERY_KIND, LEADER, NEW, OLD, SWITCHED, Result, checks, replica
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> ```x``` **b** | [a](javascript:alert(3)) ;end #35; %%{init}%% @all {{ 7*7 }}"
 LONG = "redis-production-node-{:02d}.eu-central-1.internal.example.com"
@@ -77,10 +78,46 @@ SHAPES: dict[str, Result] = {
 }
 
 
+DEPLOYMENTS: list[dict[str, Any]] = [
+    {"deployment": "shop", "role": "failover", "master_name": "orders", "failover": SWITCHED},
+    {"deployment": "search", "role": "failover", "master_name": "orders", "failover": EVERY_KIND["refused"]},
+    {"deployment": "mail", "role": "failover", "master_name": "orders", "failover": EVERY_KIND["plain"]},
+    {"deployment": "wiki", "role": "failover", "failure": "No Sentinel answers. Start one."},
+    hostile({"deployment": "chat"}) | {"role": "failover", "failure": HOSTILE},
+    {"deployment": LONG.format(7), "role": "failover", "master_name": "orders", "failover": renamed(SWITCHED)},
+]
+DRILL: dict[str, Any] = {
+    "proven": True,
+    "old_master": OLD,
+    "new_master": NEW,
+    "stopped_at": "2026-11-27T01:02:03.456Z",
+    "figures_ms": {"detected": 5120.3, "agreed": 5180.0, "elected": 5290.1, "promoted": 5510.7, "named": 6530.2},
+    "write_gap_ms": 6530.2,
+    "missing_bytes": 812,
+    "timeline": [{"at_ms": 5120.3, "who": f"sentinel {LEADER}", "what": f"+sdown master orders {OLD} {HOSTILE}"}],
+    "given_back": True,
+    "planned": {"what": "the move back", "write_gap_ms": 12.1, "lossless": True},
+    "msg": "",
+}
+PAGES = (*SHAPES, "fleet", "drill", "drill_failed")
+"""Every kind of page."""
+
+
 def shape_pages(shape: str) -> Pages:
-    """The report on one of these runs, as the role makes it."""
+    """The page on one of these runs, as the role makes it."""
+    about = {"made_at": "2026-11-27 01:02:20 UTC", "operator": "mara", "job": "4711 Move a master"}
+    if shape == "fleet":
+        return _pages(fleet_report([entry(it) for it in DEPLOYMENTS], ["shop", "search", "blog"], **about))
+    if shape == "drill":
+        return _pages(report(SWITCHED, checks(), checks(warned=("quorum",)), "orders", drill=DRILL, **about))
+    if shape == "drill_failed":
+        failed = {**DRILL, "proven": False, "new_master": None, "figures_ms": {}, "write_gap_ms": None, "msg": HOSTILE}
+        return _pages(report({}, checks(), None, "orders", drill={**failed, "planned": None}, **about))
     asked = shape not in ("not_run", "module_broke", "planned", "refused")
     before = checks("quorum") if shape == "not_run" else checks(warned=("quorum",))
     name = HOSTILE if shape == "hostile" else "orders"
-    run = read_run(SHAPES[shape], before, checks() if asked else None, name, operator="mara", job="4711 Move a master")
-    return render(run, made_at="2026-11-27 01:02:20 UTC")
+    return _pages(report(SHAPES[shape], before, checks() if asked else None, name, **about))
+
+
+def _pages(made: dict[str, Any]) -> Pages:
+    return Pages(made["headline"], made["html"], made["markdown"])

@@ -188,6 +188,12 @@ def test_a_replica_that_may_not_be_promoted_is_passed_over() -> None:
             (H1, H2),
             "no_suitable_replica",
         ),
+        # The only fit replica is on a host to leave, too.
+        (
+            deployment("m-0", H1, H2, H4, on_4={"entry": {"link_up": False, "link_down_ms": 99999}}),
+            (H1, H2),
+            "no_suitable_replica",
+        ),
         (deployment("m-0", H1), (H1, H2), "no_replica"),
     ],
 )

@@ -102,6 +102,9 @@ def test_it_stops_where_nothing_can_be_planned_or_where_that_was_asked(
     assert course_of(plan, stop_on_failure=stop_on_failure)["stop"] is stop
 
 
+RUN_AGAIN = "Run it again: what was begun is finished, and the rest is moved."
+
+
 @pytest.mark.parametrize(
     ("plan", "moved", "after", "failure"),
     [
@@ -111,8 +114,13 @@ def test_it_stops_where_nothing_can_be_planned_or_where_that_was_asked(
         (ONE_REFUSED, {}, {}, "b is left. Mend it."),
         # It could be moved after all.
         (ONE_REFUSED, MOVED, NOTHING_LEFT, ""),
-        (PLANNED, {"changed": False}, {}, "The module ended without a result."),
-        (PLANNED, {"msg": "MODULE FAILURE"}, {}, "MODULE FAILURE"),
+        (PLANNED, {"changed": False}, {}, f"The drain ended without a result (it is not known why). {RUN_AGAIN}"),
+        (
+            PLANNED,
+            {"msg": "MODULE FAILURE\nsee."},
+            {},
+            f"The drain ended without a result (MODULE FAILURE). {RUN_AGAIN}",
+        ),
         (PLANNED, MOVED, PLANNED, "Still, or again, on the hosts to leave: a. Look with topology_info and run again."),
         (PLANNED, MOVED, BROKEN, "The look afterwards: Nobody is there."),
     ],

@@ -18,6 +18,11 @@ from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._drill import (
     refusal,
 )
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._places import host_addresses, host_of
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report import report
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_drill import DrillPage, read_drill
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import read_run
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_words import duration
+from unit.report_runs import SWITCHED
 
 OLD, NEW = "192.0.2.21:6379", "192.0.2.22:6379"
 
@@ -139,3 +144,73 @@ def test_a_host_is_found_by_its_name_its_address_or_what_sentinel_shows() -> Non
     assert host_of("[2001:DB8::22]:6379", hosts) == "redis-2"
     assert host_of("redis-3.example:6379", hosts) == "redis-3.example"
     assert host_of("192.0.2.2:6379", hosts) == ""
+
+
+# ---- the report ----------------------------------------------------------------------------------------------------
+
+
+def drilled(**more: Any) -> dict[str, Any]:
+    figures = {
+        "detected": 5100.4,
+        "agreed": 5150.0,
+        "elected": 5200.0,
+        "promoted": 5400.0,
+        "named": 6400.0,
+        "followed": None,
+    }
+    watch = watched(figures_ms=figures, timeline=[{"at_ms": 5100.4, "who": "sentinel s:1", "what": "+sdown <b>"}])
+    return conclude(seen(watch=watch, stop={"rc": 0}, start={"rc": 0}, back=BACK, **more))
+
+
+def parts(page: DrillPage) -> dict[str, tuple[str, str]]:
+    return {part.label: (part.automatic, part.planned) for part in page.parts}
+
+
+def test_in_the_report_each_part_stands_beside_that_of_the_planned_move() -> None:
+    page = read_drill(drilled(), read_run(SWITCHED, master_name="orders"))
+    assert (page.tone, page.word) == ("good", "Proven")
+    assert page.headline == f"Sentinel moved orders by itself from {OLD} to {NEW}. Writes stood still for 6.40 s."
+    found = parts(page)
+    assert found["the first Sentinel takes the master for down"] == ("5.10 s", "none is needed")
+    assert found["a replica is promoted"][0] == "5.40 s"
+    assert found["a replica is promoted"][1].endswith(" ms")
+    assert found["every Sentinel names it"] == ("6.40 s", duration(SWITCHED["write_gap_ms"]))
+    assert found["every other replica follows it"][0] == "not seen"
+    assert found["clients can write again"] == ("6.40 s", "12 ms")
+    assert [(fact.label, fact.value) for fact in page.facts] == [
+        ("Automatic failover: writes stood still", "6.40 s"),
+        ("Planned move: writes stood still", "12 ms"),
+        ("Automatic failover: lost", "nothing was seen"),
+        ("Planned move: lost", "nothing"),
+    ]
+
+
+def test_without_a_move_back_the_move_of_the_history_stands_beside_it_with_what_is_known_of_it() -> None:
+    move = {"master_name": "shop", "outcome": "switched", "write_gap_ms": 11, "lossless": True, "ended_at": "Tuesday"}
+    result = conclude(seen(watch=watched(), stop={"rc": 0}, start={"rc": 0}, history=json.dumps(move)))
+    page = read_drill(result, read_run({}, master_name="shop"))
+    assert page.beside == "the move of Tuesday"
+    assert parts(page)["every Sentinel names it"] == ("6.40 s", "")
+    assert parts(page)["clients can write again"] == ("6.40 s", "11 ms")
+
+
+def test_a_drill_that_failed_says_so_first_and_what_to_do() -> None:
+    result = conclude(seen(failed=True, cause={"msg": "the watch failed."}, stop={"rc": 0}, start={"failed": True}))
+    page = read_drill(result, read_run({}, master_name="shop"))
+    assert (page.tone, page.word, page.parts[-1].automatic) == ("bad", "Not proven", "not seen")
+    assert "run start it on redis-1" in page.todos[0].what
+    elsewhere = read_drill({**drilled(), "given_back": False}, read_run({}, master_name="shop"))
+    assert elsewhere.tone == "attention"
+    assert elsewhere.todos[0].what == f"The master is not on {OLD} again."
+
+
+@pytest.mark.parametrize("result", [{}, SWITCHED, {"outcome": "refused"}])
+@pytest.mark.parametrize("drill", [drilled(), {"proven": "yes", "timeline": 7, "planned": [], "figures_ms": []}])
+def test_the_pages_of_a_drill_are_made_of_whatever_is_known_and_escape_it(drill: dict[str, Any], result: Any) -> None:
+    health = {"checks": [{"name": "quorum", "status": "critical", "detail": "<i>", "remedy": "Mend | it."}]}
+    made = report(result, health, health, "<shop>", drill=drill)
+    assert "<title>" in made["html"]
+    assert "<shop>" not in made["html"] + made["markdown"]
+    assert "<i>" not in made["html"]
+    assert "+sdown <b>" not in made["html"]
+    assert made["headline"].startswith(("Sentinel moved <shop>", "The drill of <shop>"))

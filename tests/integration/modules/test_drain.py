@@ -124,3 +124,36 @@ def test_two_drains_at_once_move_each_master_once(three_hosts: Deployment) -> No
         if master["outcome"] not in ("switched", "unchanged")
     ]
     assert {(master["outcome"], master["changed"]) for master in left} <= {("refused", False), ("aborted", False)}
+
+
+def test_a_sentinel_that_dies_meanwhile_costs_no_write_and_what_it_stopped_goes_when_it_is_back(
+    three_hosts: Deployment,
+) -> None:
+    """What was begun comes to its end; of the others, each is moved or has its cause."""
+    before = hosts_of(three_hosts)
+    host, count = Counter(before.values()).most_common(1)[0]
+    left = {name for name, place in before.items() if place == host}
+    dying = three_hosts.sentinels[1]
+    with LightWriters(three_hosts.sentinel_addresses, NAMES, pause_ms=5.0) as writers:
+        options: dict[str, Any] = {"sentinels": three_hosts.sentinel_addresses, "hosts": [host], "max_parallel": 1}
+        with RunningModule("drain", **options) as running:
+            three_hosts.wait_for(
+                lambda: any(three_hosts.master(name).host != host for name in left), 30.0, "a first master to leave"
+            )
+            dying.kill()
+            result = running.result()
+        dying.start()
+        dying.command("SENTINEL", "DEBUG", "info-period", "1000")
+        three_hosts.wait_ready(60.0)
+        written = writers.end()
+    assert {name: written[name].lost(three_hosts.master(name).client()) for name in NAMES} == dict.fromkeys(NAMES, 0)
+    told = {master["name"]: master for master in result["masters"] if master["name"] in left}
+    assert {it["outcome"] for it in told.values()} <= {"switched", "refused", "aborted", "incomplete"}
+    assert all(it["msg"] and it["remedy"] for it in told.values() if it["outcome"] != "switched")
+    print({name: (it["outcome"], it["error"]) for name, it in told.items()})
+    stayed = {name for name in left if three_hosts.master(name).host == host}
+    assert len(stayed) < count
+    assert all(told[name]["outcome"] in ("refused", "aborted") for name in stayed)
+    again = drain(three_hosts, host)
+    assert not again.get("failed"), again["msg"]
+    assert host not in hosts_of(three_hosts).values()

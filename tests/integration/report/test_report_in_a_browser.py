@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 from unit.report_runs import SWITCHED
-from unit.report_shapes import SHAPES, shape_pages
+from unit.report_shapes import PAGES, SHAPES, shape_pages
 
 from lab.screenshots import PAPER, PHONE, SCREEN, VIEWS, Scheme
 
@@ -192,7 +192,7 @@ def looks_wrong(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize(("width", "scheme"), VIEWS)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", PAGES)
 def test_a_page_is_quiet_whole_and_readable(
     browser: Browser, site: Site, tmp_path: Path, shape: str, width: int, scheme: Scheme
 ) -> None:
@@ -225,7 +225,7 @@ def test_no_card_is_empty(browser: Browser, site: Site) -> None:
     bare = """() => [...document.querySelectorAll('section')].filter(it =>
         it.innerText.trim() === (it.querySelector('h2') ?? it).innerText.trim() && !it.querySelector('summary')
     ).map(it => it.innerText)"""
-    for shape in SHAPES:
+    for shape in PAGES:
         with visit(browser, site, shape_pages(shape).html, SCREEN) as seen:
             assert seen.page.evaluate(bare) == [], shape
 
@@ -269,7 +269,7 @@ MOST_PAPER = {"crowded": 6, "hostile": 12, "long_names": 6}
 """Pages of paper."""
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", PAGES)
 def test_paper(browser: Browser, site: Site, tmp_path: Path, shape: str) -> None:
     most = MOST_PAPER.get(shape, 2 if 'class="picture' not in shape_pages(shape).html else 5)
     with visit(browser, site, shape_pages(shape).html, PAPER, "dark") as seen:

@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from bench.light_writers import LightWriters
 from lab import Deployment
+from lab.modules import CHECKOUT
 from lab.playbooks import Workspace
 
 A, B = "127.0.0.2", "127.0.0.3"
@@ -61,3 +65,26 @@ def test_a_host_that_nobody_has_stops_it(two_hosts: Deployment, workspace: Works
     run = workspace.run("drain.yml", {"sentinels": two_hosts.sentinel_addresses[0], "drain_hosts": "127.0.0.77"})
     assert run.status == "failed"
     assert "no server is on 127.0.0.77" in run.message
+
+
+def test_a_run_of_which_the_module_was_killed_is_run_again_and_loses_nothing(
+    two_hosts: Deployment, workspace: Workspace, tmp_path: Path
+) -> None:
+    """Right after the first promotion, when no Sentinel has been told yet: the worst of moments."""
+    host = two_hosts.master(NAMES[0]).host
+    answers = {"sentinels": ",".join(two_hosts.sentinel_addresses), "drain_hosts": host}
+    (tmp_path / "sitecustomize.py").write_text("from lab import killed_run\n\nkilled_run.begin()\n")
+    asked = {"log": str(tmp_path / "messages.jsonl"), "at": "REPLICAOF NO ONE", "when": "after"}
+    killing = {"PYTHONPATH": f"{tmp_path}:{CHECKOUT / 'tests'}", "LAB_KILL": json.dumps(asked)}
+    with LightWriters(two_hosts.sentinel_addresses, NAMES, pause_ms=5.0) as writers:
+        killed = workspace.run("drain.yml", answers, environment=killing)
+        assert killed.status == "failed"
+        assert killed.message.endswith("Run it again: what was begun is finished, and the rest is moved.")
+        assert "REPLICAOF NO ONE" in (tmp_path / "messages.jsonl").read_text(), "it was killed there"
+        again = workspace.run("drain.yml", answers)
+        written = writers.end()
+    assert again.succeeded, again.stdout
+    assert host not in {two_hosts.master(name).host for name in NAMES}
+    for name in NAMES:
+        with two_hosts.master(name).client() as client:
+            assert written[name].lost(client) == 0

@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
+
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._drill import PARTS as DRILL_PARTS
 
 from lab import Deployment, Process
 from lab.jobs import survey_answers
@@ -51,6 +55,14 @@ def test_it_times_every_part_and_gives_everything_back(deployment: Deployment, w
     said = run.result("Say what came of it")["msg"]
     assert said[0] == f"mymaster: Sentinel moved the master by itself from {old.address} to {found['new_master']}"
     assert any("beside it, the move back: writes stood still" in line for line in said)
+    page = Path(found["report_files"]["html"]).read_text()
+    assert f"Sentinel moved mymaster by itself from {old.address} to {found['new_master']}." in page
+    rows = re.findall(
+        r'<td>([^<]+)</td><td class="number" [^>]+>([^<]+)</td><td class="number" [^>]+>([^<]+)</td>', page
+    )
+    assert [label for label, *_figures in rows[:3]] == [text for _part, text in DRILL_PARTS[:3]]
+    assert [planned for _label, _automatic, planned in rows[:3]] == ["none is needed"] * 3
+    assert all(planned.endswith(" ms") for _label, _automatic, planned in rows[3:]), rows
 
 
 def test_a_job_of_awx_refuses_a_deployment_that_nobody_allowed_to_be_hurt(

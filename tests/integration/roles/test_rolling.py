@@ -5,125 +5,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.server
 import json
-import threading
-from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
-import redis
 
 from bench.light_writers import LightWriters
-from lab import Deployment, Process
-from lab.background import Background
+from lab import Deployment
 from lab.jobs import survey_answers
+from lab.maintenance import RESTART, Away, Restarter, look_often
 from lab.modules import CHECKOUT, PYTHON
 from lab.playbooks import PlaybookRun, Workspace
 
 PLAYBOOKS = CHECKOUT / "playbooks"
-RESTART = Path(__file__).parent / "project" / "restart.yml"
 HOSTS = tuple(f"127.0.0.{number}" for number in range(1, 6))
 NAMES = ("shop", "cart", "user")
 INVENTORY = "".join(
     f"redis-{number} ansible_host={host} ansible_connection=local ansible_python_interpreter={PYTHON}\n"
     for number, host in enumerate(HOSTS, 1)
 )
-
-
-class Away(Background):
-    """Which nodes of each master are away: from the moment at which they are to be stopped until they are seen in sync again."""
-
-    def __init__(self, deployment: Deployment) -> None:
-        super().__init__()
-        self._deployment = deployment
-        self._lock = threading.Lock()
-        self._names = {node.address: name for name in deployment.master_names for node in deployment.nodes(name)}
-        # Whether it runs again; only then can it be seen in sync.
-        self._away: dict[Process, bool] = {}
-        self.most: Counter[str] = Counter()
-        self.seen: set[str] = set()
-
-    def stops(self, nodes: list[Process]) -> None:
-        """These are about to be stopped."""
-        with self._lock:
-            self._away.update(dict.fromkeys(nodes, False))
-            self.seen |= {node.address for node in nodes}
-            for name, count in Counter(self._names[node.address] for node in self._away).items():
-                self.most[name] = max(self.most[name], count)
-
-    def runs(self, nodes: list[Process]) -> None:
-        """These run again."""
-        with self._lock:
-            self._away.update(dict.fromkeys(nodes, True))
-
-    def work(self) -> None:
-        """See who is back."""
-        while not self.over.wait(0.02):
-            for node in [node for node, runs in list(self._away.items()) if runs]:
-                with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
-                    role = node.command("ROLE", timeout_s=1.0)
-                    if role[0] == "master" or role[3] == "connected":
-                        with self._lock:
-                            del self._away[node]
-
-
-class Restarter:
-    """Restarts every server of a host when a maintenance task asks for it, as the machine's own service manager would."""
-
-    def __init__(self, deployment: Deployment, away: Away) -> None:
-        self._deployment = deployment
-        self._away = away
-        self.restarted: list[str] = []
-        self.refuses: set[str] = set()
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                host = self.path.strip("/")
-                if host not in outer.refuses:
-                    outer.restart(host)
-                self.send_response(500 if host in outer.refuses else 200)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    def restart(self, host: str) -> None:
-        there = [process for process in self._deployment.processes if process.host == host]
-        nodes = [process for process in there if process.role == "node"]
-        self._away.stops(nodes)
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(Process.restart, there))
-        self._away.runs(nodes)
-        look_often([process for process in there if process.role == "sentinel"])
-        self.restarted.append(host)
-
-
-def look_often(sentinels: list[Process]) -> None:
-    """Sentinel looks at a replica every ten seconds; nobody has to wait that long for a test."""
-    for sentinel in sentinels:
-        sentinel.command("SENTINEL", "DEBUG", "info-period", "500")
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +83,8 @@ def test_every_server_is_restarted_by_a_run_that_stopped_and_one_that_went_on_an
 
     assert sorted(restarter.restarted) == sorted(HOSTS), "what was done is not done again"
     assert all(process.pid != pids[process.address] for process in fleet.processes)
+    for node in (node for name in NAMES for node in fleet.replicas(name)):
+        assert "Full resync from master" in node.log_text(), "nothing was kept on disk: each had to be filled anew"
     assert away.seen == {node.address for name in NAMES for node in fleet.nodes(name)}
     assert set(away.most.values()) == {1}, "never more than one node of a master is away"
     assert masters(fleet) == before, "each host has its masters back, also those that left it in the first run"
@@ -190,6 +94,29 @@ def test_every_server_is_restarted_by_a_run_that_stopped_and_one_that_went_on_an
         print(f"{name}: {len(written[name].acknowledged)} written, longest gap {written[name].longest_gap_s():.3f} s")
     assert state.stat().st_mode & 0o777 == 0o600
     assert json.loads(state.read_text())["masters"] == before
+    fleet.wait_ready()
+
+
+@pytest.mark.timeout(300)
+def test_a_host_whose_servers_do_not_come_back_stops_it_and_it_goes_on_there(
+    fleet: Deployment, workspace: Workspace, tmp_path: Path
+) -> None:
+    only = {"rolling_hosts": "redis-5", "rolling_stall_timeout": 3, "rolling_postcheck": False}
+    there = [process for process in fleet.processes if process.host == HOSTS[4]]
+    with Away(fleet) as away, Restarter(fleet, away) as restarter:
+        restarter.keeps_down.add(HOSTS[4])
+        stopped = roll(workspace, fleet, restarter.url, tmp_path / "state.json", **only)
+        assert stopped.message.startswith("Stopped at redis-5, when its servers were waited for: ")
+        assert any(f"{process.address} does not answer" in stopped.message for process in there)
+        assert "Done: none. Left: redis-5. Mend it and run again: it goes on here." in stopped.message
+        restarter.keeps_down.clear()
+        for process in there:
+            process.start()
+        look_often([process for process in there if process.role == "sentinel"])
+        fleet.wait_ready()
+        again = roll(workspace, fleet, restarter.url, tmp_path / "state.json", **only)
+    assert again.succeeded, again.stdout
+    assert restarter.restarted == [HOSTS[4]]
     fleet.wait_ready()
 
 

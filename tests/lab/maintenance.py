@@ -1,0 +1,117 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Maintenance of hosts that are addresses of loopback: every server of one is restarted when a task asks for it, and it is seen who is away meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Self
+
+import redis
+
+from lab.background import Background
+from lab.deployment import Deployment
+from lab.process import Process
+
+RESTART = Path(__file__).parent / "restart.yml"
+"""Tasks for rolling_maintenance_tasks: they ask the `Restarter` whose address is in the variable `restarter`."""
+
+
+class Away(Background):
+    """Which nodes of each master are away: from the moment at which they are to be stopped until they are seen in sync again."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        super().__init__()
+        self._deployment = deployment
+        self._lock = threading.Lock()
+        self._names = {node.address: name for name in deployment.master_names for node in deployment.nodes(name)}
+        # Whether it runs again; only then can it be seen in sync.
+        self._away: dict[Process, bool] = {}
+        self.most: Counter[str] = Counter()
+        self.seen: set[str] = set()
+
+    def stops(self, nodes: list[Process]) -> None:
+        """These are about to be stopped."""
+        with self._lock:
+            self._away.update(dict.fromkeys(nodes, False))
+            self.seen |= {node.address for node in nodes}
+            for name, count in Counter(self._names[node.address] for node in self._away).items():
+                self.most[name] = max(self.most[name], count)
+
+    def runs(self, nodes: list[Process]) -> None:
+        """These run again."""
+        with self._lock:
+            self._away.update(dict.fromkeys(nodes, True))
+
+    def work(self) -> None:
+        """See who is back."""
+        while not self.over.wait(0.02):
+            for node in [node for node, runs in list(self._away.items()) if runs]:
+                with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
+                    role = node.command("ROLE", timeout_s=1.0)
+                    if role[0] == "master" or role[3] == "connected":
+                        with self._lock:
+                            del self._away[node]
+
+
+class Restarter:
+    """Restarts every server of a host when a maintenance task asks for it, as the machine's own service manager would."""
+
+    def __init__(self, deployment: Deployment, away: Away) -> None:
+        self._deployment = deployment
+        self._away = away
+        self.restarted: list[str] = []
+        self.refuses: set[str] = set()
+        self.keeps_down: set[str] = set()
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                host = self.path.strip("/")
+                if host not in outer.refuses:
+                    outer.restart(host)
+                self.send_response(500 if host in outer.refuses else 200)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def restart(self, host: str) -> None:
+        there = [process for process in self._deployment.processes if process.host == host]
+        nodes = [process for process in there if process.role == "node"]
+        self._away.stops(nodes)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(Process.stop if host in self.keeps_down else Process.restart, there))
+        if host in self.keeps_down:
+            return
+        self._away.runs(nodes)
+        look_often([process for process in there if process.role == "sentinel"])
+        self.restarted.append(host)
+
+
+def look_often(sentinels: list[Process]) -> None:
+    """Sentinel looks at a replica every ten seconds; nobody has to wait that long for a test."""
+    for sentinel in sentinels:
+        sentinel.command("SENTINEL", "DEBUG", "info-period", "500")
