@@ -70,7 +70,9 @@ def gather(source: Path) -> None:
                 shutil.copyfile(page, copy)
     (source / "index.md").write_text((ROOT / "README.md").read_text() + "".join(menus()))
     decisions = source / "docs/decisions/README.md"
-    decisions.write_text(decisions.read_text() + menu("Decisions", [page for _number, page in links_to_pages(decisions.read_text())]))
+    decisions.write_text(
+        decisions.read_text() + menu("Decisions", [page for _number, page in links_to_pages(decisions.read_text())])
+    )
     reference = source / "reference"
     # antsibull-docs writes only where nobody else may.
     reference.mkdir(mode=0o700)
