@@ -201,7 +201,7 @@ def test_variables_of_examples_are_known(block: Block) -> None:
         name
         for value in tasks_within(yaml.safe_load(block.text))
         for name in value
-        if isinstance(name, str) and name.startswith(prefixes) and not name.startswith(MODULE)
+        if name.startswith(prefixes) and not name.startswith(MODULE)
     }
     assert not names - known - registered
 

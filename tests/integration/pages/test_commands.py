@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from lab import Deployment
-from lab.modules import CHECKOUT, PYTHON, run_module
+from lab.modules import CHECKOUT, COLLECTIONS, PYTHON, run_module
 from lab.pages import RUN_AS_A_WHOLE, Block, blocks, why_not_run
 from lab.playbooks import Workspace
 
@@ -67,9 +67,12 @@ def translated(deployment: Deployment, text: str) -> str:
     return text
 
 
-def environment(workspace: Workspace) -> dict[str, str]:
+def environment(workspace: Workspace, *, installs: bool = False) -> dict[str, str]:
+    """What is installed goes into a folder of its own, and is used from then on; never into this checkout."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("REDIS_")}
-    return {**inherited, **workspace.environment()}
+    own = workspace.folder / "collections"
+    paths = [own] if installs else [own, COLLECTIONS]
+    return {**inherited, **workspace.environment(), "ANSIBLE_COLLECTIONS_PATH": os.pathsep.join(map(str, paths))}
 
 
 def run(words: list[str], folder: Path, environment: dict[str, str], typed: str | None = None) -> str:
@@ -96,7 +99,8 @@ def test_commands(
 ) -> None:
     lead_back(deployment)
     script = "\n".join(["set -eu", *(translated(deployment, command) for command in commands)])
-    output = run(["bash"], folder, environment(workspace), script)
+    installs = any(command.startswith("ansible-galaxy ") for command in commands)
+    output = run(["bash"], folder, environment(workspace, installs=installs), script)
     for word, count in re.findall(r"\b(failed|unreachable)=(\d+)", output):
         assert count == "0", (word, output[-4000:])
 
