@@ -50,6 +50,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     PROMOTE,
     PROMOTED,
     RIVAL_SEEN,
+    TEACH,
     TRIGGER,
     TRIGGER_IN_DOUBT,
     TRIGGER_NOT_REACHED,
@@ -87,6 +88,19 @@ class Taken:
 
 
 @dataclass(frozen=True)
+class Taught:
+    """What every Sentinel but one has read: no failover that it begins from now on has an epoch up to this one.
+
+    Attributes:
+        leader: The one that has not.
+        epoch: The epoch.
+    """
+
+    leader: Address
+    epoch: int
+
+
+@dataclass(frozen=True)
 class Promotion:
     """There is a new master.
 
@@ -108,8 +122,34 @@ class Promotion:
 # ---- the program promotes --------------------------------------------------------------------------------------------
 
 
+def teach_ahead(run: Run, plan: Plan, leader: Address, seen: Look) -> Taught | None:
+    """Before writes stop, let every other Sentinel know that the next epoch is taken: each writes its file for that, and writes do not wait for it.
+
+    The next epoch is a guess. Nothing rests on it: the leader draws its own, and where that one is higher, the others are taught it later.
+
+    Args:
+        run: The run.
+        plan: What to do.
+        leader: The Sentinel that shall lead.
+        seen: A look at all Sentinels, a moment ago.
+
+    Returns:
+        Nothing, if not every one of them has read it.
+    """
+    epoch = 1 + max(said.entry.config_epoch for said in seen.said.values())
+    ways = {a: way for a, way in routes(run.snapshot, plan.replica_to_promote, leader).items() if a != leader}
+    with run.step(TEACH):
+        read = run.fleet.gather(ways, lambda address: _teach(run, address, ways[address], epoch))
+    return Taught(leader, epoch) if all(it is True for it in read.values()) else None
+
+
 def by_program(
-    run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | None, ours_is_master: bool = False
+    run: Run,
+    plan: Plan,
+    leaders: Sequence[Address],
+    seen: Look | None,
+    ours_is_master: bool = False,
+    taught: Taught | None = None,
 ) -> Promotion:
     """Trigger, promote, and carry the news; wherever that is not certainly safe any more, leave the rest to Sentinel.
 
@@ -119,6 +159,7 @@ def by_program(
         leaders: Sentinels that may lead, the best first.
         seen: The last look at all Sentinels.
         ours_is_master: An earlier run has promoted the candidate, and perhaps nobody knows of it.
+        taught: What the others have read already.
 
     Raises:
         Aborted: No Sentinel took it; the old master is the master again.
@@ -131,9 +172,10 @@ def by_program(
     if epoch is None:
         return by_sentinel(run, plan, leaders, seen, taken, ours_is_master)
     ways = routes(run.snapshot, plan.replica_to_promote, taken.leader)
+    to_teach = {} if _is_taught(taught, taken, epoch) else {a: way for a, way in ways.items() if a != taken.leader}
     with run.step(PROMOTE):
-        promoted, taught = _promote_and_teach(run, plan, taken, epoch, ways)
-    if promoted is True and taught:
+        promoted, all_taught = _promote_and_teach(run, plan, taken, epoch, to_teach)
+    if promoted is True and all_taught:
         with run.step(ANNOUNCE):
             promotion = _announce(run, plan, taken, epoch, ways)
         if promotion is not None:
@@ -152,22 +194,24 @@ def _epoch(run: Run, taken: Taken) -> int | None:
         run.timeline.wait_for_news(left_s)
 
 
+def _is_taught(taught: Taught | None, taken: Taken, epoch: int) -> bool:
+    return taught is not None and taught.leader == taken.leader and epoch <= taught.epoch
+
+
 def _promote_and_teach(
     run: Run, plan: Plan, taken: Taken, epoch: int, ways: Mapping[Address, Route | str]
 ) -> tuple[bool | None, bool]:
-    """Make the candidate a master, and let every other Sentinel know that the epoch is taken, side by side.
+    """Make the candidate a master, and let the Sentinels that do not know it yet know that the epoch is taken, side by side.
 
     Returns:
         Whether the candidate is a master now (``None``: that is not known), and whether every Sentinel has read of the epoch.
     """
-    others = [address for address in ways if address != taken.leader]
     done = run.fleet.gather(
-        [plan.replica_to_promote, *others],
+        [plan.replica_to_promote, *ways],
         lambda address: _teach(run, address, ways[address], epoch) if address in ways else _promote(run, plan, taken),
     )
-    taught = [address for address in others if done[address] is True]
     promoted = done[plan.replica_to_promote]
-    return (promoted if isinstance(promoted, bool) else None), len(taught) == len(others)
+    return (promoted if isinstance(promoted, bool) else None), all(done[address] is True for address in ways)
 
 
 def _promote(run: Run, plan: Plan, taken: Taken) -> bool | None:

@@ -43,6 +43,11 @@ class Shared:
     listen: Subscribe | None = None
     write_stop: Callable[[], AbstractContextManager[object]] = nullcontext
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other master is moved beside this one."""
+        return self.listen is None
+
 
 @dataclass
 class Run:

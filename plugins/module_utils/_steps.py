@@ -54,6 +54,12 @@ RECHECK = Step(
     _NONE,
     _NOTHING_CHANGED,
 )
+TEACH = Step(
+    "teach",
+    "Let every Sentinel but the one that will lead know that the next epoch is taken.",
+    _NONE,
+    "the Sentinels' count of epochs is one higher, which changes nothing",
+)
 FENCE = Step(
     "fence",
     "Stop writes on the old master and read its offset at that instant.",
@@ -80,7 +86,7 @@ TRIGGER = Step(
 )
 PROMOTE = Step(
     "promote",
-    "Make the new master a master, and let every other Sentinel know that the epoch is taken.",
+    "Make the new master a master, and let every other Sentinel know that the epoch is taken, if it does not know yet.",
     "writes go to the new master as soon as clients know it",
     "the leading Sentinel finishes alone, within about 2 s",
 )
@@ -137,6 +143,7 @@ STEPS: tuple[Step, ...] = (
     PROBE,
     STEER,
     RECHECK,
+    TEACH,
     FENCE,
     CATCH_UP,
     DEMOTE,

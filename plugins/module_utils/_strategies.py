@@ -50,8 +50,10 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import 
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion import (
     Promotion,
+    Taught,
     by_program,
     by_sentinel,
+    teach_ahead,
     tell_all,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Replication
@@ -87,9 +89,10 @@ def fenced(run: Run, plan: Plan) -> None:
         plan = probe(run, plan)
         leaders = steer(run, plan, raised)
         with _write_stop(run, plan):
-            recheck(run, plan, leaders[0])
+            seen = recheck(run, plan, leaders[0])
+            taught = _teach_ahead(run, plan, leaders[0], seen)
             demotion = stop_and_demote(run, plan, lambda: recheck(run, plan, leaders[0]))
-            promotion = _promote(run, plan, leaders, demotion)
+            promotion = _promote(run, plan, leaders, demotion, taught)
             _establish(run, promotion, demotion)
         _complete(run, plan, promotion, demotion, raised)
 
@@ -99,9 +102,17 @@ def _write_stop(run: Run, plan: Plan) -> AbstractContextManager[object]:
     return run.shared.write_stop() if plan.promotion == PROGRAM else nullcontext()
 
 
-def _promote(run: Run, plan: Plan, leaders: Sequence[Address], demotion: Demotion) -> Promotion:
-    way = by_program if plan.promotion == PROGRAM else by_sentinel
-    return way(run, plan, leaders, demotion.seen, ours_is_master=demotion.unaware)
+def _teach_ahead(run: Run, plan: Plan, leader: Address, seen: Look) -> Taught | None:
+    """Where other masters are moved beside this one, the epoch would not last: the leader hears of theirs all the time."""
+    return teach_ahead(run, plan, leader, seen) if plan.promotion == PROGRAM and run.shared.is_alone else None
+
+
+def _promote(
+    run: Run, plan: Plan, leaders: Sequence[Address], demotion: Demotion, taught: Taught | None = None
+) -> Promotion:
+    if plan.promotion == PROGRAM:
+        return by_program(run, plan, leaders, demotion.seen, demotion.unaware, taught)
+    return by_sentinel(run, plan, leaders, demotion.seen, ours_is_master=demotion.unaware)
 
 
 def _establish(run: Run, promotion: Promotion, demotion: Demotion | None) -> None:

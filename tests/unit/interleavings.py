@@ -91,6 +91,8 @@ class Program(NamedTuple):
 
     at: str = "look"
     epoch: int = 0
+    taught_ahead: int = 0
+    """The epoch that the others have read of before the demotion; 0 if not all of them have."""
     look_age: int = 0
     call_failed: bool = False
     first_run: bool = True
@@ -123,6 +125,8 @@ class Protocol:
     reads_own_event: bool = True
     teaches_others: bool = True
     """The others learn the leader's epoch, and nothing else, before anybody learns of R."""
+    compares_what_was_taught_ahead: bool = True
+    """What the others have learned before the demotion counts only where the leader's epoch is not higher."""
     looks_before_news: bool = True
     leader_first: bool = True
     checks_leader: bool = True
@@ -147,6 +151,8 @@ class Scene:
     """Whether the leader was restored from an old file."""
     other_master: bool = False
     """Whether the leader begins a failover of another master right after ours."""
+    leader_ahead: bool = False
+    """Whether the leader has begun one of another master before ours, and nobody has heard of it."""
 
 
 # ---- small changes -------------------------------------------------------------------------------------------------
@@ -195,6 +201,8 @@ def plain(state: State) -> State:
         program = program._replace(look_age=0)
     if program.epoch and (program.at not in STEPS or program.at == "wait"):
         program = program._replace(epoch=0, call_failed=False)
+    if program.taught_ahead and program.at not in BEFORE_PROMOTION:
+        program = program._replace(taught_ahead=0)
     return state if program is state.program else state._replace(program=program)
 
 
@@ -296,7 +304,20 @@ def quiet(state: State, *indices: int) -> bool:
 
 def look(state: State, scene: Scene, protocol: Protocol) -> Iterator[State]:
     calm = quiet(state, LEADER, RIVAL, THIRD) or not protocol.looks_before_demotion
-    yield at(state, "demote" if calm else "lifted")
+    yield at(state, "teach ahead" if calm else "lifted")
+
+
+def next_epoch(state: State) -> int:
+    """The epoch of the next failover, as far as the program can know it."""
+    return 1 + max(one.config for one in state.sentinels)
+
+
+def teach_ahead(state: State, scene: Scene, protocol: Protocol) -> Iterator[State]:
+    """The third never leads, so when it hears makes no difference; what can go wrong goes wrong at the rival."""
+    epoch = next_epoch(state)
+    message = Hello(epoch, 0, OM)
+    for after, answered in call(hear(state, THIRD, message), scene, RIVAL, message):
+        yield at(after, "demote", taught_ahead=epoch if answered else 0)
 
 
 def demote(state: State, scene: Scene, protocol: Protocol) -> Iterator[State]:
@@ -327,7 +348,9 @@ def trigger(state: State, scene: Scene, protocol: Protocol) -> Iterator[State]:
 
 
 def promote(state: State, scene: Scene, protocol: Protocol) -> Iterator[State]:
-    yield at(follow(state, R, MASTER), "teach third" if protocol.teaches_others else "look again")
+    ahead = state.program.taught_ahead
+    taught = ahead >= state.program.epoch or (ahead > 0 and not protocol.compares_what_was_taught_ahead)
+    yield at(follow(state, R, MASTER), "look again" if taught or not protocol.teaches_others else "teach third")
 
 
 def teach(index: int, then: str) -> Step:
@@ -428,6 +451,7 @@ def next_run(state: State, scene: Scene, protocol: Protocol) -> Iterator[State]:
 
 STEPS: dict[str, Step] = {
     "look": look,
+    "teach ahead": teach_ahead,
     "demote": demote,
     "teach leader": teach_leader,
     "trigger": trigger,
@@ -445,7 +469,8 @@ STEPS: dict[str, Step] = {
     "next run": next_run,
 }
 """Every other place is an end: killed, or the outcome that is reported."""
-BEFORE_TRIGGER = ("look", "demote", "teach leader", "trigger")
+BEFORE_TRIGGER = ("look", "teach ahead", "demote", "teach leader", "trigger")
+BEFORE_PROMOTION = (*BEFORE_TRIGGER, "promote")
 
 
 # ---- the search ----------------------------------------------------------------------------------------------------
@@ -530,7 +555,8 @@ def start(scene: Scene) -> State:
     epoch = 5 if scene.low_leader else 1
     others = Sentinel(epoch, epoch)
     nodes = (Node(MASTER, BEFORE), Node(OM, BEFORE), Node(OM, 0 if scene.laggard else BEFORE))
-    state = State((Sentinel(), others, others), nodes)
+    leader = Sentinel(current=2) if scene.leader_ahead else Sentinel()
+    state = State((leader, others, others), nodes)
     return trigger_rival(state) if scene.rival_is_first else state
 
 

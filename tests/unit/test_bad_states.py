@@ -230,6 +230,8 @@ def healthy_run() -> World:
 
 PATTERN = healthy_run()
 DEMOTED = message(PATTERN, "REPLICAOF 10.0.0.", OM)
+LAST_LOOK_BEFORE = DEMOTED - 2
+"""Before the demotion: L1 has answered the look, L2 is asked, the transaction is begun."""
 LEADER_TOLD = message(PATTERN, NEWS, L0)
 OTHERS_TOLD = message(PATTERN, NEWS, L1)
 
@@ -266,18 +268,21 @@ def test_an_operators_failover_after_the_last_look_gives_in_to_the_news(ours: Ad
         assert world.lost() == 0
 
 
-def test_the_epoch_is_taken_everywhere_before_anybody_hears_of_the_new_master() -> None:
+@pytest.mark.parametrize("ahead", [0, 1, 7])
+def test_the_epoch_is_taken_everywhere_before_anybody_hears_of_the_new_master(ahead: int) -> None:
+    """Also where the leader has led failovers of other masters, of which nobody has heard."""
     world = World(1)
+    world.sentinels[L0].current_epoch += ahead
     known: list[set[int]] = []
     epochs = world.sentinels.values()
     world.faults.append(Fault("run", NEWS, L0, action=lambda: known.append({one.current_epoch for one in epochs})))
     run(world)
-    assert known == [{2}]
+    assert known == [{2 + ahead}]
 
 
 @pytest.mark.parametrize("preferred", [R, S])
-def test_an_operators_failover_between_demotion_and_last_look_is_joined(preferred: Address) -> None:
-    for number in range(DEMOTED, LEADER_TOLD):
+def test_an_operators_failover_between_the_looks_is_joined(preferred: Address) -> None:
+    for number in range(LAST_LOOK_BEFORE, LEADER_TOLD):
         world = rival_at(number, preferred, preferred, seed=number)
         result = run(world)
         assert (result["outcome"], result["lossless"]) == ("switched", True), (number, result)
@@ -288,7 +293,7 @@ def test_an_operators_failover_between_demotion_and_last_look_is_joined(preferre
 
 @pytest.mark.parametrize("theirs", [R, S])
 def test_an_operators_failover_before_the_demotion_stops_ours(theirs: Address) -> None:
-    for number in range(0, DEMOTED - 1, 3):
+    for number in range(0, LAST_LOOK_BEFORE, 3):
         world = rival_at(number, R, theirs)
         result = run(world)
         assert not world.sent(TRIGGER), number
@@ -312,8 +317,12 @@ def test_late_news_and_an_operators_failover(word: str, preferred: Address) -> N
 
 
 def test_two_leaders_that_prefer_different_replicas_are_never_called_switched() -> None:
-    """Both have the same epoch, and we cannot promote: Sentinel's own split is told, with what heals it."""
+    """Both have the same epoch, and we cannot promote: Sentinel's own split is told, with what heals it.
+
+    They have it where the leader's is higher than what the others were taught before.
+    """
     world = rival_at(DEMOTED + 1, R, S)
+    world.sentinels[L0].current_epoch += 1
     world.faults.append(Fault("lose_before", PROMOTE, R, alone=True))
     result = run(world)
     assert named(world) == {R, S}

@@ -32,9 +32,10 @@ def assert_harmless(found: Found) -> None:
         Scene(kills=1, faults=1, laggard=True),
         Scene(kills=1, faults=1, low_leader=True),
         Scene(kills=1, other_master=True),
+        Scene(kills=1, faults=1, leader_ahead=True),
         Scene(kills=1, faults=1, rivals=1, rival_is_first=True),
     ],
-    ids=["killed and faulty", "faulty twice", "laggard", "low epoch", "another master", "rival first"],
+    ids=["killed and faulty", "faulty twice", "laggard", "low epoch", "another master", "leader ahead", "rival first"],
 )
 def test_whatever_happens_nothing_is_lost_and_all_agree(scene: Scene) -> None:
     found = search(scene, OURS)
@@ -64,6 +65,7 @@ def test_what_two_leaders_of_one_epoch_do_to_each_other_is_never_called_switched
 
 BEGUN_BEFORE = Scene(rivals=1, rival_is_first=True)
 BOTH_PREFER_C = Scene((C,), (C,), rivals=1)
+BOTH_PREFER_C_AND_LEADER_AHEAD = Scene((C,), (C,), rivals=1, leader_ahead=True)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,15 @@ BOTH_PREFER_C = Scene((C,), (C,), rivals=1)
             Protocol(triggers_another=True), Scene(faults=1), "loss", id="another triggered after one has heard"
         ),
         pytest.param(Protocol(guesses_epoch=True), Scene(kills=1), "split", id="next run guesses the epoch"),
-        pytest.param(Protocol(teaches_others=False), BOTH_PREFER_C, "split", id="others not taught the epoch"),
+        pytest.param(
+            Protocol(teaches_others=False), BOTH_PREFER_C_AND_LEADER_AHEAD, "split", id="others not taught the epoch"
+        ),
+        pytest.param(
+            Protocol(compares_what_was_taught_ahead=False),
+            BOTH_PREFER_C_AND_LEADER_AHEAD,
+            "split",
+            id="others taught an epoch that is too low",
+        ),
     ],
 )
 def test_a_wrong_variant_does_harm(protocol: Protocol, scene: Scene, kind: str) -> None:

@@ -21,6 +21,7 @@ def line(then: str = "again", **more: Any) -> dict[str, Any]:
         "when": "after",
         "then": then,
         "outcome": "killed",
+        "stands": False,
         "messages": [
             {"number": 1, "commands": ["CLIENT PAUSE 1250 WRITE"]},
             {"number": 2, "commands": ["REPLICAOF 127.0.0.1 6380", "CLIENT UNPAUSE"]},
@@ -40,6 +41,9 @@ def line(then: str = "again", **more: Any) -> dict[str, Any]:
         (line(), []),
         (line(again="unchanged"), []),
         (line("nothing", healed_s=35.0, left_over=["a raised priority"]), []),
+        (line("nothing", healed_s=41.0), ["healed after 41.0 s"]),
+        (line("nothing", healed_s=3.5, at=1), ["healed after 3.5 s"]),
+        (line("nothing", healed_s=3.5, at=1, stands=True), []),
         (line("nothing", writes_lost=3), ["3 lost"]),
         (line(again="refused", again_message="why"), ["again: refused, why"]),
         (line(again_s=5.5), ["again took 5.5 s"]),
