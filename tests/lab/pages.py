@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lab.deployment import Deployment
 from lab.modules import CHECKOUT
 
 PAGES = tuple(
@@ -81,3 +82,14 @@ def why_not_run(command: str) -> str | None:
     beginnings = [beginning for beginning in NOT_RUN if f"{command} ".startswith(f"{beginning} ")]
     # In check mode nothing is done to a host.
     return NOT_RUN[max(beginnings, key=len)] if beginnings and not command.endswith("--check") else None
+
+
+def with_addresses(deployment: Deployment, text: str) -> str:
+    """The text with the addresses of a deployment in place of the pages' own: Sentinels from 192.0.2.11, nodes from 192.0.2.21."""
+    names = {f"192.0.2.{11 + index}:26379": it.address for index, it in enumerate(deployment.sentinels)}
+    names |= {f"192.0.2.{21 + index}:6379": it.address for index, it in enumerate(deployment.nodes())}
+    names |= {f"192.0.2.{21 + index}": it.host for index, it in enumerate(deployment.nodes())}
+    for shown, real in names.items():
+        text = text.replace(shown, real)
+    assert "192.0.2." not in text, text
+    return text

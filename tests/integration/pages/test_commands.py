@@ -20,7 +20,7 @@ import pytest
 
 from lab import Deployment
 from lab.modules import CHECKOUT, COLLECTIONS, PYTHON, run_module
-from lab.pages import RUN_AS_A_WHOLE, Block, blocks, why_not_run
+from lab.pages import RUN_AS_A_WHOLE, Block, blocks, why_not_run, with_addresses
 from lab.playbooks import Workspace
 
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
@@ -51,20 +51,10 @@ def folder(deployment: Deployment, workspace: Workspace) -> Path:
     checkout = workspace.folder / "checkout"
     shutil.copytree(CHECKOUT, checkout, ignore=shutil.ignore_patterns(".*", "__pycache__", "output", "*.tar.gz"))
     (source,) = (block for block in BLOCKS if block.page == "docs/inventory.md" and block.line < 20)
-    (checkout / "sentinel.yml").write_text(translated(deployment, source.text))
+    (checkout / "sentinel.yml").write_text(with_addresses(deployment, source.text))
     rows = (f"redis-{host[-1]} ansible_host={host} ansible_connection=local" for host in HOSTS)
     (checkout / "inventory").write_text("".join(f"{row} ansible_python_interpreter={PYTHON}\n" for row in rows))
     return checkout
-
-
-def translated(deployment: Deployment, text: str) -> str:
-    names = {f"192.0.2.{11 + index}:26379": it.address for index, it in enumerate(deployment.sentinels)}
-    names |= {f"192.0.2.{21 + index}:6379": it.address for index, it in enumerate(deployment.nodes())}
-    names |= {f"192.0.2.{21 + index}": it.host for index, it in enumerate(deployment.nodes())}
-    for shown, real in names.items():
-        text = text.replace(shown, real)
-    assert "192.0.2." not in text, text
-    return text
 
 
 def environment(workspace: Workspace, *, installs: bool = False) -> dict[str, str]:
@@ -98,7 +88,7 @@ def test_commands(
     block: Block, commands: tuple[str, ...], deployment: Deployment, folder: Path, workspace: Workspace
 ) -> None:
     lead_back(deployment)
-    script = "\n".join(["set -eu", *(translated(deployment, command) for command in commands)])
+    script = "\n".join(["set -eu", *(with_addresses(deployment, command) for command in commands)])
     installs = any(command.startswith("ansible-galaxy ") for command in commands)
     output = run(["bash"], folder, environment(workspace, installs=installs), script)
     for word, count in re.findall(r"\b(failed|unreachable)=(\d+)", output):
@@ -109,7 +99,7 @@ def test_the_ten_lines_of_python(deployment: Deployment, workspace: Workspace, t
     lead_back(deployment)
     (block,) = (block for block in BLOCKS if block.language == "python")
     assert len(block.text.splitlines()) == 10
-    output = run([sys.executable, "-c", translated(deployment, block.text)], tmp_path, environment(workspace))
+    output = run([sys.executable, "-c", with_addresses(deployment, block.text)], tmp_path, environment(workspace))
     outcome, lossless, gap_ms = output.split()
     assert (outcome, lossless) == ("switched", "True")
     assert 0 < float(gap_ms) < 10_000

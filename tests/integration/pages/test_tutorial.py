@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from lab.adhoc import read_results
 from lab.modules import CHECKOUT
 from lab.pages import Block, blocks
 from lab.playbooks import Workspace
@@ -79,15 +80,6 @@ def shown(lab: dict[str, Any]) -> Iterator[list[tuple[Block, str]]]:
         yield list(zip(typed, ran.stdout.split(f"{END}\n"), strict=True))
 
 
-def results(output: str) -> list[dict[str, Any]]:
-    """What the modules returned, in their order."""
-    found = []
-    for answer in re.finditer(r"^localhost \| \w+ => (?=\{)", output, re.MULTILINE):
-        result, _end = json.JSONDecoder().raw_decode(output, answer.end())
-        found.append(result)
-    return found
-
-
 def test_the_deployment_is_as_the_page_shows_it(lab: dict[str, Any]) -> None:
     (text,) = (block.text for block in BLOCKS if block.language == "text" and "sentinel" in block.text)
     shown = re.findall(r"^ +(?:mymaster +)?(master|replica|sentinel) +127\.0\.0\.1:(\d+)$", text, re.MULTILINE)
@@ -100,17 +92,17 @@ def test_each_step_does_what_the_page_says(lab: dict[str, Any], shown: list[tupl
     first = {"host": "127.0.0.1", "port": lab["first_port"]}
     _exports, status, rehearsed, moved, back, again = (output for _block, output in shown)
     assert f"127.0.0.1:{lab['first_port'] + 2}" in status
-    (plan,) = results(rehearsed)
+    (plan,) = read_results(rehearsed)
     assert (plan["outcome"], plan["plan"]["write_stop_ms"] > 0) == ("planned", True)
-    (result,) = results(moved)
+    (result,) = read_results(moved)
     assert (result["outcome"], result["lossless"], result["old_master"]) == ("switched", True, first)
     assert "mymaster was moved from" in back
-    (unchanged,) = results(again)
+    (unchanged,) = read_results(again)
     assert (unchanged["outcome"], unchanged["changed"]) == ("unchanged", False)
 
 
 def test_the_page_names_fields_that_the_result_has(shown: list[tuple[Block, str]]) -> None:
-    (result,) = results(shown[3][1])
+    (result,) = read_results(shown[3][1])
     fields = re.findall(r"^\| `(\w+)` \|", (CHECKOUT / PAGE).read_text(), re.MULTILINE)
     assert len(fields) > 3
     assert set(fields) <= set(result)
