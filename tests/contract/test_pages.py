@@ -23,6 +23,8 @@ from ansible_collections.redis_ha.sentinel.plugins.doc_fragments.connection impo
 from ansible_collections.redis_ha.sentinel.plugins.inventory import sentinel as inventory
 from ansible_collections.redis_ha.sentinel.plugins.module_utils import _options
 
+from bench.__main__ import _parser as bench_parser
+from lab.__main__ import _parser as lab_parser
 from lab.modules import CHECKOUT, COLLECTIONS
 from lab.pages import NOT_RUN, PAGES, RUN_AS_A_WHOLE, SHELL, Block, blocks, why_not_run
 
@@ -85,6 +87,20 @@ def test_what_make_is_asked_for_is_in_the_makefile() -> None:
     asked = {command.split()[1] for _block, command in COMMANDS if command.startswith("make ")}
     assert asked
     assert asked <= targets
+
+
+def test_what_make_hands_on_is_understood() -> None:
+    parsed = 0
+    for _block, command in COMMANDS:
+        for target, variable, first, parser in (
+            ("lab", "ARGS", ["up"], lab_parser),
+            ("bench", "BENCH_ARGS", [], bench_parser),
+        ):
+            if command.startswith(f"make {target} "):
+                words = dict(word.partition("=")[::2] for word in shlex.split(command)[2:])
+                parser().parse_args([*first, *shlex.split(words[variable])])
+                parsed += 1
+    assert parsed > 5
 
 
 def module_calls() -> Iterator[tuple[str, str, dict[str, Any]]]:
