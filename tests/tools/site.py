@@ -85,6 +85,9 @@ def gather(source: Path) -> None:
     )
     if made.returncode:
         sys.exit(made.stdout + made.stderr)
+    for page in reference.glob("*.rst"):
+        # The theme shows the contents of a page beside it, and says in red that it will not have them in it.
+        page.write_text(re.sub(r"^\.\. contents::\n(?: +:.*\n)*", "", page.read_text(), flags=re.MULTILINE))
 
 
 def menus() -> Iterator[str]:
