@@ -83,7 +83,7 @@ def lead_back(deployment: Deployment) -> None:
     deployment.wait_ready()
 
 
-@pytest.mark.parametrize(("block", "commands"), to_run(), ids=lambda it: str(it) if isinstance(it, Block) else "")
+@pytest.mark.parametrize(("block", "commands"), tuple(to_run()), ids=lambda it: str(it) if isinstance(it, Block) else "")
 def test_commands(
     block: Block, commands: tuple[str, ...], deployment: Deployment, folder: Path, workspace: Workspace
 ) -> None:
