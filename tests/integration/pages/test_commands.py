@@ -37,6 +37,9 @@ def to_run() -> Iterator[tuple[Block, tuple[str, ...]]]:
             yield block, tuple(commands)
 
 
+TO_RUN = tuple(to_run())
+
+
 @pytest.fixture(scope="module")
 def deployment() -> Iterator[Deployment]:
     with Deployment(down_after_ms=2000, failover_timeout_ms=10_000, host=HOSTS) as started:
@@ -83,7 +86,7 @@ def lead_back(deployment: Deployment) -> None:
     deployment.wait_ready()
 
 
-@pytest.mark.parametrize(("block", "commands"), tuple(to_run()), ids=lambda it: str(it) if isinstance(it, Block) else "")
+@pytest.mark.parametrize(("block", "commands"), TO_RUN, ids=[str(block) for block, _commands in TO_RUN])
 def test_commands(
     block: Block, commands: tuple[str, ...], deployment: Deployment, folder: Path, workspace: Workspace
 ) -> None:
