@@ -75,6 +75,10 @@ clients: setup  ## Measure what client libraries see of a move, and write docs/c
 screenshots: setup  ## Pictures of the report on every kind of run, in .cache/screenshots, to be looked at
 	@python -m lab.screenshots .cache/screenshots $(ARGS)
 
+.PHONY: site
+site: setup  ## Make the documentation site, in .cache/site/html; it needs no network
+	@python tests/tools/site.py --external
+
 .PHONY: setup
 setup:  ## Make the private Python environment, or bring it up to date
 	@tests/tools/setup.sh dev

@@ -12,4 +12,4 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_the_documented_plays_are_those_of_the_scenario() -> None:
     plays = (ROOT / "molecule/versions/upgrade.yml").read_text().partition("---\n")[2]
-    assert f"```yaml\n# upgrade.yml\n{plays}```\n" in (ROOT / "docs/maintenance-window.md").read_text()
+    assert f"```yaml\n# upgrade.yml\n{plays}```\n" in (ROOT / "docs/upgrading.md").read_text()

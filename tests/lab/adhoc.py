@@ -28,6 +28,15 @@ def ad_hoc_command(name: str, arguments: Mapping[str, Any]) -> list[str]:
     return ["ansible", "localhost", "-m", f"redis_ha.sentinel.{name}", "-a", options]
 
 
+def read_results(output: str) -> list[dict[str, Any]]:
+    """What modules returned, in their order, with `status` as Ansible said it."""
+    found = []
+    for answer in re.finditer(r"^\S+ \| (\w+)!? => (?=\{)", output, re.MULTILINE):
+        result, _end = json.JSONDecoder().raw_decode(output, answer.end())
+        found.append({**result, "status": answer[1]})
+    return found
+
+
 def run_ad_hoc(
     name: str, arguments: Mapping[str, Any], *, collections: Path = COLLECTIONS, timeout_s: float = 120.0
 ) -> dict[str, Any]:
@@ -53,11 +62,10 @@ def run_ad_hoc(
             raise LabError(f"ansible did not end within {timeout_s} s") from error
         finally:
             _end(process)
-    answer = re.search(r"^localhost \| \S+ => (?=\{)", output, re.MULTILINE)
-    if answer is None:
+    results = read_results(output)
+    if not results:
         raise LabError(f"ansible printed no result: {output[-2000:]}{errors[-2000:]}")
-    result: dict[str, Any] = json.JSONDecoder().raw_decode(output, answer.end())[0]
-    return result
+    return results[0]
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import subprocess
@@ -18,6 +17,8 @@ from typing import Any
 import pytest
 
 from lab import Deployment
+from lab.adhoc import read_results
+from lab.pages import with_addresses
 from lab.playbooks import CommandLines, Workspace
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -54,12 +55,8 @@ class Done:
 
     @property
     def results(self) -> list[dict[str, Any]]:
-        """What modules returned, in their order, with `status` as Ansible said it."""
-        found = []
-        for answer in re.finditer(r"^(\S+) \| (\w+)!? => (?=\{)", self.output, re.MULTILINE):
-            result, _end = json.JSONDecoder().raw_decode(self.output, answer.end())
-            found.append({**result, "status": answer[2]})
-        return found
+        """What modules returned."""
+        return read_results(self.output)
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ def session() -> Iterator[Session]:
         for sentinel in deployment.sentinels:
             sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
         _fill(workspace)
-        script = "set -euo pipefail\n" + f"echo '{END}'\n".join(_translated(deployment, block) for block in blocks())
+        script = "set -euo pipefail\n" + f"echo '{END}'\n".join(with_addresses(deployment, block) for block in blocks())
         with CommandLines(list(PASSWORDS.values())) as processes:
             ran = subprocess.run(
                 ["bash"],
@@ -132,16 +129,6 @@ def _fill(workspace: Workspace) -> None:
         text=True,
         check=True,
     )
-
-
-def _translated(deployment: Deployment, block: str) -> str:
-    names = {f"192.0.2.{11 + index}:26379": it.address for index, it in enumerate(deployment.sentinels)}
-    names |= {f"192.0.2.{21 + index}:6379": it.address for index, it in enumerate(deployment.nodes())}
-    names |= {f"192.0.2.{21 + index}": it.host for index, it in enumerate(deployment.nodes())}
-    for shown, real in names.items():
-        block = block.replace(shown, real)
-    assert "192.0.2." not in block, block
-    return block
 
 
 def test_every_command_succeeds(session: Session) -> None:

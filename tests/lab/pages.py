@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The pages that people read, and the commands and examples in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lab.deployment import Deployment
+from lab.modules import CHECKOUT
+
+PAGES = tuple(
+    str(page.relative_to(CHECKOUT))
+    for pattern in ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "roles/*/README.md")
+    for page in sorted(CHECKOUT.glob(pattern))
+)
+SHELL = frozenset({"console", "sh", "shell"})
+
+# Pages that a test of their own runs from the first command to the last, in one shell.
+RUN_AS_A_WHOLE = {
+    "docs/ad-hoc.md": "tests/integration/ad_hoc/test_one_liners.py",
+    "docs/getting-started.md": "tests/integration/pages/test_tutorial.py",
+}
+
+_SERVICES = "works on services of the host itself"
+# What is not run as it stands: the beginning of the command, why, and what runs instead. The longest beginning counts.
+NOT_RUN = {
+    "make": "sets a machine up, runs this test, or takes minutes; CI runs it, and tests/integration/lab/test_demo.py what `make demo` runs",
+    "PYTHONPATH=tests .cache/venv/bin/python -m bench report": "writes a page; tests/integration/bench/test_report.py",
+    "ansible-playbook awx/setup.yml": "needs an AWX; tests/contract/test_roles.py holds it against the modules of awx.awx",
+    "ansible-playbook redis_ha.sentinel.drill": f"{_SERVICES}; tests/integration/roles/test_drill.py with other commands to stop and start",
+    "ansible-playbook redis_ha.sentinel.rolling_maintenance": f"{_SERVICES}; tests/integration/roles/test_rolling.py with tasks of its own",
+    "ansible-playbook redis_ha.sentinel.move_back": "reads what a rolling maintenance left; tests/integration/roles/test_rolling.py",
+    "ansible-playbook redis_ha.sentinel.failover -e @window.yml": "names files of the reader; tests/integration/roles/test_failover.py has its own",
+    "ansible-playbook upgrade.yml": "upgrades servers; molecule/versions runs the same plays",
+    "ansible-playbook -i sentinel.yml --limit redis_replicas patch.yml": "upgrades every package; its two files are checked",
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of a page.
+
+    Attributes:
+        page: The page, from the root of the checkout.
+        line: The line on which the block begins, from 1.
+        language: What the page says it is.
+        text: What stands in it.
+    """
+
+    page: str
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The commands, one line each; what is no shell has none."""
+        if self.language not in SHELL:
+            return ()
+        lines = self.text.replace("\\\n", " ").splitlines()
+        bare = (re.sub(r"^\$ |\s+# .*$", "", line) for line in lines)
+        return tuple(" ".join(line.split()) for line in bare if line.strip())
+
+
+def blocks() -> Iterator[Block]:
+    """Every block of every page, in their order."""
+    for page in PAGES:
+        text = (CHECKOUT / page).read_text()
+        for found in re.finditer(r"^```(\S*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            yield Block(page, text.count("\n", 0, found.start()) + 1, found[1], found[2])
+
+
+def why_not_run(command: str) -> str | None:
+    """Why a command is not run as it stands; nothing if it is."""
+    beginnings = [beginning for beginning in NOT_RUN if f"{command} ".startswith(f"{beginning} ")]
+    # In check mode nothing is done to a host.
+    return NOT_RUN[max(beginnings, key=len)] if beginnings and not command.endswith("--check") else None
+
+
+def with_addresses(deployment: Deployment, text: str) -> str:
+    """The text with the addresses of a deployment in place of the pages' own: Sentinels from 192.0.2.11, nodes from 192.0.2.21."""
+    names = {f"192.0.2.{11 + index}:26379": it.address for index, it in enumerate(deployment.sentinels)}
+    names |= {f"192.0.2.{21 + index}:6379": it.address for index, it in enumerate(deployment.nodes())}
+    names |= {f"192.0.2.{21 + index}": it.host for index, it in enumerate(deployment.nodes())}
+    for shown, real in names.items():
+        text = text.replace(shown, real)
+    assert "192.0.2." not in text, text
+    return text
