@@ -49,6 +49,7 @@ def run(folder: Path, options: Mapping[str, Any]) -> str:
         options["master_name"],
         nodes=options["nodes"],
         client=options.get("client", "redis-py"),
+        writers=options.get("writers", 4),
         pause_ms=options.get("pause_ms", 5.0),
         max_s=options["max_s"],
         access=Access(**options.get("access", {})),
