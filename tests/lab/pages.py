@@ -35,7 +35,6 @@ NOT_RUN = {
     "ansible-playbook redis_ha.sentinel.rolling_maintenance": f"{_SERVICES}; tests/integration/roles/test_rolling.py with tasks of its own",
     "ansible-playbook redis_ha.sentinel.move_back": "reads what a rolling maintenance left; tests/integration/roles/test_rolling.py",
     "ansible-playbook redis_ha.sentinel.failover -e @window.yml": "names files of the reader; tests/integration/roles/test_failover.py has its own",
-    "ansible-playbook upgrade.yml": "upgrades servers; molecule/versions runs the same plays",
     "ansible-playbook -i sentinel.yml --limit redis_replicas patch.yml": "upgrades every package; its two files are checked",
 }
 
