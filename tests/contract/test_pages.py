@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import os
 import re
@@ -30,8 +31,10 @@ from lab.pages import NOT_RUN, PAGES, RUN_AS_A_WHOLE, SHELL, Block, blocks, why_
 
 BLOCKS = tuple(blocks())
 COMMANDS = tuple((block, command) for block in BLOCKS for command in block.commands)
-# What is written as text is what a server reads or what is shown; pages of Python have a test that runs them.
+# What is written as text is what a server reads or what is shown.
 LANGUAGES = SHELL | {"yaml", "text", "python"}
+# Settings of client libraries, which `make clients` measures; they are no commands.
+CLIENTS = "docs/clients.md"
 PROGRAMS = frozenset({"ansible", "ansible-galaxy", "ansible-inventory", "ansible-playbook", "export", "make", "unset"})
 # What a run leaves for those that follow.
 HANDED_ON = frozenset({"redis_ha_failover", "report_files"})
@@ -58,7 +61,16 @@ def test_every_page_is_read() -> None:
 
 
 def test_every_block_says_what_it_is() -> None:
-    assert not [f"{block}: {block.language}" for block in BLOCKS if block.language not in LANGUAGES]
+    unknown = [
+        f"{block}: {block.language}" for block in BLOCKS if block.language not in LANGUAGES and block.page != CLIENTS
+    ]
+    assert not unknown
+
+
+@pytest.mark.parametrize("block", of_language("python"), ids=str)
+def test_python_can_be_read(block: Block) -> None:
+    """tests/integration/pages runs what is a whole program."""
+    assert ast.parse(block.text).body
 
 
 # ---- commands ------------------------------------------------------------------------------------------------------
@@ -167,9 +179,9 @@ def test_playbooks_are_given_names_that_they_know() -> None:
     assert seen > 15
 
 
-def test_playbooks_and_files_that_are_named_are_shown_on_the_page() -> None:
+def test_playbooks_and_files_that_are_named_are_shown_on_a_page() -> None:
+    text = "".join((CHECKOUT / page).read_text() for page in PAGES)
     for block, command in COMMANDS:
-        text = (CHECKOUT / block.page).read_text() + (CHECKOUT / "docs/rolling-maintenance.md").read_text()
         for file in re.findall(r"(?:^|[ @])([\w/]+\.yml)\b", command):
             assert (CHECKOUT / file).exists() or f"```yaml\n# {file}" in text, (str(block), file)
 

@@ -100,7 +100,7 @@ def test_commands(
 
 def test_the_ten_lines_of_python(deployment: Deployment, workspace: Workspace, tmp_path: Path) -> None:
     lead_back(deployment)
-    (block,) = (block for block in BLOCKS if block.language == "python")
+    (block,) = (block for block in BLOCKS if block.page == "docs/python.md" and block.language == "python")
     assert len(block.text.splitlines()) == 10
     output = run([sys.executable, "-c", with_addresses(deployment, block.text)], tmp_path, environment(workspace))
     outcome, lossless, gap_ms = output.split()

@@ -80,11 +80,15 @@ def shown(lab: dict[str, Any]) -> Iterator[list[tuple[Block, str]]]:
         yield list(zip(typed, ran.stdout.split(f"{END}\n"), strict=True))
 
 
+def port_of(server: dict[str, Any]) -> int:
+    return int(server["address"].rpartition(":")[2])
+
+
 def test_the_deployment_is_as_the_page_shows_it(lab: dict[str, Any]) -> None:
     (text,) = (block.text for block in BLOCKS if block.language == "text" and "sentinel" in block.text)
     shown = re.findall(r"^ +(?:mymaster +)?(master|replica|sentinel) +127\.0\.0\.1:(\d+)$", text, re.MULTILINE)
-    nodes = [(node["role"].replace("slave", "replica"), node["port"]) for node in lab["masters"]["mymaster"]]
-    real = [*nodes, *(("sentinel", sentinel["port"]) for sentinel in lab["sentinels"])]
+    nodes = [(node["role"].replace("slave", "replica"), port_of(node)) for node in lab["masters"]["mymaster"]]
+    real = [*nodes, *(("sentinel", port_of(sentinel)) for sentinel in lab["sentinels"])]
     assert [(role, int(port) - FIRST_PORT + lab["first_port"]) for role, port in shown] == real
 
 
@@ -93,7 +97,8 @@ def test_each_step_does_what_the_page_says(lab: dict[str, Any], shown: list[tupl
     _exports, status, rehearsed, moved, back, again = (output for _block, output in shown)
     assert f"127.0.0.1:{lab['first_port'] + 2}" in status
     (plan,) = read_results(rehearsed)
-    assert (plan["outcome"], plan["plan"]["write_stop_ms"] > 0) == ("planned", True)
+    assert plan["outcome"] == "planned"
+    assert 0 < plan["plan"]["expected_write_stop_ms"] < plan["plan"]["worst_case_write_stop_ms"]
     (result,) = read_results(moved)
     assert (result["outcome"], result["lossless"], result["old_master"]) == ("switched", True, first)
     assert "mymaster was moved from" in back
