@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import LabError
-from lab.module_forks import MODULES
+from lab.module_forks import MODULES as MODULES
 from lab.module_server import ModuleServer
 
 CHECKOUT = Path(__file__).resolve().parents[2]
