@@ -54,8 +54,8 @@ JUDGES: dict[str, tuple[Command, ...]] = {
 SUITES: dict[str, Command] = {
     "unit": ("pytest", "tests/unit", "--numprocesses=2"),
     "contract": ("pytest", "tests/contract", "--numprocesses=2"),
-    # Most of its time is waiting for servers. What a file shares is started once, by the process that runs the file.
-    "integration": ("pytest", "tests/integration", "--numprocesses=3", "--dist=loadfile"),
+    # Most of its time is waiting for servers. Which tests share a process, and which begin first, says its conftest.py.
+    "integration": ("pytest", "tests/integration", "--numprocesses=6"),
     "molecule": ("python", "tests/tools/scenarios.py"),
 }
 

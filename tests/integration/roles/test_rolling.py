@@ -54,7 +54,7 @@ def masters(fleet: Deployment) -> dict[str, str]:
     return {name: fleet.master(name).address for name in NAMES}
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(1200)
 def test_every_server_is_restarted_by_a_run_that_stopped_and_one_that_went_on_and_nothing_is_lost(
     fleet: Deployment, workspace: Workspace, tmp_path: Path
 ) -> None:
