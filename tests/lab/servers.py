@@ -204,7 +204,8 @@ def _role(server: Server, arguments: Sequence[str], folder: Path, timeout_s: flo
             deadline = time.monotonic() + timeout_s
             while True:
                 try:
-                    return client.execute_command("ROLE")[0].decode()  # type: ignore[no-any-return]
+                    role: bytes = client.execute_command("ROLE")[0]
+                    return role.decode()
                 except redis.ConnectionError as error:
                     if process.poll() is not None or time.monotonic() > deadline:
                         log.seek(0)
