@@ -16,7 +16,7 @@ BENCH_ARGS ?=
 CLIENTS_ARGS ?=
 KILLED_ARGS ?=
 
-JUDGES := sanity lint docs types style floor changelog licences
+JUDGES := sanity lint docs types style floor changelog licences artifact
 SUITES := unit contract integration molecule
 
 .PHONY: help

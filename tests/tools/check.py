@@ -54,6 +54,7 @@ JUDGES: dict[str, tuple[Command, ...]] = {
     "floor": (("vermin", "--target=3.9-", "--violations", "--no-tips", "plugins"),),
     "changelog": (("antsibull-changelog", "lint"),),
     "licences": (("reuse", "lint", "--lines"),),
+    "artifact": (("python", "tests/tools/artifact.py"),),
 }
 
 # Each suite is a command; words after -- are added to it.

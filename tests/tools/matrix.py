@@ -239,7 +239,7 @@ def judge(case: Case) -> Outcome:
         "REDIS_HA_LAB_PYTHON": str(modules / "bin" / "python"),
     }
     failed = run(
-        [tests / "bin" / "python", "-m", "pytest", "-q", "tests/unit", *CORE],
+        [tests / "bin" / "python", "-m", "pytest", "-q", "--numprocesses=2", "--dist=loadfile", "tests/unit", *CORE],
         log,
         environment,
     )
