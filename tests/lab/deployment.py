@@ -448,7 +448,7 @@ def _access(credentials: Credentials | None, tls: Certificates | None) -> Access
 
 
 def _ask(client: redis.Redis, *command: str) -> Any:
-    return client.execute_command(*command)  # type: ignore[no-untyped-call]
+    return client.execute_command(*command)
 
 
 def _lines(lines: Lines, place: Place) -> Sequence[str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ansible_runner  # type: ignore[import-untyped]
+import ansible_runner
 
 from lab.background import Background
 from lab.errors import LabError
@@ -163,7 +163,7 @@ class Workspace:
             return True
 
         began_s = time.monotonic()
-        with _without_settings_of_the_user():
+        with _WithoutSettingsOfTheUser():
             run = ansible_runner.run(
                 private_data_dir=str(folder),
                 project_dir=str(project),
@@ -184,7 +184,7 @@ class Workspace:
         return PlaybookRun(run.status, events, stdout, artifacts, seconds, folder)
 
 
-class _without_settings_of_the_user:  # noqa: N801 - reads as what it is
+class _WithoutSettingsOfTheUser:
     """The runner hands on the environment of this process."""
 
     def __enter__(self) -> None:

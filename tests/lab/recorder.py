@@ -38,7 +38,7 @@ from typing import Any, Literal, Self
 
 import redis
 
-from lab.errors import LabError
+from lab.errors import LabError, NotToBeHadError
 from lab.recorder_writer import (
     ACKNOWLEDGED,
     COUNTERS_BYTES,
@@ -492,7 +492,9 @@ def _writer_program(client: str) -> tuple[list[str], dict[str, str]]:
         return [sys.executable, "-P", str(Path(__file__).with_name("recorder_writer.py"))], dict(os.environ)
     node = shutil.which("node")
     if node is None:
-        raise RecorderError(f"the writers of {client} need Node.js 20 or newer, with npm")
+        raise NotToBeHadError(
+            f"the writers of {client} need Node.js 20 or newer, with npm: sudo apt-get install nodejs npm"
+        )
     return [node, str(_NODE_SOURCES / "writer.js")], os.environ | {"NODE_PATH": str(_node_modules())}
 
 

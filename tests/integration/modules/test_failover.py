@@ -97,8 +97,8 @@ class ScriptWriter(Background):
 
     def work(self) -> None:
         """Write until it is over."""
-        sentinel = redis.sentinel.Sentinel(self._sentinels, socket_timeout=5.0)  # type: ignore[no-untyped-call]
-        master = sentinel.master_for("mymaster", retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0))  # type: ignore[no-untyped-call]
+        sentinel = redis.sentinel.Sentinel(self._sentinels, socket_timeout=5.0)
+        master = sentinel.master_for("mymaster", retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0))
         for number in itertools.count():
             if self.over.is_set():
                 return

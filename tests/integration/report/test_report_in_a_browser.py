@@ -211,7 +211,9 @@ def test_a_page_is_quiet_whole_and_readable(
     assert seen.complaints == []
     assert seen.page.locator("header .headline").inner_text() == made.headline
     assert seen.page.locator("header .headline").is_visible()
-    assert seen.page.locator("header .headline").bounding_box()["y"] < 300  # type: ignore[index]
+    box = seen.page.locator("header .headline").bounding_box()
+    assert box is not None
+    assert box["y"] < 300
     assert seen.page.evaluate("document.documentElement.scrollWidth") == width
     assert looks_wrong(seen.page) == []
     assert len(made.html.encode()) < 300_000
