@@ -17,7 +17,7 @@ CLIENTS_ARGS ?=
 KILLED_ARGS ?=
 ROLLING_ARGS ?=
 
-JUDGES := sanity lint docs types style floor changelog licences
+JUDGES := sanity lint docs types style floor changelog licences artifact
 SUITES := unit contract integration molecule
 
 .PHONY: help

@@ -40,6 +40,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion import Promotion, names_everywhere
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
+    ClientRow,
     MasterEntry,
     Replication,
     parse_client_list,
@@ -384,13 +385,15 @@ def _let_the_new_ones_go(run: Run, client: Client) -> None:
     looks_without = 0
     while looks_without < 2 and run.clock.now_s() < deadline_s:
         own, listing = client.ask_many([("CLIENT", "ID"), ("CLIENT", "LIST")], timeout_s=FAST_ANSWER_S)
-        new = [
-            row
-            for row in parse_client_list(listing)
-            if row.is_ordinary and row.age_s <= NEW_CONNECTION_AGE_S and row.id > own and row.name != LOCK_NAME
-        ]
+        new = [row for row in parse_client_list(listing) if _came_lately(row, own)]
         looks_without = 0 if new else looks_without + 1
         run.clock.sleep(DISCONNECT_POLL_S)
+
+
+def _came_lately(row: ClientRow, own: int) -> bool:
+    """Whether a connection may be that of a client which has just asked a Sentinel: not one of ours, and no Sentinel's own."""
+    ordinary = row.is_ordinary and not row.is_sentinel and row.name != LOCK_NAME
+    return ordinary and row.id > own and row.age_s <= NEW_CONNECTION_AGE_S
 
 
 # ---- settle ----------------------------------------------------------------------------------------------------------

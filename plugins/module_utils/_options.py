@@ -15,7 +15,6 @@ from typing import Any
 
 from ansible.module_utils.basic import env_fallback
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Access, ConnectionOptions, Tls
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain import DrainRequest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM, SENTINEL
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
@@ -30,7 +29,6 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import 
     PLAIN,
     Request,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._returned import Expected
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._tls import unusable_file
 
 
@@ -183,7 +181,12 @@ def check_ranges(params: Mapping[str, Any]) -> None:
             raise invalid(f"{name}={value} is out of range: it must be from {least:g} to {most:g}")
 
 
-def _address(option: str, text: str, default_port: int | None = None) -> Address:
+def address_of(option: str, text: str, default_port: int | None = None) -> Address:
+    """An option, or a part of one, that is a ``host:port``.
+
+    Raises:
+        Refused: It is not an address.
+    """
     try:
         return parse_address(text, default_port)
     except ValueError as error:
@@ -191,7 +194,7 @@ def _address(option: str, text: str, default_port: int | None = None) -> Address
 
 
 def _optional_address(option: str, text: str | None) -> Address | None:
-    return _address(option, text) if text else None
+    return address_of(option, text) if text else None
 
 
 def connection_options(params: Mapping[str, Any]) -> ConnectionOptions:
@@ -201,7 +204,9 @@ def connection_options(params: Mapping[str, Any]) -> ConnectionOptions:
         Refused: A value cannot be used.
     """
     check_ranges(params)
-    sentinels = tuple(dict.fromkeys(_address("sentinels", text, DEFAULT_SENTINEL_PORT) for text in params["sentinels"]))
+    sentinels = tuple(
+        dict.fromkeys(address_of("sentinels", text, DEFAULT_SENTINEL_PORT) for text in params["sentinels"])
+    )
     if not sentinels:
         raise invalid("sentinels is empty: name at least one Sentinel as host:port")
     tls = Tls(
@@ -213,8 +218,8 @@ def connection_options(params: Mapping[str, Any]) -> ConnectionOptions:
     sentinel_tls = params["tls"] if params["sentinel_tls"] is None else params["sentinel_tls"]
     for announced, reached in params["address_map"].items():
         # A host without a port is allowed on both sides; any port will do to look at its form.
-        _address("address_map", str(announced), 1)
-        _address("address_map", str(reached), 1)
+        address_of("address_map", str(announced), 1)
+        address_of("address_map", str(reached), 1)
     return ConnectionOptions(
         sentinels=sentinels,
         sentinel_access=Access(
@@ -274,22 +279,7 @@ def addresses(option: str, texts: Iterable[str]) -> tuple[Address, ...]:
     Raises:
         Refused: One of them is not an address.
     """
-    return tuple(_address(option, text) for text in texts if text)
-
-
-def expected_servers(masters: Mapping[str, Any]) -> dict[str, Expected]:
-    """The option ``expected``, read.
-
-    Raises:
-        Refused: It is not of the form that it is to have.
-    """
-    found = {}
-    for name, servers in masters.items():
-        if not isinstance(servers, Mapping) or set(servers) - {"nodes", "sentinels"}:
-            raise invalid(f"expected: {name}: name its nodes and its sentinels, a list of host:port each")
-        lists = [addresses(f"expected: {name}", servers.get(part) or ()) for part in ("nodes", "sentinels")]
-        found[str(name)] = Expected(*lists)
-    return found
+    return tuple(address_of(option, text) for text in texts if text)
 
 
 def _moment_s(option: str, text: str | None, now_s: float) -> float | None:
@@ -321,7 +311,7 @@ def failover_request(params: Mapping[str, Any], now_s: float = 0.0) -> Request:
     """
     check_ranges(params)
     return replace(
-        _move_request(params, now_s),
+        move_request(params, now_s),
         master_name=master_name(params),
         target=_optional_address("target", params["target"]),
         avoid=tuple(host for host in params["avoid"] if host),
@@ -329,8 +319,8 @@ def failover_request(params: Mapping[str, Any], now_s: float = 0.0) -> Request:
     )
 
 
-def drain_request(params: Mapping[str, Any], now_s: float = 0.0) -> DrainRequest:
-    """The group DRAIN, read.
+def move_request(params: Mapping[str, Any], now_s: float) -> Request:
+    """The group MOVE, read.
 
     Args:
         params: The parameters of the module.
@@ -339,22 +329,6 @@ def drain_request(params: Mapping[str, Any], now_s: float = 0.0) -> DrainRequest
     Raises:
         Refused: A value cannot be used.
     """
-    check_ranges(params)
-    hosts = tuple(host for host in params["hosts"] if host)
-    if not hosts:
-        raise invalid("hosts is empty: name the hosts to leave")
-    return DrainRequest(
-        hosts=hosts,
-        each=_move_request(params, now_s),
-        master_names=tuple(dict.fromkeys(name for name in params["master_names"] if name.strip())),
-        targets={str(name): _address("targets", str(text)) for name, text in params["targets"].items()},
-        max_parallel=params["max_parallel"],
-        stop_on_failure=params["stop_on_failure"],
-    )
-
-
-def _move_request(params: Mapping[str, Any], now_s: float) -> Request:
-    """The group MOVE, read."""
     return Request(
         master_name="",
         min_sentinels=params["min_sentinels"],

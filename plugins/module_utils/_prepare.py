@@ -36,8 +36,8 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     ReplyError,
     failure,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._logins import try_logins
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import MOVE, Plan, Repair, Steering, refuse
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._probes import try_logins
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
     ClientRow,

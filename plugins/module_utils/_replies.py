@@ -364,6 +364,11 @@ class ClientRow:
         """Neither a replica, nor a master, nor a subscriber."""
         return self.flags == "N"
 
+    @property
+    def is_sentinel(self) -> bool:
+        """A Sentinel's, by its name. Each of them connects anew to a master that it has just been told is a replica."""
+        return re.fullmatch(r"sentinel-[0-9a-f]{8}-(cmd|pubsub)", self.name) is not None
+
 
 def parse_client_list(text: str) -> tuple[ClientRow, ...]:
     """Read the reply of ``CLIENT LIST``."""

@@ -8,6 +8,7 @@ Pure: no sockets, no clock. This module is private to the collection redis_ha.se
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,9 +32,9 @@ ERRORS = {STALLED: "servers_stalled", TIMED_OUT: "servers_timeout"}
 SHOWN = 3
 """How many of the missing things one line shows."""
 
-_SILENT = "Start it, or mend the way to it. What the maintenance did to it is the first thing to look at."
-_TIME = "It needs nothing but time. If it stays so, read its log and the master's."
-_AGREE = "The Sentinels level that out by themselves within half a minute. If they do not, look with topology_info."
+SILENT = "Start it, or mend the way to it. What the maintenance did to it is the first thing to look at."
+TIME = "It needs nothing but time. If it stays so, read its log and the master's."
+AGREE = "The Sentinels level that out by themselves within half a minute. If they do not, look with topology_info."
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def missing(snapshot: Snapshot, expected: Expected, max_lag_bytes: int) -> list[
     name = snapshot.master_name
     rows = []
     if snapshot.master_address is None:
-        rows.append(Missing(name, "", "the Sentinels do not name one master", _AGREE))
+        rows.append(Missing(name, "", "the Sentinels do not name one master", AGREE))
     for address in expected.nodes:
         detail, remedy = _of_node(snapshot, snapshot.node(address), address, max_lag_bytes)
         rows += [Missing(name, str(address), detail, remedy)] if detail else []
@@ -95,46 +96,46 @@ def missing(snapshot: Snapshot, expected: Expected, max_lag_bytes: int) -> list[
 def _of_node(snapshot: Snapshot, node: NodeView | None, address: Address, max_lag_bytes: int) -> tuple[str, str]:
     """What is missing at a node, and what helps; nothing, where all is well."""
     if node is None:
-        return "is listed by no Sentinel", _TIME
+        return "is listed by no Sentinel", TIME
     if not node.reachable or node.replication is None:
-        return f"does not answer ({node.error})", _SILENT
+        return f"does not answer ({node.error})", SILENT
     if node.info.get("loading", "0") != "0":
-        return "loads its data", _TIME
+        return "loads its data", TIME
     if snapshot.same(address, snapshot.master_address):
-        return ("", "") if node.replication.is_master else ("is named as master and is none yet", _AGREE)
+        return ("", "") if node.replication.is_master else ("is named as master and is none yet", AGREE)
     return _of_replica(snapshot, node.replication, max_lag_bytes)
 
 
 def _of_replica(snapshot: Snapshot, replication: Replication, max_lag_bytes: int) -> tuple[str, str]:
     if replication.is_master:
-        return "says that it is a master", _AGREE
+        return "says that it is a master", AGREE
     if not snapshot.same(replication.master, snapshot.master_address):
-        return f"follows {replication.master}", _AGREE
+        return f"follows {replication.master}", AGREE
     if replication.sync_in_progress:
-        return f"is in a full synchronisation, {max(0, replication.sync_read_bytes):,} bytes received", _TIME
+        return f"is in a full synchronisation, {max(0, replication.sync_read_bytes):,} bytes received", TIME
     if not replication.link_up:
-        return "has no link to its master", _TIME
+        return "has no link to its master", TIME
     behind = lag_bytes(snapshot, replication) or 0
-    return (f"is {behind:,} bytes behind", _TIME) if behind > max_lag_bytes else ("", "")
+    return (f"is {behind:,} bytes behind", TIME) if behind > max_lag_bytes else ("", "")
 
 
 def _of_sentinel(snapshot: Snapshot, expected: Expected, address: Address) -> tuple[str, str]:
     """What is missing at a Sentinel, and what helps; nothing, where all is well."""
     view = next((view for view in snapshot.sentinels if snapshot.same(view.address, address)), None)
     if view is None:
-        return "is a Sentinel that no other lists", _TIME
+        return "is a Sentinel that no other lists", TIME
     if not view.reachable:
-        return f"is a Sentinel that does not answer ({view.error})", _SILENT
+        return f"is a Sentinel that does not answer ({view.error})", SILENT
     if view.master is None:
-        return "is a Sentinel that does not know this master", _TIME
+        return "is a Sentinel that does not know this master", TIME
     if view.master.failover_in_progress:
-        return "is a Sentinel that leads a failover", _AGREE
+        return "is a Sentinel that leads a failover", AGREE
     if view.master.flags & {"s_down", "o_down", "disconnected"}:
-        return "is a Sentinel that sees the master down", _AGREE
+        return "is a Sentinel that sees the master down", AGREE
     unseen = _unseen_by(snapshot, view, expected)
     if unseen:
-        return f"is a Sentinel that does not see {', '.join(map(str, unseen))} up yet", _TIME
-    return ("", "") if view.quorum_ok else (f"is a Sentinel without a quorum: {view.quorum_detail}", _AGREE)
+        return f"is a Sentinel that does not see {', '.join(map(str, unseen))} up yet", TIME
+    return ("", "") if view.quorum_ok else (f"is a Sentinel without a quorum: {view.quorum_detail}", AGREE)
 
 
 def _unseen_by(snapshot: Snapshot, view: SentinelView, expected: Expected) -> list[Address]:
@@ -203,12 +204,22 @@ class Watch(Patience):
 
 def short(rows: Iterable[Mapping[str, Any]]) -> str:
     """The first of what is missing, in one line."""
-    texts = [Missing(row["master_name"], row["server"] or "", row["detail"], "").sentence for row in rows]
+    texts = [Missing(row["master_name"], row["server"] or "", row["detail"], "").sentence for row in causes_first(rows)]
     more = f"; and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
     return "; ".join(texts[:SHOWN]) + more
 
 
+def causes_first(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Who does not answer comes before who does not see him, and each server once before one is named for another master."""
+    named: Counter[str] = Counter()
+    ranked = []
+    for row in rows:
+        ranked.append((row.get("remedy") != SILENT, named[row["server"] or ""], row))
+        named[row["server"] or ""] += bool(row["server"])
+    return [row for _late, _times, row in sorted(ranked, key=lambda it: it[:2])]
+
+
 def gave_up(verdict: str, result: Mapping[str, Any], waited_s: float) -> dict[str, Any]:
     """What a result says besides when the wait ended in vain."""
-    missing_rows = result["missing"]
+    missing_rows = causes_first(result["missing"])
     return in_vain(verdict, ERRORS, short(missing_rows), (row["remedy"] for row in missing_rows), waited_s)

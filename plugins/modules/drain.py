@@ -254,20 +254,52 @@ remedy:
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain import DrainRequest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain_record import drain_result, nothing_drained
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain_run import drain
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._live import ENTRIES_FILE, EntriesFile
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._module import run_module, stop_on_signals
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import DRAIN, drain_request
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import (
+    DRAIN,
+    address_of,
+    check_ranges,
+    invalid,
+    move_request,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock
 
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread computes before another may. Python's 5 ms are half a write stop, for which the thread that has stopped writes would wait
 at each answer; seen in ``python -m bench.drain``: 32 ms become 24 ms."""
+
+
+def drain_request(params: Mapping[str, Any], now_s: float = 0.0) -> DrainRequest:
+    """The group DRAIN, read.
+
+    Args:
+        params: The parameters of the module.
+        now_s: The wall clock, in seconds since 1970.
+
+    Raises:
+        Refused: A value cannot be used.
+    """
+    check_ranges(params)
+    hosts = tuple(host for host in params["hosts"] if host)
+    if not hosts:
+        raise invalid("hosts is empty: name the hosts to leave")
+    return DrainRequest(
+        hosts=hosts,
+        each=move_request(params, now_s),
+        master_names=tuple(dict.fromkeys(name for name in params["master_names"] if name.strip())),
+        targets={str(name): address_of("targets", str(text)) for name, text in params["targets"].items()},
+        max_parallel=params["max_parallel"],
+        stop_on_failure=params["stop_on_failure"],
+    )
 
 
 def leave(module: AnsibleModule, fleet: Fleet) -> dict[str, Any]:

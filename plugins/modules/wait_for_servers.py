@@ -133,14 +133,15 @@ remedy:
   sample: Start it, or mend the way to it.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._census import take_snapshots, watched_masters
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._module import run_module
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import SERVERS, expected_servers
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._returned import everything, mark, missing
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import SERVERS, addresses, invalid
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._returned import Expected, everything, mark, missing
 
 NOTHING: dict[str, Any] = {
     "settled": False,
@@ -151,6 +152,21 @@ NOTHING: dict[str, Any] = {
     "error": None,
     "remedy": None,
 }
+
+
+def expected_servers(masters: Mapping[str, Any]) -> dict[str, Expected]:
+    """The option ``expected``, read.
+
+    Raises:
+        Refused: It is not of the form that it is to have.
+    """
+    found = {}
+    for name, servers in masters.items():
+        if not isinstance(servers, Mapping) or set(servers) - {"nodes", "sentinels"}:
+            raise invalid(f"expected: {name}: name its nodes and its sentinels, a list of host:port each")
+        lists = [addresses(f"expected: {name}", servers.get(part) or ()) for part in ("nodes", "sentinels")]
+        found[str(name)] = Expected(*lists)
+    return found
 
 
 def look(module: AnsibleModule, fleet: Fleet) -> dict[str, Any]:

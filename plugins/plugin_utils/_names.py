@@ -152,7 +152,7 @@ class _Found:
 
 def one_slip(typed: str, meant: str) -> bool:
     """Whether one typing error leads from one to the other: a letter too few, too many, another one, or two swapped."""
-    if typed == meant:
+    if typed == meant or abs(len(typed) - len(meant)) > 1:
         return False
     start = 0
     while start < min(len(typed), len(meant)) and typed[start] == meant[start]:

@@ -24,7 +24,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import E
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import CONNECTION, MOVE, RANGES
 
 from lab import Deployment
-from lab.modules import run_module
+from lab.modules import quick_starts, run_module
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py") if path.stem != "__init__")
@@ -35,6 +35,12 @@ COMMON = {"changed", "failed", "msg", "exception", "diff", "invocation", "warnin
 # What is a dictionary whose keys are names, where it is a dictionary.
 BY_NAME = {"masters"}
 NAME = "mymaster"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def modules_begin_quickly() -> Iterator[None]:
+    with quick_starts():
+        yield
 
 
 def module(name: str) -> ModuleType:

@@ -453,9 +453,9 @@ def test_credentials_inject_what_the_modules_read() -> None:
         for variable, text in kind["injectors"]["env"].items():
             assert variable in read, variable
             injected.add(variable)
-            (used,) = re.fullmatch(r"\{\{ ([\w.]+) \}\}", text).groups()  # type: ignore[union-attr]
+            (used,) = re.findall(r"\A\{\{ ([\w.]+) \}\}\Z", text)
             if used.startswith("tower.filename."):
-                (used,) = re.fullmatch(r"\{\{ (\w+) \}\}", files[used.removeprefix("tower.filename.")]).groups()  # type: ignore[union-attr]
+                (used,) = re.findall(r"\A\{\{ (\w+) \}\}\Z", files[used.removeprefix("tower.filename.")])
             else:
                 assert used == read[variable]
             if CONNECTION[read[variable]].get("no_log") or used == "client_key":

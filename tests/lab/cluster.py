@@ -155,5 +155,5 @@ class Cluster:
 
 def _replicas(client: redis.Redis) -> int:
     """How many replicas one node of the cluster knows."""
-    nodes = client.execute_command("CLUSTER NODES")  # type: ignore[no-untyped-call]
+    nodes = client.execute_command("CLUSTER NODES")
     return sum("slave" in fields["flags"].split(",") for fields in nodes.values())

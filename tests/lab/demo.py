@@ -152,7 +152,7 @@ class Watch:
             client.close()
 
     def _listen(self, sentinel: Process, client: redis.Redis) -> None:
-        with client.pubsub(ignore_subscribe_messages=True) as events:  # type: ignore[no-untyped-call]
+        with client.pubsub(ignore_subscribe_messages=True) as events:
             events.psubscribe("*")
             while not self._ended.is_set():
                 message = events.get_message(timeout=0.1)

@@ -60,7 +60,7 @@ def _fail_over_by_hand(sentinel: str, master_name: str) -> None:
     host, _colon, port = sentinel.rpartition(":")
     client = redis.Redis(host, int(port))
     try:
-        client.execute_command("SENTINEL", "FAILOVER", master_name)  # type: ignore[no-untyped-call]
+        client.execute_command("SENTINEL", "FAILOVER", master_name)
     except redis.ResponseError as error:
         # Refused as any operator may be; the run has to be right all the same.
         print(f"SENTINEL FAILOVER: {error}", file=sys.stderr)

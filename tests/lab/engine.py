@@ -45,6 +45,22 @@ def answers(docker_host: str) -> bool:
     return False
 
 
+def lacking() -> str:
+    """What this machine lacks to run containers, and what would bring it; empty if it lacks nothing."""
+    if answers(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")):
+        return ""
+    missing = [program for program in ("dockerd", "docker", "ip", "mmdebstrap") if not shutil.which(program)]
+    if missing:
+        return f"no Docker engine answers, and {', '.join(missing)} is missing: sudo apt-get install docker.io iproute2 mmdebstrap"
+    if os.geteuid() != 0:
+        return "no Docker engine answers, and only root can start one: start Docker, or become root"
+    try:
+        subprocess.run(["unshare", "--mount", "--net", "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "no Docker engine answers, and this machine allows no namespaces to start one in: start Docker"
+    return ""
+
+
 @contextlib.contextmanager
 def own_engine(*, isolated: bool) -> Iterator[tuple[str, Sequence[str]]]:
     """The address of an engine that only we use, and the words that put a command beside it; isolated, it reaches nothing but its containers."""

@@ -8,3 +8,7 @@ from __future__ import annotations
 
 class LabError(Exception):
     """The lab cannot do what it was asked; the text says why and what to do."""
+
+
+class NotToBeHadError(LabError):
+    """This machine has not what is needed and cannot get it; the text says what would bring it. A test that needs it is left out."""

@@ -59,7 +59,7 @@ def list_inventory(
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
     )
     # What is wrapped for the terminal is read as one line.
     said = " ".join(done.stderr.split())

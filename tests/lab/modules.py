@@ -10,17 +10,19 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lab.errors import LabError
+from lab.module_forks import MODULES as MODULES
+from lab.module_server import ModuleServer
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 COLLECTIONS = CHECKOUT / ".cache" / "collections"
 PYTHON = os.environ.get("REDIS_HA_LAB_PYTHON") or sys.executable
 """What modules and Ansible itself run with; another Python than the tests' own in a run of the matrix."""
-MODULES = "ansible_collections.redis_ha.sentinel.plugins.modules"
 
 
 class RunningModule:
@@ -37,15 +39,10 @@ class RunningModule:
         collections: Path = COLLECTIONS,
         **arguments: Any,
     ) -> None:
-        options = {**arguments, "_ansible_check_mode": check_mode, "_ansible_diff": diff}
-        # A file rather than a pipe: the module must be able to start before anybody reads or writes.
-        with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
-            json.dump({"ANSIBLE_MODULE_ARGS": options}, file)
-        self._arguments = Path(file.name)
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("REDIS_")}
+        self._arguments = _written(arguments, check_mode=check_mode, diff=diff)
         self.process = subprocess.Popen(
-            [python, "-m", f"{MODULES}.{name}", file.name],
-            env={**inherited, "PYTHONPATH": str(collections), **(environment or {})},
+            [python, "-m", f"{MODULES}.{name}", str(self._arguments)],
+            env=_environment(collections, environment),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -72,11 +69,43 @@ class RunningModule:
         """
         output, errors = self.process.communicate(timeout=timeout_s)
         self._arguments.unlink(missing_ok=True)
-        try:
-            result: dict[str, Any] = json.loads(output)
-        except ValueError as error:
-            raise LabError(f"the module printed no result: {output[-2000:]}{errors[-4000:]}") from error
-        return result
+        return _read(output, errors)
+
+
+def _written(arguments: Mapping[str, Any], *, check_mode: bool, diff: bool) -> Path:
+    """A file rather than a pipe: the module must be able to start before anybody reads or writes."""
+    options = {**arguments, "_ansible_check_mode": check_mode, "_ansible_diff": diff}
+    with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
+        json.dump({"ANSIBLE_MODULE_ARGS": options}, file)
+    return Path(file.name)
+
+
+def _environment(collections: Path, more: Mapping[str, str] | None) -> dict[str, str]:
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("REDIS_")}
+    return {**inherited, "PYTHONPATH": str(collections), **(more or {})}
+
+
+def _read(output: str, errors: str) -> dict[str, Any]:
+    try:
+        result: dict[str, Any] = json.loads(output)
+    except ValueError as error:
+        raise LabError(f"the module printed no result: {output[-2000:]}{errors[-4000:]}") from error
+    return result
+
+
+_quick: ModuleServer | None = None
+
+
+@contextmanager
+def quick_starts() -> Iterator[None]:
+    """As long as this lasts, `run_module` forks a process that has loaded the modules, where it may: hundreds of starts take a part of their time.
+
+    What is measured, and what is ended on the way, is a process that begins from nothing.
+    """
+    global _quick
+    with ModuleServer(PYTHON, COLLECTIONS) as _quick:
+        yield
+    _quick = None
 
 
 def run_module(name: str, *, timeout_s: float = 120.0, **arguments: Any) -> dict[str, Any]:
@@ -87,5 +116,13 @@ def run_module(name: str, *, timeout_s: float = 120.0, **arguments: Any) -> dict
         timeout_s: How many seconds it may take.
         arguments: Its options; besides those `python`, `environment`, `check_mode`, `diff` and `collections`.
     """
-    with RunningModule(name, **arguments) as running:
-        return running.result(timeout_s)
+    if _quick is None or not arguments.keys().isdisjoint(("python", "collections")):
+        with RunningModule(name, **arguments) as running:
+            return running.result(timeout_s)
+    environment = _environment(COLLECTIONS, arguments.pop("environment", None))
+    modes = {mode: arguments.pop(mode, False) for mode in ("check_mode", "diff")}
+    file = _written(arguments, **modes)
+    try:
+        return _read(*_quick.run(name, file, environment, timeout_s))
+    finally:
+        file.unlink()

@@ -11,18 +11,19 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ansible_runner  # type: ignore[import-untyped]
+import ansible_runner
 
 from lab.background import Background
 from lab.errors import LabError
 from lab.modules import CHECKOUT, COLLECTIONS, PYTHON
 
 AWX = CHECKOUT / "awx"
+_YOUNG_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ class Workspace:
             return True
 
         began_s = time.monotonic()
-        with _without_settings_of_the_user():
+        with _WithoutSettingsOfTheUser():
             run = ansible_runner.run(
                 private_data_dir=str(folder),
                 project_dir=str(project),
@@ -183,7 +184,7 @@ class Workspace:
         return PlaybookRun(run.status, events, stdout, artifacts, seconds, folder)
 
 
-class _without_settings_of_the_user:  # noqa: N801 - reads as what it is
+class _WithoutSettingsOfTheUser:
     """The runner hands on the environment of this process."""
 
     def __enter__(self) -> None:
@@ -206,21 +207,28 @@ class CommandLines(Background):
 
     def work(self) -> None:
         """Look again and again."""
+        next_look_s: dict[str, float] = {}
+        born_s: dict[str, float] = {}
         while not self.over.wait(0.01):
-            for words in self._all():
-                program = words.split(b"\0")[0].decode(errors="replace")
-                self.seen.add(program)
-                if any(text in words for text in self._wanted):
-                    self.found.add(program)
+            now_s = time.monotonic()
+            there = [name for name in os.listdir("/proc") if name.isdecimal()]
+            born_s = {process: born_s.get(process, now_s) for process in there}
+            for process in there:
+                # A process becomes another program soon after it has begun, or hardly ever.
+                if now_s - born_s[process] < _YOUNG_S or now_s >= next_look_s.get(process, 0.0):
+                    next_look_s[process] = now_s + _YOUNG_S
+                    self._look(process)
 
-    @staticmethod
-    def _all() -> Iterator[bytes]:
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                yield path.read_bytes()
-            except (FileNotFoundError, ProcessLookupError):
-                # It has ended between the two looks.
-                continue
+    def _look(self, process: str) -> None:
+        try:
+            words = Path(f"/proc/{process}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            # It has ended between the two looks.
+            return
+        program = words.split(b"\0")[0].decode(errors="replace")
+        self.seen.add(program)
+        if any(text in words for text in self._wanted):
+            self.found.add(program)
 
 
 def files_with(folder: Path, texts: list[str], but: Callable[[Path], bool] = lambda _path: False) -> list[str]:

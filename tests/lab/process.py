@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from lab.errors import LabError
+from lab.machine import times_slower
 from lab.servers import Server, server_environment
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class Process:
 
     def wait_up(self, timeout_s: float = _START_TIMEOUT_S) -> None:
         """Waits until the process answers."""
-        deadline = time.monotonic() + timeout_s
+        began_s = time.monotonic()
         with self.client() as client:
             while True:
                 try:
@@ -153,7 +154,7 @@ class Process:
                     return
                 if not self.alive:
                     raise LabError(f"{self.name} ended while starting:\n{self.log_text(20)}")
-                if time.monotonic() > deadline:
+                if time.monotonic() - began_s > timeout_s * times_slower():
                     raise LabError(f"{self.name} does not answer after {timeout_s} s: {last}\n{self.log_text(20)}")
                 time.sleep(_POLL_S)
 

@@ -38,7 +38,7 @@ from typing import Any, Literal, Self
 
 import redis
 
-from lab.errors import LabError
+from lab.errors import LabError, NotToBeHadError
 from lab.recorder_writer import (
     ACKNOWLEDGED,
     COUNTERS_BYTES,
@@ -58,7 +58,7 @@ _PYTHON_CLIENTS = ("redis-py", "redis-py nodes", "redis-py cluster")
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _NODE_SOURCES = Path(__file__).resolve().parent / "recorder_node"
-_START_TIMEOUT_S = 30
+_START_TIMEOUT_S = 120
 _READ_TIMEOUT_S = 10.0
 _POLL_S = 0.005
 _READ_BATCH = 1000
@@ -237,7 +237,7 @@ class Recorder:
         """How many writes were refused, not sent or left without an answer so far, as the writers see it."""
         return self._count(8)
 
-    def wait_for_writes(self, count: int = 1, timeout_s: float = 10.0) -> None:
+    def wait_for_writes(self, count: int = 1, timeout_s: float = 60.0) -> None:
         """Returns as soon as `count` further writes were acknowledged."""
         assert self._process is not None
         wanted = self.acknowledged + count
@@ -492,7 +492,9 @@ def _writer_program(client: str) -> tuple[list[str], dict[str, str]]:
         return [sys.executable, "-P", str(Path(__file__).with_name("recorder_writer.py"))], dict(os.environ)
     node = shutil.which("node")
     if node is None:
-        raise RecorderError(f"the writers of {client} need Node.js 20 or newer, with npm")
+        raise NotToBeHadError(
+            f"the writers of {client} need Node.js 20 or newer, with npm: sudo apt-get install nodejs npm"
+        )
     return [node, str(_NODE_SOURCES / "writer.js")], os.environ | {"NODE_PATH": str(_node_modules())}
 
 

@@ -94,10 +94,9 @@ def connection_options(configuration: Configuration, *, to_sentinel: bool) -> di
     Library retries are off, or a write whose reply was lost would be sent twice. RESP2 is what every server version
     speaks alike.
     """
-    prefix = "sentinel" if to_sentinel else "redis"
     options: dict[str, Any] = {
-        "username": configuration[f"{prefix}_username"],  # type: ignore[literal-required]
-        "password": configuration[f"{prefix}_password"],  # type: ignore[literal-required]
+        "username": configuration["sentinel_username" if to_sentinel else "redis_username"],
+        "password": configuration["sentinel_password" if to_sentinel else "redis_password"],
         "socket_connect_timeout": 1.0,
         "socket_timeout": 1.0 if to_sentinel else configuration["reply_timeout_s"],
         "retry": Retry(NoBackoff(), 0),
@@ -150,11 +149,12 @@ class _Observing:
         super().__init__(**options)
 
     def send_command(self, *args: Any, **options: Any) -> None:
+        below: Any = super()
         if args[0] != "SET":
-            super().send_command(*args, **options)  # type: ignore[misc]
+            below.send_command(*args, **options)
             return
         try:
-            super().send_command(*args, **options)  # type: ignore[misc]
+            below.send_command(*args, **options)
         except TimeoutError:
             # Part of it may have gone. Any other error means that the one call of send() was refused as a whole.
             self._exchange.sent = True
@@ -162,8 +162,9 @@ class _Observing:
         self._exchange.sent = True
 
     def read_response(self, *args: Any, **options: Any) -> Any:
+        below: Any = super()
         try:
-            return super().read_response(*args, **options)  # type: ignore[misc]
+            return below.read_response(*args, **options)
         except (ResponseError, BusyLoadingError, AuthenticationError) as error:
             if self._exchange.sent:
                 self._exchange.refusal = error
@@ -187,10 +188,10 @@ class _MappedSentinel(Sentinel):
 
     def __init__(self, *args: Any, address_map: Mapping[str, str], **options: Any) -> None:
         self._address_map = address_map
-        super().__init__(*args, **options)  # type: ignore[no-untyped-call]
+        Sentinel.__init__(self, *args, **options)
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
-        host, port = super().discover_master(service_name)  # type: ignore[no-untyped-call]
+        host, port = Sentinel.discover_master(self, service_name)
         return reachable(host, port, self._address_map)
 
 
@@ -240,7 +241,7 @@ class _OfCluster:
     def __init__(self, configuration: Configuration, exchange: Exchange) -> None:
         self._exchange = exchange
         self._client = RedisCluster(
-            startup_nodes=[ClusterNode(host, port) for host, port in configuration["nodes"]],  # type: ignore[no-untyped-call]
+            startup_nodes=[ClusterNode(host, port) for host, port in configuration["nodes"]],
             protocol=2,
         )
 
@@ -263,14 +264,14 @@ def application(configuration: Configuration, exchange: Exchange) -> Application
         return _OfNodes(configuration, exchange)
     if configuration["client"] == "redis-py cluster":
         return _OfCluster(configuration, exchange)
-    sentinel = _MappedSentinel(
+    sentinel: Sentinel = _MappedSentinel(
         [tuple(address) for address in configuration["sentinels"]],
         sentinel_kwargs=connection_options(configuration, to_sentinel=True),
         address_map=configuration["address_map"],
     )
     options = connection_options(configuration, to_sentinel=False)
     connection_class = _ObservedTLSConnection if options.pop("ssl", False) else _ObservedConnection
-    client: Redis = sentinel.master_for(  # type: ignore[no-untyped-call]
+    client: Redis = sentinel.master_for(
         configuration["master_name"], connection_class=connection_class, exchange=exchange, **options
     )
     return _OfSentinel(client)

@@ -11,6 +11,7 @@ real run.
 from __future__ import annotations
 
 import argparse
+import ctypes.util
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from typing import Literal
 
 from playwright.sync_api import Browser, sync_playwright
 from unit.report_shapes import PAGES, shape_pages
+
+from lab.errors import NotToBeHadError
 
 # No sandbox: tests run as root. The rest keeps the browser from talking to anybody.
 CHROMIUM_FLAGS = (
@@ -42,7 +45,13 @@ PAPER = 695
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The browser of this machine."""
+    """The browser of this machine.
+
+    Raises:
+        NotToBeHadError: It has none, or not the library that its driver needs.
+    """
+    if shutil.which("chromium") is None or ctypes.util.find_library("atomic") is None:
+        raise NotToBeHadError("no browser to look at reports with: sudo apt-get install chromium libatomic1")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
         yield browser

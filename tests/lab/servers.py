@@ -28,7 +28,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from lab.errors import LabError
+from lab.errors import LabError, NotToBeHadError
 
 CACHE_VARIABLE = "REDIS_HA_LAB_CACHE"
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -204,7 +204,8 @@ def _role(server: Server, arguments: Sequence[str], folder: Path, timeout_s: flo
             deadline = time.monotonic() + timeout_s
             while True:
                 try:
-                    return client.execute_command("ROLE")[0].decode()  # type: ignore[no-any-return]
+                    role: bytes = client.execute_command("ROLE")[0]
+                    return role.decode()
                 except redis.ConnectionError as error:
                     if process.poll() is not None or time.monotonic() > deadline:
                         log.seek(0)
@@ -252,13 +253,15 @@ def download_packages(suite: str, package: str, work: Path) -> list[Path]:
     """Downloads a package of a Debian and all that it needs, by an apt whose state is private and empty; the archives.
 
     Raises:
-        LabError: It cannot be had.
+        NotToBeHadError: It cannot be had.
     """
     if not shutil.which("apt-get") or not shutil.which("dpkg"):
-        raise LabError(f"{package} of Debian {suite} needs apt-get and dpkg; redis-8.2 and redis-6.2 do not")
+        raise NotToBeHadError(f"{package} of Debian {suite} needs apt-get and dpkg, which Debian and Ubuntu have")
     keyring = next((path for name in _KEYRINGS if (path := Path("/usr/share/keyrings") / name).exists()), None)
     if keyring is None:
-        raise LabError("the keyring of the Debian archive is missing: apt-get install debian-archive-keyring")
+        raise NotToBeHadError(
+            "the keyring of the Debian archive is missing: sudo apt-get install debian-archive-keyring"
+        )
     for folder in ("lists/partial", "archives/partial", "parts"):
         (work / folder).mkdir(parents=True)
     (work / "status").touch()
@@ -283,7 +286,7 @@ def download_packages(suite: str, package: str, work: Path) -> list[Path]:
             return sorted((work / "archives").glob("*.deb"))
         except LabError as error:
             failures.append(str(error))
-    raise LabError(
+    raise NotToBeHadError(
         f"{package} of Debian {suite} could not be downloaded from a mirror of this machine's apt configuration"
         f" (a newer debian-archive-keyring may be needed, or a network): {'; '.join(failures) or 'none is configured'}"
     )

@@ -8,7 +8,7 @@
     make matrix ARGS=--list           what there is
 
 Interpreters are Debian's, unpacked below .cache/matrix: no root, nothing of the machine's own. Debian has no Python 3.12; one on PATH
-is used, and without it those lines are left out.
+or of pyenv is used, and without it those lines are left out.
 """
 
 from __future__ import annotations
@@ -126,17 +126,25 @@ def run(command: Sequence[str | Path], log: Path, environment: dict[str, str] | 
 
 
 def interpreter(version: str, log: Path) -> Path:
-    """A Python of this version: Debian's, or one on PATH where Debian has none.
+    """A Python of this version: Debian's, or one on PATH or of pyenv where Debian has none.
 
     Raises:
         NotHadError: There is none.
     """
     if version in SUITES:
         return _debian_python(version, SUITES[version], log)
-    found = shutil.which(f"python{version}")
-    if found is None or subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode:
-        raise NotHadError(f"Debian has no Python {version}, and python{version} is not on PATH")
-    return Path(found)
+    on_path = shutil.which(f"python{version}")
+    candidates: list[Path] = [
+        *([Path(on_path)] if on_path else []),
+        *Path.home().glob(f".pyenv/versions/{version}.*/bin/python"),
+    ]
+    for candidate in candidates:
+        # A wrapper that picks an interpreter by settings may have none.
+        if subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return candidate
+    raise NotHadError(
+        f"Debian has no Python {version}, and none is on PATH or below ~/.pyenv: make matrix ARGS='--only {version}' where it is"
+    )
 
 
 def _debian_python(version: str, suite: str, log: Path) -> Path:
@@ -231,7 +239,7 @@ def judge(case: Case) -> Outcome:
         "REDIS_HA_LAB_PYTHON": str(modules / "bin" / "python"),
     }
     failed = run(
-        [tests / "bin" / "python", "-m", "pytest", "-q", "tests/unit", *CORE],
+        [tests / "bin" / "python", "-m", "pytest", "-q", "--numprocesses=2", "--dist=loadfile", "tests/unit", *CORE],
         log,
         environment,
     )

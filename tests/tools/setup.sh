@@ -32,20 +32,20 @@ logged() {
 }
 
 usable_python() {
-  "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
+  "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null
 }
 
-# ansible-core 2.19 runs on Python 3.11 to 3.13; 3.11 comes first because Debian 12 has it.
+# ansible-core 2.19 runs on Python 3.11 to 3.13, 2.20 on 3.14; 3.11 comes first because Debian 12 has it.
 find_python() {
   local candidate
-  for candidate in ${PYTHON:+"$PYTHON"} python3.11 python3.13 python3.12 python3; do
+  for candidate in ${PYTHON:+"$PYTHON"} python3.11 python3.13 python3.12 python3.14 python3; do
     if usable_python "$candidate"; then
       # The interpreter itself, not a wrapper that picks one by environment variables.
       "$candidate" -c 'import os, sys; print(os.path.realpath(sys.executable))'
       return
     fi
   done
-  die 'needs Python 3.11, 3.12 or 3.13 (PYTHON=/path/to/python chooses one)'
+  die 'needs Python 3.11, 3.12, 3.13 or 3.14 (PYTHON=/path/to/python chooses one)'
 }
 
 # Debian packages, for what PyPI does not have.
@@ -58,6 +58,26 @@ install_packages() {
   logged apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "$@"
 }
 
+# What is left out without it. A set-up that CI makes has to have all.
+leave_out() {
+  [ "${CI:-}" != true ] || die "$*"
+  printf 'setup: left out: %s\n' "$*" >&2
+}
+
+can_install() {
+  [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null
+}
+
+# install_or_leave_out WHAT PACKAGE...: in words what there is to miss, and what would bring it.
+install_or_leave_out() {
+  local what=$1
+  shift
+  if can_install && (install_packages "$@"); then
+    return
+  fi
+  leave_out "$what; needs: sudo apt-get install $*"
+}
+
 # Debian starts the service of a package that it installs; the tests start an engine of their own, and the machine's owner may want none.
 install_engine() {
   local policy=/usr/sbin/policy-rc.d
@@ -66,7 +86,7 @@ install_engine() {
     chmod +x "$policy"
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT
   fi
-  install_packages docker.io iproute2 iptables mmdebstrap
+  install_or_leave_out 'the Molecule scenarios, which run in containers' docker.io iproute2 iptables mmdebstrap
 }
 
 # Debian keeps ensurepip, without which no venv gets pip, in a package of its own.
@@ -78,12 +98,13 @@ ensure_venv_module() {
 
 # The tests write with Node.js clients, too, look at the report in a real browser, and have hosts of their own in containers.
 ensure_test_tools() {
-  local missing=()
-  command -v npm >/dev/null || missing+=(nodejs npm)
-  command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core fonts-liberation)
+  local browser=() node=()
+  command -v npm >/dev/null || node+=(nodejs npm)
+  command -v chromium >/dev/null || browser+=(chromium fonts-dejavu-core fonts-liberation)
   # Of Playwright's own Node.js, which tells the browser what to do.
-  grep -q libatomic.so.1 <(ldconfig -p) || missing+=(libatomic1)
-  [ "${#missing[@]}" -eq 0 ] || install_packages "${missing[@]}"
+  grep -q libatomic.so.1 <(PATH=$PATH:/sbin:/usr/sbin ldconfig -p) || browser+=(libatomic1)
+  [ "${#node[@]}" -eq 0 ] || install_or_leave_out 'tests with clients of Node.js' "${node[@]}"
+  [ "${#browser[@]}" -eq 0 ] || install_or_leave_out 'tests that look at reports in a browser' "${browser[@]}"
   if ! docker version >/dev/null 2>&1 && ! { command -v dockerd && command -v docker && command -v mmdebstrap && command -v ip; } >/dev/null; then
     install_engine
   fi

@@ -74,7 +74,7 @@ class NodeAnswers:
         known = [
             f"id={number} addr=10.9.9.9:1 name={name} age=7 flags=N" for number, name in ours + self._node.strangers
         ]
-        new = [f"id={number} addr=10.9.9.7:1 name= age=0 flags=N" for number in self._node.newcomers]
+        new = [f"id={number} addr=10.9.9.7:1 name={name} age=0 flags=N" for number, name in self._node.newcomers]
         held = [f"id=2 addr=10.9.9.8:1 name=sentinel-x-cmd age=99 flags=b cmd={word}" for word in self._node.held]
         return "".join(f"{row}\n" for row in known + new + held)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -188,12 +189,16 @@ class Stations(Fleet):
         self.on_event[-1](L0, 1.0, Event(channel, "", master_name, None))
 
 
+def hear(channels: list[str], _address: Address, _at_s: float, event: Event) -> None:
+    channels.append(event.channel)
+
+
 def test_each_run_gets_what_is_about_its_master_and_what_is_about_none() -> None:
     fleet = Stations()
     events, heard = Events(fleet), dict[str, list[str]]()
     for name in ("m-0", "m-1"):
         heard[name] = []
-        events.subscribe(name, L0, lambda _address, _at_s, event, name=name: heard[name].append(event.channel))  # type: ignore[misc]
+        events.subscribe(name, L0, partial(hear, heard[name]))
     fleet.send("+new-epoch", "")
     fleet.send("+try-failover", "m-0")
     fleet.send("+try-failover", "m-7")

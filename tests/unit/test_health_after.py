@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import AttachedReplica
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, AttachedReplica
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import Baseline
 from unit.builders import OM, R, S, master_entry, master_node, replication
 from unit.situations import (
     BASELINE,
@@ -29,7 +30,7 @@ SENTINEL_WILL = (
 )
 
 
-def baseline_without(address: object) -> object:
+def baseline_without(address: Address) -> Baseline:
     """The baseline, if this node could not be asked then."""
     return replace(
         BASELINE,
@@ -69,7 +70,7 @@ CASES = [
     case_after(
         id="one did not before",
         name="nodes_reachable",
-        situation=after(nodes=nodes_after(unreachable(S)), baseline=baseline_without(S)),  # type: ignore[arg-type]
+        situation=after(nodes=nodes_after(unreachable(S)), baseline=baseline_without(S)),
         status="warning",
         details=("node 10.0.0.3:6379: Connection refused (as in the baseline)",),
     ),

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, AttachedReplica
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import Situation
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import SentinelView
 from unit.builders import L0, L1, L2, R, S, master_entry, master_node, peer_entry, replica_entry, replica_node
 from unit.situations import (
     BASELINE,
@@ -30,7 +31,7 @@ L2_DOWN = frozenset({"sentinel", "s_down"})
 LEADING = master_entry(flags=frozenset({"master", "failover_in_progress"}), failover_state="reconf_slaves")
 
 
-def peers_without_l2() -> list[object]:
+def peers_without_l2() -> list[SentinelView]:
     """Two Sentinels see the third one down, and it does not answer."""
     down = peer_entry(L2, flags=L2_DOWN, last_hello_ms=90_000)
     known = views()
@@ -339,7 +340,7 @@ CASES = [
     Case(
         "a ghost",
         "known_sentinels",
-        before(peers_without_l2()),  # type: ignore[arg-type]
+        before(peers_without_l2()),
         "warning",
         ("known and dead: Sentinel 10.0.0.3:26379 (silent for 90 s); it counts: the majority is 2 of 3",),
         "Start it. If it is gone for good, let the others forget it: SENTINEL RESET on one Sentinel after the other, at least 30 s apart, never during a "

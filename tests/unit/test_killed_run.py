@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,6 @@ def test_messages_are_written_down_before_they_are_sent(tmp_path: Path) -> None:
         sent.append((text, log.read_text().count("\n")))
 
     for text in ("INFO", "CONFIG REWRITE", "ROLE", "REPLICAOF NO ONE"):
-        messages.send("127.0.0.1:1", message(text), lambda text=text: send(text))  # type: ignore[misc]
+        messages.send("127.0.0.1:1", message(text), partial(send, text))
     assert sent == [("INFO", 0), ("CONFIG REWRITE", 1), ("ROLE", 1), ("REPLICAOF NO ONE", 2)]
     assert [json.loads(line)["number"] for line in log.read_text().splitlines()] == [1, 2]

@@ -11,6 +11,8 @@ import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._patience import SETTLED, STALLED, TIMED_OUT, WAIT
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._returned import (
+    SILENT,
+    TIME,
     Expected,
     Watch,
     everything,
@@ -169,3 +171,19 @@ def test_what_is_left_is_said_the_first_of_it_and_how_much_more() -> None:
         == "After 30 s nothing has moved for too long. Left: m0: down; m1: down; m2: down; and 2 more. Start it."
     )
     assert gave_up(TIMED_OUT, {"missing": rows}, 30.0)["error"] == "servers_timeout"
+
+
+def test_who_does_not_answer_comes_before_those_who_do_not_see_him_and_each_server_before_one_is_named_again() -> None:
+    seen_by = [(f"192.0.2.{number}:26379", "does not see 192.0.2.5:26379 up yet", TIME) for number in range(1, 4)]
+    silent = [("192.0.2.5:26379", "does not answer", SILENT), ("192.0.2.5:6379", "does not answer", SILENT)]
+    rows = [
+        {"master_name": name, "server": server, "detail": detail, "remedy": remedy}
+        for name in ("cart", "shop")
+        for server, detail, remedy in [*seen_by, *silent]
+    ]
+    told = gave_up(STALLED, {"missing": rows}, 30.0)["msg"]
+    assert (
+        "Left: cart: 192.0.2.5:26379 does not answer; cart: 192.0.2.5:6379 does not answer; shop: 192.0.2.5:26379"
+        in told
+    )
+    assert told.partition("; and 7 more. ")[2].startswith(SILENT), "what helps is about the cause"

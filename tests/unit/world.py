@@ -57,8 +57,8 @@ class Node:
     has_writers: bool = False
     """Whether clients that write are connected to it. New ones go where a Sentinel sends them."""
     strangers: list[tuple[int, str]] = field(default_factory=list)
-    newcomers: list[int] = field(default_factory=list)
-    """Connections of clients that are younger than a second."""
+    newcomers: list[tuple[int, str]] = field(default_factory=list)
+    """Connections that are younger than a second."""
     held: list[str] = field(default_factory=list)
     """Commands of Sentinels that a pause holds up."""
     sync_full: int = 0

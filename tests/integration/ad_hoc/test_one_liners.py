@@ -26,7 +26,7 @@ PAGE = (ROOT / "docs" / "ad-hoc.md").read_text()
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
 PASSWORDS = {"redis": f"node-{secrets.token_hex(12)}", "sentinel": f"sentinel-{secrets.token_hex(12)}"}
 # Thirty commands, each a start of Ansible.
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(1200)
 WITH_A_ROLE_ALONE = {"watch_failover"}
 """It runs in the background, while the role drill stops the master."""
 END = "== end of a block =="
@@ -97,7 +97,7 @@ def session() -> Iterator[Session]:
                 env=workspace.environment(),
                 capture_output=True,
                 text=True,
-                timeout=400,
+                timeout=1150,
                 check=False,
             )
         assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-4000:]

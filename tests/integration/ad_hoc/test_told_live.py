@@ -20,6 +20,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import ST
 
 from lab import Deployment
 from lab.adhoc import ad_hoc_command
+from lab.machine import times_slower
 from lab.modules import PYTHON
 from lab.playbooks import Workspace
 
@@ -83,7 +84,7 @@ def at_a_terminal(command: Sequence[str], environment: Mapping[str, str]) -> Sho
             *whole, begun = (begun + data).split(b"\n")
             now_s = time.monotonic() - began_s
             lines += [Line(now_s, text.decode().rstrip("\r")) for text in whole]
-        code = process.wait(timeout=20)
+        code = process.wait(timeout=100)
     finally:
         os.close(screen)
         process.kill()
@@ -117,7 +118,7 @@ def test_a_run_tells_each_step_while_it_lasts() -> None:
         result = shown.first("localhost | CHANGED")
         assert result.at_s - shown.first(" s  settle ").at_s > 2.0, "it was shown while it lasted"
         assert all(line.at_s <= result.at_s for line in shown.told)
-        assert shown.longest_silence_s <= LONGEST_SILENCE_S, shown.text
+        assert shown.longest_silence_s <= LONGEST_SILENCE_S * times_slower(), shown.text
         assert not list((workspace.home / "ansible").glob("tmp/*")), "the file is gone"
 
         fenced = ad_hoc(workspace, arguments)
@@ -133,7 +134,7 @@ def test_a_run_that_hangs_says_that_it_is_at_work() -> None:
         shown = ad_hoc(workspace, {"sentinels": address, "master_name": "mymaster", "connect_timeout": 6})
     assert '"error": "sentinel_unreachable"' in shown.text
     assert shown.text.count("discover    still at work") >= 2
-    assert shown.longest_silence_s <= LONGEST_SILENCE_S, shown.text
+    assert shown.longest_silence_s <= LONGEST_SILENCE_S * times_slower(), shown.text
 
 
 def test_a_job_of_awx_tells_it_too() -> None:

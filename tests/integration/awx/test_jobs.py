@@ -157,14 +157,3 @@ def test_a_job_without_its_credential_says_so(deployment: Deployment, workspace:
     run = workspace.run("status.yml", survey("status", deployment))
     assert run.status == "failed"
     assert "REDIS_SENTINEL_PASSWORD" in run.message or "sentinel_password" in run.message
-
-
-def test_in_check_mode_the_job_plans(deployment: Deployment, workspace: Workspace, injected: dict[str, str]) -> None:
-    old = deployment.master()
-    answers = survey("failover", deployment, failover_strategy="fenced")
-    run = workspace.run(
-        "failover.yml", {**answers, "report_directory": str(workspace.reports)}, environment=injected, check=True
-    )
-    assert run.succeeded, run.stdout
-    assert run.artifacts["redis_ha_failover"]["outcome"] == "planned"
-    assert deployment.master() is old

@@ -28,7 +28,7 @@ def bench(*words: str, temporary: Path) -> subprocess.CompletedProcess[str]:
         env=os.environ | {"PYTHONPATH": str(TESTS), "TMPDIR": str(temporary)},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
         check=False,
     )
 

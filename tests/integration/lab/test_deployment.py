@@ -95,8 +95,8 @@ def test_configuration_can_be_rewritten(shared: Deployment) -> None:
         assert "replica-priority 90" in replica.config_path.read_text()
 
 
-@pytest.mark.parametrize("spec", known_specs())
-def test_every_server_runs_and_fails_over_by_itself(spec: str) -> None:
+@pytest.mark.parametrize("spec", [known_specs()[0], known_specs()[-1]])
+def test_the_oldest_server_and_the_newest_fail_over_by_themselves(spec: str) -> None:
     with Deployment(spec, down_after_ms=1000) as deployment:
         assert deployment.server.name.startswith(spec)
         old = deployment.master()

@@ -51,7 +51,7 @@ def look_up(workspace: Workspace, deployment: Deployment, words: str, **environm
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
     )
     assert PASSWORD not in done.stdout + done.stderr
     if done.returncode:

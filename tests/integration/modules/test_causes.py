@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import redis
 
 from lab import Deployment, Process
 from lab.modules import run_module
@@ -69,10 +68,7 @@ def rows(sentinel: Process, *question: str) -> list[dict[str, str]]:
 def test_one_server_under_two_addresses(server: str) -> None:
     """A replica that answers at two addresses, and has announced both, one after the other."""
     with Deployment(server, node_config=lambda place: ["bind 127.0.0.1 127.0.0.2"]) as deployment:
-        for sentinel in deployment.sentinels:
-            # Redis 7.0 was the first that could be told.
-            with contextlib.suppress(redis.ResponseError):
-                sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
+        deployment.ask_every_second()
         master, replica = deployment.master(), deployment.replicas()[0]
         replica.command("CONFIG", "SET", "replica-announce-ip", "127.0.0.2")
         replica.command("REPLICAOF", "NO", "ONE")

@@ -19,6 +19,7 @@ import pytest
 import redis
 
 from lab import Deployment, Process
+from lab.machine import times_slower
 from lab.modules import CHECKOUT, COLLECTIONS, RunningModule, run_module
 from lab.recorder import Recorder, Recording
 
@@ -29,6 +30,8 @@ FINISHED_S = 30
 """A run that finishes does not wait for anybody: it needs a small part of its `timeout` of 120 s, on a busy machine, too.
 
 `python -m bench.killed` measures it."""
+PAUSE_MS = 8.0
+"""Of each of four writers, so that one of them writes every two milliseconds."""
 LEFT_OVER = {"min-replicas-to-write": "0", "min-replicas-max-lag": "10", "replica-priority": "100"}
 
 
@@ -38,10 +41,8 @@ def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
     with Deployment(
         server, replicas=2, sentinels=3, down_after_ms=DOWN_AFTER_MS, failover_timeout_ms=FAILOVER_TIMEOUT_MS
     ) as running:
-        if server is None:
-            # Sentinel looks at its nodes every second, not every ten: steering shows sooner. 6.0 and 6.2 cannot do that.
-            for sentinel in running.sentinels:
-                sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
+        # A raised priority shows sooner.
+        running.ask_every_second()
         yield running
 
 
@@ -69,7 +70,7 @@ def disturbed_run(
         process.communicate()
 
 
-def result_of(process: subprocess.Popen[str], timeout_s: float = 90) -> dict[str, Any]:
+def result_of(process: subprocess.Popen[str], timeout_s: float = 240) -> dict[str, Any]:
     """What a disturbed run printed; it must have been disturbed."""
     output, _errors = process.communicate(timeout=timeout_s)
     assert process.returncode == 0, output
@@ -80,13 +81,13 @@ def result_of(process: subprocess.Popen[str], timeout_s: float = 90) -> dict[str
 @contextmanager
 def writers(deployment: Deployment) -> Iterator[Recorder]:
     nodes = [node.address for node in deployment.nodes()]
-    with Recorder(deployment.sentinel_addresses, "mymaster", nodes=nodes) as recorder:
+    with Recorder(deployment.sentinel_addresses, "mymaster", nodes=nodes, pause_ms=PAUSE_MS) as recorder:
         recorder.wait_for_writes(300)
         yield recorder
 
 
 def recording_after(deployment: Deployment, recorder: Recorder) -> Recording:
-    recorder.wait_for_writes(300, timeout_s=60)
+    recorder.wait_for_writes(300)
     deployment.wait_ready(timeout_s=60)
     return recorder.finish(deployment.master().address)
 
@@ -104,14 +105,14 @@ def assert_nothing_left(deployment: Deployment) -> None:
 
 
 # Each step after which the servers are in another state; `python -m bench.killed` knows every message.
-@pytest.mark.parametrize("step", ["lock", "recheck", "fence", "demote"])
+@pytest.mark.parametrize("step", ["lock", "fence", "demote"])
 def test_killed_before_the_demotion_nothing_is_lost_and_the_next_run_cleans_up(
     deployment: Deployment, step: str
 ) -> None:
     old_master = deployment.master().address
     with writers(deployment) as recorder:
         with disturbed_run(deployment, {"step": step, "signal": "KILL"}) as process:
-            assert process.wait(timeout=60) == -signal.SIGKILL
+            assert process.wait(timeout=240) == -signal.SIGKILL
         # A pause that was left ends by itself; the writers go on without anybody's help.
         recorder.wait_for_writes(300)
         assert deployment.master().address == old_master
@@ -132,7 +133,7 @@ def test_killed_with_a_raised_priority_the_next_run_puts_it_back(deployment: Dep
     with disturbed_run(
         deployment, {"step": "priority_raised", "signal": "KILL"}, target=target.address, promotion="sentinel"
     ) as process:
-        assert process.wait(timeout=60) == -signal.SIGKILL
+        assert process.wait(timeout=240) == -signal.SIGKILL
     assert sibling.command("CONFIG", "GET", "replica-priority") == ["replica-priority", "1000000100"]
     result = run_module("failover", **options(deployment))
     assert (result["outcome"], result["changed"], result["lossless"]) == ("unchanged", True, None), str(result)
@@ -140,7 +141,7 @@ def test_killed_with_a_raised_priority_the_next_run_puts_it_back(deployment: Dep
     assert_nothing_left(deployment)
 
 
-@pytest.mark.parametrize("step", ["demoted", "promote", "promoted", "announced", "follow", "disconnect", "settle"])
+@pytest.mark.parametrize("step", ["demoted", "promote", "promoted", "announced", "follow", "disconnect"])
 def test_killed_after_the_demotion_the_next_run_finishes_and_does_not_move_back(
     deployment: Deployment, step: str
 ) -> None:
@@ -158,7 +159,7 @@ def finished_by_the_next_run(deployment: Deployment, step: str, **more: Any) -> 
     old_master = deployment.master().address
     with writers(deployment) as recorder:
         with disturbed_run(deployment, {"step": step, "signal": "KILL"}, **more) as process:
-            assert process.wait(timeout=60) == -signal.SIGKILL
+            assert process.wait(timeout=240) == -signal.SIGKILL
         began_s = time.monotonic()
         # What is repeated says which master it means to move: one that was moved already is left alone.
         result = run_module("failover", **options(deployment, expected_master=old_master, **more))
@@ -168,7 +169,7 @@ def finished_by_the_next_run(deployment: Deployment, step: str, **more: Any) -> 
         else:
             finished = result["outcome"] in {"switched", "unchanged"} or result["error"] == "expected_master_mismatch"
             assert finished, str(result)
-        assert took_s < FINISHED_S, "finishing is a matter of seconds"
+        assert took_s < FINISHED_S * times_slower(), "finishing is a matter of seconds"
         recording = recording_after(deployment, recorder)
     assert deployment.master().address != old_master
     assert recording.writes_lost == 0
@@ -186,7 +187,7 @@ def test_where_the_leader_was_left_alone_and_prefers_another_replica_everybody_f
         with disturbed_run(
             deployment, {"step": "promoted", "signal": "KILL"}, target=target.address, promotion="program"
         ) as process:
-            assert process.wait(timeout=60) == -signal.SIGKILL
+            assert process.wait(timeout=240) == -signal.SIGKILL
         deployment.wait_for(lambda: any(_is_leading(it) for it in deployment.sentinels), 10, "the leader to go on")
         result = run_module("failover", **options(deployment))
         # It joins the failover, or comes when that is over.
@@ -209,12 +210,12 @@ def _all_show_priority(deployment: Deployment, replica: Process, priority: str) 
     return True
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_killed_between_demotion_and_trigger_sentinel_heals_without_us(deployment: Deployment) -> None:
     old_master = deployment.master().address
     with writers(deployment) as recorder:
         with disturbed_run(deployment, {"step": "trigger", "signal": "KILL"}) as process:
-            assert process.wait(timeout=60) == -signal.SIGKILL
+            assert process.wait(timeout=240) == -signal.SIGKILL
         # down-after 2 s, 20 s until a master that turned replica counts as down, 10 s until INFO shows it, and the election.
         deployment.wait_for(lambda: deployment.master().address != old_master, 60, "a new master")
         recording = recording_after(deployment, recorder)
@@ -229,7 +230,7 @@ def test_killed_behind_a_fence_of_settings_the_next_run_lifts_it_and_moves(deplo
     old_master = deployment.master()
     with writers(deployment) as recorder:
         with disturbed_run(deployment, {"step": step, "signal": "KILL"}) as process:
-            assert process.wait(timeout=60) == -signal.SIGKILL
+            assert process.wait(timeout=240) == -signal.SIGKILL
         assert old_master.command("CONFIG", "GET", "min-replicas-to-write") == ["min-replicas-to-write", "2000000000"]
         result = run_module("failover", **options(deployment))
         assert result["outcome"] == "switched", str(result)
@@ -245,7 +246,7 @@ def test_suspended_behind_the_fence_until_the_pause_has_ended(deployment: Deploy
         with disturbed_run(deployment, {"step": "demote", "signal": "STOP"}) as process:
             deployment.wait_for(lambda: _is_stopped(process.pid), 60, "the run to suspend itself")
             # Only once the pause has ended by itself do the writers get anywhere.
-            recorder.wait_for_writes(300, timeout_s=30)
+            recorder.wait_for_writes(300)
             process.send_signal(signal.SIGCONT)
             result = result_of(process)
         assert result["outcome"] in {"switched", "aborted"}, str(result)
@@ -303,7 +304,7 @@ def sentinel_at(deployment: Deployment, address: str) -> Process:
 
 
 @pytest.mark.parametrize(("name", "step"), [("KILL", "promote"), ("KILL", "announce"), ("STOP", "promoted")])
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_the_leading_sentinel_is_lost_before_it_has_heard(deployment: Deployment, name: str, step: str) -> None:
     """Nobody else is told then. It may have the order to promote another replica on its way; the others fail over once they see the master down."""
     old_master, leader = deployment.master().address, deployment.sentinels[0]
@@ -344,7 +345,7 @@ def test_the_leading_sentinel_is_lost_once_it_has_heard(deployment: Deployment, 
 
 
 @pytest.mark.parametrize("name", ["KILL", "STOP"])
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_the_leading_sentinel_is_lost_right_after_it_was_told_to_promote(deployment: Deployment, name: str) -> None:
     """It promotes in its third tick, 104 ms after the order at least; it is gone by then."""
     old_master = deployment.master().address
@@ -367,7 +368,10 @@ def test_the_leading_sentinel_is_lost_right_after_it_was_told_to_promote(deploym
 @pytest.mark.parametrize("moment", ["crash-after-election", "crash-after-promotion"])
 def test_the_leading_sentinel_crashes_while_it_promotes(moment: str) -> None:
     """Sentinel's own switch for tests: it exits before it promotes, or promoted and before it told the others."""
-    with Deployment(replicas=1, sentinels=3, down_after_ms=2000) as deployment:
+    with Deployment(
+        replicas=1, sentinels=3, down_after_ms=DOWN_AFTER_MS, failover_timeout_ms=FAILOVER_TIMEOUT_MS
+    ) as deployment:
+        deployment.ask_every_second()
         old_master = deployment.master().address
         leader = deployment.sentinels[1]
         leader.command("SENTINEL", "SIMULATE-FAILURE", moment)

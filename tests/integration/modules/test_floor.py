@@ -59,7 +59,7 @@ def floor_python() -> str:
     return str(folder / "bin/python")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_switched_without_loss(floor_python: str) -> None:
     with Deployment(replicas=2, sentinels=3) as deployment:
         old = deployment.master()

@@ -62,6 +62,7 @@ def deployment() -> Iterator[Deployment]:
             "sentinel auth-pass {name} PASSWORD",
         ],
     ) as running:
+        running.ask_every_second()
         yield running
 
 
@@ -164,6 +165,9 @@ def test_a_run_goes_on_without_what_the_page_says_it_can_do_without(deployment: 
 
 def test_they_are_enough_for_sentinel_to_replace_a_master_that_dies(deployment: Deployment) -> None:
     deployment.wait_ready()
+    for sentinel in deployment.sentinels:
+        # A master that comes back is made a replica once it has been seen as a master for four times as long.
+        sentinel.command("SENTINEL", "DEBUG", "publish-period", "200")
     dead = deployment.master()
     dead.kill()
     others = [node for node in deployment.nodes() if node is not dead]

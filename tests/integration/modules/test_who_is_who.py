@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import redis
 
 from lab import Deployment, Process
 from lab.modules import run_module
@@ -26,7 +25,7 @@ HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 def shared(request: pytest.FixtureRequest) -> Iterator[Deployment]:
     """Sentinels that ask every second, so that what is done is seen soon, and what is undone, too."""
     with Deployment(request.param, host=HOSTS) as running:
-        ask_every_second(running)
+        running.ask_every_second()
         yield running
 
 
@@ -62,13 +61,6 @@ def own(request: pytest.FixtureRequest) -> Iterator[Deployment]:
     # Sentinel leads a replica of somebody else to its master by itself, failover-timeout after it has seen it.
     with Deployment(request.param, failover_timeout_ms=600_000, host=HOSTS) as running:
         yield running
-
-
-def ask_every_second(deployment: Deployment) -> None:
-    for sentinel in deployment.sentinels:
-        # Redis 7.0 was the first that could be told.
-        with contextlib.suppress(redis.ResponseError):
-            sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
 
 
 def module(name: str, deployment: Deployment, **options: Any) -> dict[str, Any]:

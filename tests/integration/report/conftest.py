@@ -9,6 +9,7 @@ import base64
 import contextlib
 import fcntl
 import hashlib
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -18,6 +19,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
+from lab.errors import NotToBeHadError
 from lab.screenshots import chromium
 
 CACHE = Path(__file__).resolve().parents[3] / ".cache"
@@ -41,6 +43,8 @@ def mermaid_script() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not script.exists():
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
+                if shutil.which("npm") is None:
+                    raise NotToBeHadError("Mermaid comes from npm: sudo apt-get install npm")
                 command = ["npm", "pack", MERMAID, "--silent", "--pack-destination", scratch]
                 done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
                 assert done.returncode == 0, f"npm could not fetch {MERMAID}: {done.stderr}"

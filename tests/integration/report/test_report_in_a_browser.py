@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -67,22 +66,31 @@ def site() -> Iterator[Site]:
     served.server.server_close()
 
 
-@contextmanager
-def visit(browser: Browser, site: Site, html: str, width: int, scheme: Scheme = "light") -> Iterator[Visit]:
-    site.body, site.asked = html.encode(), []
+@pytest.fixture(scope="module")
+def window(browser: Browser) -> Iterator[Visit]:
+    """One window for all visits: to open one costs more than to look at a page."""
     # The page must do without script.
-    context = browser.new_context(
-        viewport={"width": width, "height": 800}, color_scheme=scheme, java_script_enabled=False
-    )
-    page = context.new_page()
-    seen = Visit(page)
-    page.on("request", lambda request: seen.requests.append(request.url))
-    page.on("console", lambda message: seen.complaints.append(message.text))
-    page.on("pageerror", lambda error: seen.complaints.append(str(error)))
-    page.on("dialog", lambda dialog: seen.complaints.append(dialog.message))
-    page.goto(site.url, wait_until="load")
+    context = browser.new_context(java_script_enabled=False)
+    seen = Visit(context.new_page())
+    seen.page.on("request", lambda request: seen.requests.append(request.url))
+    seen.page.on("console", lambda message: seen.complaints.append(message.text))
+    seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+    seen.page.on("dialog", lambda dialog: seen.complaints.append(dialog.message))
     yield seen
     context.close()
+
+
+def visit(window: Visit, site: Site, html: str, width: int, scheme: Scheme = "light") -> Visit:
+    """Goes to a page; what was asked for and complained about before is forgotten."""
+    # Nothing of the page before is left to ask or to complain.
+    window.page.goto("about:blank")
+    site.body, site.asked = html.encode(), []
+    window.requests.clear()
+    window.complaints.clear()
+    window.page.set_viewport_size({"width": width, "height": 800})
+    window.page.emulate_media(media="screen", color_scheme=scheme)
+    window.page.goto(site.url, wait_until="load")
+    return window
 
 
 # What sticks out of its picture, of its bar or box, or meets another text: measured with the fonts of this machine.
@@ -194,40 +202,42 @@ def looks_wrong(page: Page) -> list[str]:
 @pytest.mark.parametrize(("width", "scheme"), VIEWS)
 @pytest.mark.parametrize("shape", PAGES)
 def test_a_page_is_quiet_whole_and_readable(
-    browser: Browser, site: Site, tmp_path: Path, shape: str, width: int, scheme: Scheme
+    window: Visit, site: Site, tmp_path: Path, shape: str, width: int, scheme: Scheme
 ) -> None:
     made = shape_pages(shape)
-    with visit(browser, site, made.html, width, scheme) as seen:
-        assert seen.requests == [site.url] or seen.requests == [site.url, "data:,"]
-        assert site.asked == ["/report.html"]
-        assert seen.complaints == []
-        assert seen.page.locator("header .headline").inner_text() == made.headline
-        assert seen.page.locator("header .headline").is_visible()
-        assert seen.page.locator("header .headline").bounding_box()["y"] < 300  # type: ignore[index]
-        assert seen.page.evaluate("document.documentElement.scrollWidth") == width
-        assert looks_wrong(seen.page) == []
+    seen = visit(window, site, made.html, width, scheme)
+    assert seen.requests == [site.url] or seen.requests == [site.url, "data:,"]
+    assert site.asked == ["/report.html"]
+    assert seen.complaints == []
+    assert seen.page.locator("header .headline").inner_text() == made.headline
+    assert seen.page.locator("header .headline").is_visible()
+    box = seen.page.locator("header .headline").bounding_box()
+    assert box is not None
+    assert box["y"] < 300
+    assert seen.page.evaluate("document.documentElement.scrollWidth") == width
+    assert looks_wrong(seen.page) == []
     assert len(made.html.encode()) < 300_000
 
 
-def test_what_is_wrong_on_a_page_is_found(browser: Browser, site: Site) -> None:
+def test_what_is_wrong_on_a_page_is_found(window: Visit, site: Site) -> None:
     """The looks that others rely on see a faint text, two texts on each other, a line through one, one outside."""
     page = """<!DOCTYPE html><body style="background: #fff"><p style="color: #999">faint</p>
         <svg class="picture" viewBox="0 0 100 100" width="100" height="100"><path d="M0 15H100" stroke="#000"/>
         <text x="5" y="20">struck</text><text x="8" y="22">twice</text><text x="90" y="60">outside</text></svg>"""
-    with visit(browser, site, page, SCREEN) as seen:
-        complaints = " ".join(looks_wrong(seen.page))
+    seen = visit(window, site, page, SCREEN)
+    complaints = " ".join(looks_wrong(seen.page))
     for expected in ("2.85 faint", "struck by", "one on the other: struck / twice", "out of the picture: outside"):
         assert expected in complaints
 
 
-def test_no_card_is_empty(browser: Browser, site: Site) -> None:
+def test_no_card_is_empty(window: Visit, site: Site) -> None:
     """A heading without anything below it says nothing."""
     bare = """() => [...document.querySelectorAll('section')].filter(it =>
         it.innerText.trim() === (it.querySelector('h2') ?? it).innerText.trim() && !it.querySelector('summary')
     ).map(it => it.innerText)"""
     for shape in PAGES:
-        with visit(browser, site, shape_pages(shape).html, SCREEN) as seen:
-            assert seen.page.evaluate(bare) == [], shape
+        seen = visit(window, site, shape_pages(shape).html, SCREEN)
+        assert seen.page.evaluate(bare) == [], shape
 
 
 def test_pictures_of_a_report_are_taken(tmp_path: Path) -> None:
@@ -239,30 +249,30 @@ def test_pictures_of_a_report_are_taken(tmp_path: Path) -> None:
     assert min(taken.values()) > 10_000
 
 
-def test_the_picture_fits_the_page(browser: Browser, site: Site) -> None:
+def test_the_picture_fits_the_page(window: Visit, site: Site) -> None:
     """A phone gets a picture of its own, and a list instead of the diagram."""
     for width, shown in ((PHONE, ["picture narrow"]), (SCREEN, ["picture wide", "picture wide"])):
-        with visit(browser, site, shape_pages("switched").html, width) as seen:
-            visible = seen.page.locator("svg.picture >> visible=true")
-            assert [picture.get_attribute("class") for picture in visible.all()] == shown
-            assert seen.page.locator("ol.talk").is_visible() is (width == PHONE)
+        seen = visit(window, site, shape_pages("switched").html, width)
+        visible = seen.page.locator("svg.picture >> visible=true")
+        assert [picture.get_attribute("class") for picture in visible.all()] == shown
+        assert seen.page.locator("ol.talk").is_visible() is (width == PHONE)
 
 
-def test_patterns_are_drawn_where_the_wide_picture_is_hidden(browser: Browser, site: Site) -> None:
+def test_patterns_are_drawn_where_the_wide_picture_is_hidden(window: Visit, site: Site) -> None:
     """What is referred to lies in no hidden picture: Chromium would paint nothing."""
-    with visit(browser, site, shape_pages("plain").html, PHONE) as seen:
-        hidden = """() => [...document.querySelectorAll('pattern, symbol')].filter(
-            it => getComputedStyle(it.closest('svg')).display === 'none').map(it => it.id)"""
-        assert seen.page.evaluate(hidden) == []
+    seen = visit(window, site, shape_pages("plain").html, PHONE)
+    hidden = """() => [...document.querySelectorAll('pattern, symbol')].filter(
+        it => getComputedStyle(it.closest('svg')).display === 'none').map(it => it.id)"""
+    assert seen.page.evaluate(hidden) == []
 
 
-def test_every_event_is_behind_a_click(browser: Browser, site: Site) -> None:
-    with visit(browser, site, shape_pages("switched").html, 1280) as seen:
-        events = seen.page.locator("table.events tbody tr")
-        assert events.count() == len(SWITCHED["timeline"])
-        assert not events.first.is_visible()
-        seen.page.locator("summary", has_text="events of this run").click()
-        assert events.first.is_visible()
+def test_every_event_is_behind_a_click(window: Visit, site: Site) -> None:
+    seen = visit(window, site, shape_pages("switched").html, 1280)
+    events = seen.page.locator("table.events tbody tr")
+    assert events.count() == len(SWITCHED["timeline"])
+    assert not events.first.is_visible()
+    seen.page.locator("summary", has_text="events of this run").click()
+    assert events.first.is_visible()
 
 
 MOST_PAPER = {"crowded": 6, "hostile": 12, "long_names": 6}
@@ -270,17 +280,17 @@ MOST_PAPER = {"crowded": 6, "hostile": 12, "long_names": 6}
 
 
 @pytest.mark.parametrize("shape", PAGES)
-def test_paper(browser: Browser, site: Site, tmp_path: Path, shape: str) -> None:
+def test_paper(window: Visit, site: Site, tmp_path: Path, shape: str) -> None:
     most = MOST_PAPER.get(shape, 2 if 'class="picture' not in shape_pages(shape).html else 5)
-    with visit(browser, site, shape_pages(shape).html, PAPER, "dark") as seen:
-        paper = tmp_path / f"{shape}.pdf"
-        seen.page.pdf(path=paper, prefer_css_page_size=True, print_background=True)
-        content = paper.read_bytes()
-        assert 1 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= most
-        assert re.search(rb"/MediaBox\s*\[\s*0 0 59[45](\.\d+)? 84[12](\.\d+)?\s*\]", content), "A4"
-        seen.page.emulate_media(media="print")
-        assert seen.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-        assert looks_wrong(seen.page) == [], "paper is white, whatever the screen was"
+    seen = visit(window, site, shape_pages(shape).html, PAPER, "dark")
+    paper = tmp_path / f"{shape}.pdf"
+    seen.page.pdf(path=paper, prefer_css_page_size=True, print_background=True)
+    content = paper.read_bytes()
+    assert 1 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= most
+    assert re.search(rb"/MediaBox\s*\[\s*0 0 59[45](\.\d+)? 84[12](\.\d+)?\s*\]", content), "A4"
+    seen.page.emulate_media(media="print")
+    assert seen.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert looks_wrong(seen.page) == [], "paper is white, whatever the screen was"
 
 
 @pytest.fixture(scope="module")

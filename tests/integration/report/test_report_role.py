@@ -153,7 +153,7 @@ def play(folder: Path, playbook: str, *words: str, **variables: Any) -> Play:
     return Play(output, sum(map(int, re.findall(r"changed=(\d+)", output))), done.returncode == 0)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_real_runs_are_reported(tmp_path: Path) -> None:
     with Deployment(
         node_config=[f"requirepass {PASSWORD}", f"masterauth {PASSWORD}"],

@@ -116,7 +116,7 @@ def longest_silence_s(run: PlaybookRun) -> float:
     return max((later - earlier).total_seconds() for earlier, later in pairwise(moments))
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_replica_that_needs_a_full_resync_of_500_mb_is_waited_for(
     workspace: Workspace, seen_down: Callable[[Deployment, Process], bool]
 ) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab.errors import LabError
+from lab.errors import LabError, NotToBeHadError
 
 SEPARATOR = ": "
 DEFAULT = "as it comes"
@@ -292,7 +292,9 @@ def _make_python(folder: Path) -> None:
 
 def _make_node(folder: Path) -> None:
     if shutil.which("npm") is None:
-        raise LabError("the clients of Node.js need Node.js 20 or newer, with npm: apt-get install nodejs npm")
+        raise NotToBeHadError(
+            "the clients of Node.js need Node.js 20 or newer, with npm: sudo apt-get install nodejs npm"
+        )
     for name in ("package.json", "package-lock.json"):
         shutil.copyfile(_SOURCES / "node" / name, folder / name)
     _output(["npm", "ci", "--prefix", str(folder), "--no-audit", "--no-fund", "--ignore-scripts"])
@@ -310,7 +312,7 @@ def _debian_version(package: str) -> str | None:
 def _install_debian(packages: list[str]) -> None:
     install_command = f"apt-get install --no-install-recommends {' '.join(packages)}"
     if shutil.which("apt-get") is None or os.geteuid() != 0:
-        raise LabError(f"needs {', '.join(packages)}: run `{install_command}` as root, on Debian or Ubuntu")
+        raise NotToBeHadError(f"needs {', '.join(packages)}: sudo {install_command}, on Debian or Ubuntu")
     print(f"clients: {install_command}", file=sys.stderr)
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     wait = ["-o", "DPkg::Lock::Timeout=120"]

@@ -31,7 +31,7 @@ app.conf.update(
 
 @cache
 def _client() -> Any:
-    sentinel: Any = Sentinel([tuple(address) for address in _CONFIGURATION["sentinels"]])  # type: ignore[no-untyped-call]
+    sentinel: Any = Sentinel([tuple(address) for address in _CONFIGURATION["sentinels"]])
     retry = {"retry": Retry(ExponentialBackoff(base=0.01, cap=0.1), 50)} if "task" in _SETTINGS else {}
     return sentinel.master_for(_CONFIGURATION["master_name"], **retry)
 
@@ -41,7 +41,9 @@ if _OPTIONS:
     _OPTIONS = {**_OPTIONS, "autoretry_for": (redis.RedisError, OSError)}
 
 
-@app.task(name="record", **_OPTIONS)  # type: ignore[untyped-decorator]
 def record(key: str, value: str) -> None:
     """Writes a key."""
     _client().set(key, value)
+
+
+app.task(name="record", **_OPTIONS)(record)

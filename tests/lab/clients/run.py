@@ -208,8 +208,8 @@ backend master
 
 def _drain(configuration: Mapping[str, Any]) -> None:
     """Waits until the workers have done what was entrusted to them, or some time has passed in which they have not."""
-    sentinel = Sentinel([tuple(address) for address in configuration["sentinels"]])  # type: ignore[no-untyped-call]
-    master = sentinel.master_for(configuration["master_name"])  # type: ignore[no-untyped-call]
+    sentinel = Sentinel([tuple(address) for address in configuration["sentinels"]])
+    master = sentinel.master_for(configuration["master_name"])
     deadline_s = time.monotonic() + _DRAIN_S
     while time.monotonic() < deadline_s:
         try:
