@@ -77,7 +77,7 @@ screenshots: setup  ## Pictures of the report on every kind of run, in .cache/sc
 
 .PHONY: site
 site: setup  ## Make the documentation site, in .cache/site/html; it needs no network
-	@python tests/tools/site.py --external
+	@python tests/tools/docs_site.py --external
 
 .PHONY: setup
 setup:  ## Make the private Python environment, or bring it up to date

@@ -47,7 +47,7 @@ JUDGES: dict[str, tuple[Command, ...]] = {
             *("--plugin-docs", "--validate-collection-refs", "all", "--skip-rstcheck"),
             ".",
         ),
-        ("python", "tests/tools/site.py"),
+        ("python", "tests/tools/docs_site.py"),
     ),
     "types": (("mypy", "--no-color-output", f"{COLLECTION}/plugins", "tests"),),
     "style": (("ruff", "check", "--output-format", "concise"), ("ruff", "format", "--check", "--diff", "--quiet")),

@@ -23,6 +23,8 @@ from lab.modules import CHECKOUT, COLLECTIONS, PYTHON, run_module
 from lab.pages import RUN_AS_A_WHOLE, Block, blocks, why_not_run, with_addresses
 from lab.playbooks import Workspace
 
+# Each command is a start of Ansible.
+pytestmark = pytest.mark.timeout(420)
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 BLOCKS = tuple(blocks())
 
@@ -69,9 +71,7 @@ def environment(workspace: Workspace, *, installs: bool = False) -> dict[str, st
 
 
 def run(words: list[str], folder: Path, environment: dict[str, str], typed: str | None = None) -> str:
-    ran = subprocess.run(
-        words, input=typed, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=110
-    )
+    ran = subprocess.run(words, input=typed, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-4000:]
     return ran.stdout
 

@@ -23,6 +23,8 @@ from lab.pages import Block, blocks
 from lab.playbooks import Workspace
 from lab.ports import PortReservation
 
+# Each command is a start of Ansible.
+pytestmark = pytest.mark.timeout(420)
 PAGE = "docs/getting-started.md"
 BLOCKS = [block for block in blocks() if block.page == PAGE]
 FIRST_PORT = 7000

@@ -4,7 +4,7 @@
 """Makes the documentation site below .cache/site: the pages of the checkout, and the reference of plugins and roles as antsibull-docs writes it.
 
 It needs no network, and neither does who reads the site. Every warning is an error, and so is every link to a page, a heading or a picture
-that is not there. Links to other sites are listed and not followed: site.py --external shows them.
+that is not there. Links to other sites are listed and not followed: docs_site.py --external shows them.
 """
 
 from __future__ import annotations
