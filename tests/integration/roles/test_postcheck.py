@@ -120,8 +120,8 @@ def longest_silence_s(run: PlaybookRun) -> float:
 def test_a_replica_that_needs_a_full_resync_of_500_mb_is_waited_for(
     workspace: Workspace, seen_down: Callable[[Deployment, Process], bool]
 ) -> None:
-    # The delays (microseconds for each key) make it last as long as on a network.
-    lines = ("repl-backlog-size 1mb", "rdbcompression no", "rdb-key-save-delay 2000", "key-load-delay 30000")
+    # The delays (microseconds for each key) make it last until somebody waits for it, and then as long as on a network.
+    lines = ("repl-backlog-size 1mb", "rdbcompression no", "rdb-key-save-delay 2000", "key-load-delay 100000")
     with Deployment(down_after_ms=2000, failover_timeout_ms=5000, node_config=lines) as deployment:
         for sentinel in deployment.sentinels:
             sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
@@ -151,6 +151,11 @@ def test_a_replica_that_needs_a_full_resync_of_500_mb_is_waited_for(
         assert too_short.result("Wait until every replica")["error"] == "replicas_timeout"
         assert f"FAILED replica_in_sync: replica {cut_off.address} " in " ".join(too_short.message.split())
 
+        def hasten(event: dict[str, Any]) -> None:
+            begins = event["event"] == "playbook_on_task_start"
+            if begins and event["event_data"]["task"].startswith("Wait until every replica"):
+                cut_off.command("CONFIG", "SET", "key-load-delay", "10000")
+
         run = workspace.run(
             "postcheck.yml",
             answers(
@@ -162,6 +167,7 @@ def test_a_replica_that_needs_a_full_resync_of_500_mb_is_waited_for(
                 postcheck_marker=True,
             ),
             project=PROJECT,
+            on_event=hasten,
         )
         assert run.succeeded, run.stdout
         assert deployment.master() is target
