@@ -160,7 +160,8 @@ def run_suite(name: str, more_words: list[str]) -> Result:
         code, _shown = run_command([*SUITES[name], *more_words], kept=False)
         left_out = Counter(lines.read().splitlines())
     told_of = tuple(
-        f"{number} tests: {text}; then, or on another machine: make {name}" for text, number in left_out.items()
+        f"{number} test{'s' * (number > 1)}: {text}; then, or on another machine: make {name}"
+        for text, number in left_out.items()
     )
     return Result(name, code == 0, time.monotonic() - started, left_out=told_of)
 
