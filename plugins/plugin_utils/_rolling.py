@@ -402,6 +402,8 @@ def failed_checks(health: Iterable[Result], waivers: Iterable[str]) -> list[tupl
     waived = set(waivers)
     found = []
     for result in health:
+        if result.get("skipped"):
+            continue  # nobody wanted the check
         name = str(result.get("item") or "")
         if "checks" not in result:
             found.append((name, str(result.get("msg") or NOT_KNOWN_WHY)))

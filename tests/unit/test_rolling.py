@@ -331,6 +331,11 @@ def test_a_host_that_went_well_is_done_and_the_last_one_ends_it() -> None:
     assert last["end"]["state"]["ended_at"] == NOW
 
 
+def test_a_check_afterwards_that_nobody_wanted_stops_nothing() -> None:
+    left_out = {"skipped": True, "results": [{"item": "shop", "skipped": True, "changed": False}]}
+    assert course(at(["redis-3"], ["redis-4"], health=left_out))["stop"] == {"stage": "", "msg": ""}
+
+
 def test_the_maintenance_is_one_of_the_roles_own_or_a_file() -> None:
     assert maintenance_file("reboot") == "maintenance_reboot.yml"
     assert rolling_file("reboot") == "maintenance_reboot.yml"
