@@ -88,7 +88,7 @@ def visit(window: Visit, site: Site, html: str, width: int, scheme: Scheme = "li
     window.requests.clear()
     window.complaints.clear()
     window.page.set_viewport_size({"width": width, "height": 800})
-    window.page.emulate_media(media="screen", color_scheme=scheme)
+    window.page.emulate_media(media="null", color_scheme=scheme)
     window.page.goto(site.url, wait_until="load")
     return window
 
