@@ -120,8 +120,8 @@ def longest_silence_s(run: PlaybookRun) -> float:
 def test_a_replica_that_needs_a_full_resync_of_500_mb_is_waited_for(
     workspace: Workspace, seen_down: Callable[[Deployment, Process], bool]
 ) -> None:
-    # The delays (microseconds for each key) make it last until somebody waits for it, and then as long as on a network.
-    lines = ("repl-backlog-size 1mb", "rdbcompression no", "rdb-key-save-delay 2000", "key-load-delay 100000")
+    # The delays (microseconds for each key) make it last until a person has seen that it is waited for, and then as long as on a network.
+    lines = ("repl-backlog-size 1mb", "rdbcompression no", "rdb-key-save-delay 2000", "key-load-delay 150000")
     with Deployment(down_after_ms=2000, failover_timeout_ms=5000, node_config=lines) as deployment:
         for sentinel in deployment.sentinels:
             sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
@@ -152,8 +152,7 @@ def test_a_replica_that_needs_a_full_resync_of_500_mb_is_waited_for(
         assert f"FAILED replica_in_sync: replica {cut_off.address} " in " ".join(too_short.message.split())
 
         def hasten(event: dict[str, Any]) -> None:
-            begins = event["event"] == "playbook_on_task_start"
-            if begins and event["event_data"]["task"].startswith("Wait until every replica"):
+            if event["event"] == "verbose" and cut_off.address in event["stdout"]:
                 cut_off.command("CONFIG", "SET", "key-load-delay", "10000")
 
         run = workspace.run(
