@@ -52,6 +52,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     STEER,
     STEP_BEGINS,
     STRAY_DEMOTED,
+    TEACH,
     TRIGGER,
     TRIGGER_IN_DOUBT,
     TRIGGER_NOT_REACHED,
@@ -94,7 +95,7 @@ def spoken(step: Step) -> str:
 
 
 STAGES: dict[str, str] = {
-    **{step.name: "prepare" for step in (DISCOVER, PLAN, LOCK, REPAIR, STEER, PROBE, RECHECK)},
+    **{step.name: "prepare" for step in (DISCOVER, PLAN, LOCK, REPAIR, STEER, PROBE, RECHECK, TEACH)},
     **{step.name: spoken(step) for step in (FENCE, CATCH_UP, DEMOTE, TRIGGER, PROMOTE, ANNOUNCE, AGREE, JOIN, FINISH)},
     **{step.name: "settle" for step in (FOLLOW, DISCONNECT, SETTLE)},
 }

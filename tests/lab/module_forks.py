@@ -20,7 +20,6 @@ import runpy
 import select
 import socket
 import sys
-import traceback
 
 MODULES = "ansible_collections.redis_ha.sentinel.plugins.modules"
 
@@ -50,19 +49,9 @@ def fork(connection: socket.socket) -> None:
     """Becomes two processes; the new one ends here."""
     if os.fork():
         return
-    code = 0
-    try:
-        become(connection)
-    except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else 1
-    except BaseException:  # noqa: BLE001 - as Python itself does with what nobody catches
-        traceback.print_exc()
-        code = 1
-    finally:
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
+    become(connection)
+    # What the module raises ends this process as Python ends any.
+    raise SystemExit(0)
 
 
 def serve(address: str) -> None:
@@ -72,15 +61,14 @@ def serve(address: str) -> None:
         listener.listen(64)
         print("ready", flush=True)
         while True:
-            ready, _, _ = select.select([listener, sys.stdin], [], [], 1.0)
+            ready = select.select([listener, sys.stdin], [], [], 1.0)[0]
             with contextlib.suppress(ChildProcessError):
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
             if sys.stdin in ready:
                 return
             if listener in ready:
-                connection, _ = listener.accept()
-                with connection:
+                with listener.accept()[0] as connection:
                     fork(connection)
 
 

@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lab import module_forks
 from lab.errors import LabError
-from lab.module_forks import MODULES as MODULES
 from lab.module_server import ModuleServer
 
+MODULES = module_forks.MODULES
 CHECKOUT = Path(__file__).resolve().parents[2]
 COLLECTIONS = CHECKOUT / ".cache" / "collections"
 PYTHON = os.environ.get("REDIS_HA_LAB_PYTHON") or sys.executable

@@ -118,8 +118,8 @@ class Links(HTMLParser):
         self.anchors: set[str] = set()
         self.feed(page.read_text())
 
-    def handle_starttag(self, _tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        for name, value in attributes:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
             if name in ("href", "src") and value:
                 self.targets.add(value)
             elif name in ("id", "name") and value:
