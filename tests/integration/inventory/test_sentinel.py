@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +18,6 @@ from lab.inventories import Listing, list_inventory, write_source
 from lab.modules import run_module
 from lab.playbooks import Workspace
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "inventory.md").read_text()
 PASSWORD, SENTINEL_PASSWORD = "a-very-secret-word", "another-secret-word"
 CREDENTIALS = {"REDIS_PASSWORD": PASSWORD, "REDIS_SENTINEL_PASSWORD": SENTINEL_PASSWORD}
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
@@ -256,20 +254,3 @@ def test_five_deployments_in_one_inventory(five: dict[str, Deployment], workspac
         assert len(found.groups[f"redis_{name}"]) == 3
         assert found.variables[f"{replica.host}_{replica.port}"]["redis_deployments"] == [name]
     assert len(found.groups["redis_masters"]) == len(found.groups["redis_sentinels"]) == 5
-
-
-def test_the_play_of_the_page_moves_five_masters_at_once(
-    five: dict[str, Deployment], workspace: Workspace, tmp_path: Path
-) -> None:
-    (play,) = re.findall(r"^```yaml\n# move.yml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    (tmp_path / "move.yml").write_text(play)
-    replicas = {name: deployment.replicas()[0] for name, deployment in five.items()}
-    variables = {
-        name: {"sentinels": deployment.sentinel_addresses, "master_name": "mymaster", "redis_password": SECRETS[name]}
-        for name, deployment in five.items()
-    }
-    inventory = json.dumps({"deployments": {"hosts": variables}})
-    run = workspace.run("move.yml", {}, project=tmp_path, inventory=inventory)
-    assert run.succeeded, run.stdout
-    assert run.result("Say how it ended everywhere")["msg"] == dict.fromkeys(five, "switched")
-    assert {name: deployment.master() for name, deployment in five.items()} == replicas
