@@ -35,6 +35,6 @@ sentinel SENTINEL CONFIG GET '*' | paste -d= - - | sort | sed 's/^/sentinel conf
 for rows in MASTER REPLICAS SENTINELS; do
     sentinel SENTINEL "$rows" "$master_name" | paste -d= - - | grep -Ev "^($of_a_row)" | sort | sed "s/^/sentinel $rows /"
 done
-# The inode tells of a file that was written anew with the same words in it.
-stat -c 'file %n inode %i' /etc/redis/*.conf
+# The time of its last change tells of a file that was written anew with the same words in it; a freed inode is used again.
+stat -c 'file %n changed %z' /etc/redis/*.conf
 sha256sum /etc/redis/*.conf
