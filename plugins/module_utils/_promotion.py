@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Callable
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
     SENTINEL_ANSWER_S,
@@ -153,7 +152,6 @@ def by_program(
     seen: Look | None,
     ours_is_master: bool = False,
     taught: Taught | None = None,
-    leader_told: Callable[[], None] = lambda: None,
 ) -> Promotion:
     """Trigger, promote, and carry the news; wherever that is not certainly safe any more, leave the rest to Sentinel.
 
@@ -164,7 +162,6 @@ def by_program(
         seen: The last look at all Sentinels.
         ours_is_master: An earlier run has promoted the candidate, and perhaps nobody knows of it.
         taught: What the others have read already.
-        leader_told: Called as soon as the leader names the new master, and clients find it: from then on another master may be moved.
 
     Raises:
         Aborted: No Sentinel took it; the old master is the master again.
@@ -185,7 +182,7 @@ def by_program(
         promoted, all_taught = _promote_and_teach(run, plan, taken, epoch, to_teach)
     if promoted is True and all_taught:
         with run.step(ANNOUNCE):
-            promotion = _announce(run, plan, taken, epoch, ways, leader_told)
+            promotion = _announce(run, plan, taken, epoch, ways)
         if promotion is not None:
             return promotion
     return by_sentinel(run, plan, leaders, seen, taken, ours_is_master or promoted is not False)
@@ -266,14 +263,7 @@ def _teach(run: Run, sentinel: Address, way: Route | str, epoch: int) -> bool:
     return False
 
 
-def _announce(
-    run: Run,
-    plan: Plan,
-    taken: Taken,
-    epoch: int,
-    ways: Mapping[Address, Route | str],
-    leader_told: Callable[[], None],
-) -> Promotion | None:
+def _announce(run: Run, plan: Plan, taken: Taken, epoch: int, ways: Mapping[Address, Route | str]) -> Promotion | None:
     """Tell the leader, and once it has given in all others; nothing, if the leader has not: then nobody else was told.
 
     The look comes after every other Sentinel has read of the epoch: a failover that began before is seen, one that begins later has another epoch.
@@ -284,7 +274,6 @@ def _announce(
     if obstacle:
         _leave_to_sentinel(run, obstacle)
         return None
-    leader_told()
     told = tell_all(run, {address: way for address, way in ways.items() if address != taken.leader}, epoch, plan)
     return Promotion(plan.replica_to_promote, PROGRAM, taken.leader, epoch, (taken.leader, *told))
 

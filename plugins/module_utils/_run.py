@@ -36,7 +36,7 @@ class Shared:
     Attributes:
         snapshot: What everybody said a moment ago, so that nobody is asked again.
         listen: How it gets the events of a Sentinel, if not over a connection of its own.
-        write_stop: Entered for as long as clients find no master: one after the other, each is as short as alone.
+        write_stop: Entered for as long as writes are stopped and the program moves the master: one after the other, each is as short as alone.
     """
 
     snapshot: Snapshot | None = None

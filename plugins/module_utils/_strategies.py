@@ -9,9 +9,8 @@ This module is private to the collection redis_ha.sentinel.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Callable
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._aftermath import (
     agree,
@@ -89,12 +88,11 @@ def fenced(run: Run, plan: Plan) -> None:
     with raised_priorities(run) as raised:
         plan = probe(run, plan)
         leaders = steer(run, plan, raised)
-        with ExitStack() as write_stop:
-            write_stop.enter_context(_write_stop(run, plan))
+        with _write_stop(run, plan):
             seen = recheck(run, plan, leaders[0])
             taught = _teach_ahead(run, plan, leaders[0], seen)
             demotion = stop_and_demote(run, plan, lambda: recheck(run, plan, leaders[0]))
-            promotion = _promote(run, plan, leaders, demotion, taught, leader_told=write_stop.close)
+            promotion = _promote(run, plan, leaders, demotion, taught)
             _establish(run, promotion, demotion)
         _complete(run, plan, promotion, demotion, raised)
 
@@ -110,15 +108,10 @@ def _teach_ahead(run: Run, plan: Plan, leader: Address, seen: Look) -> Taught | 
 
 
 def _promote(
-    run: Run,
-    plan: Plan,
-    leaders: Sequence[Address],
-    demotion: Demotion,
-    taught: Taught | None = None,
-    leader_told: Callable[[], None] = lambda: None,
+    run: Run, plan: Plan, leaders: Sequence[Address], demotion: Demotion, taught: Taught | None = None
 ) -> Promotion:
     if plan.promotion == PROGRAM:
-        return by_program(run, plan, leaders, demotion.seen, demotion.unaware, taught, leader_told)
+        return by_program(run, plan, leaders, demotion.seen, demotion.unaware, taught)
     return by_sentinel(run, plan, leaders, demotion.seen, ours_is_master=demotion.unaware)
 
 
