@@ -44,7 +44,7 @@ TO_RUN = tuple(to_run())
 
 @pytest.fixture(scope="module")
 def deployment() -> Iterator[Deployment]:
-    with Deployment(down_after_ms=2000, failover_timeout_ms=10_000, host=HOSTS) as started:
+    with Deployment(down_after_ms=10_000, failover_timeout_ms=10_000, host=HOSTS) as started:
         for sentinel in started.sentinels:
             sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
         yield started
@@ -78,12 +78,19 @@ def run(words: list[str], folder: Path, environment: dict[str, str], typed: str 
 
 def lead_back(deployment: Deployment) -> None:
     """The first node is the master again, without waiting for what the page before has left."""
-    first = deployment.nodes()[0]
-    if deployment.master() is not first:
-        sentinels = deployment.sentinel_addresses
-        moved = run_module("failover", sentinels=sentinels, master_name="mymaster", target=first.address)
-        assert moved["outcome"] == "switched", moved
+    deployment.wait_for(lambda: led_back(deployment), 60, "the first node to be the master")
     deployment.wait_ready()
+
+
+def led_back(deployment: Deployment) -> bool:
+    """Move the master to the first node; on a busy machine a Sentinel may take that one for down, for a moment."""
+    first = deployment.nodes()[0]
+    if deployment.master() is first:
+        return True
+    sentinels = deployment.sentinel_addresses
+    moved = run_module("failover", sentinels=sentinels, master_name="mymaster", target=first.address)
+    assert moved["outcome"] == "switched" or moved["error"] == "target_down", moved
+    return bool(moved["outcome"] == "switched")
 
 
 @pytest.mark.parametrize(("block", "commands"), TO_RUN, ids=[str(block) for block, _commands in TO_RUN])
