@@ -17,7 +17,7 @@ from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._course import NOT_KNOWN_WHY, address
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._names import HANDED_ON_BY_A_DEPLOYMENT
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import clean
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import clean, read_number
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_words import (
     ATTENTION,
     BAD,
@@ -197,14 +197,13 @@ def _deployment(told: Result) -> Deployment:
 
 
 def _master(row: Result) -> Master:
-    gap_ms, lossless = row.get("write_gap_ms"), row.get("lossless")
-    is_number = isinstance(gap_ms, (int, float)) and not isinstance(gap_ms, bool)
+    lossless = row.get("lossless")
     return Master(
         name=clean(row.get("name"), 120),
         outcome=clean(row.get("outcome"), 40) or "unknown",
         old=clean(row.get("old_master"), 260),
         new=clean(row.get("new_master"), 260),
-        write_gap_ms=float(gap_ms) if gap_ms is not None and is_number else None,
+        write_gap_ms=read_number(row.get("write_gap_ms")),
         lossless=lossless if isinstance(lossless, bool) else None,
         message=clean(row.get("msg"), LONGEST_MESSAGE),
         remedy=clean(row.get("remedy")),
@@ -228,9 +227,10 @@ def in_words(deployments: Sequence[Deployment]) -> Words:
 
 def _tone(deployments: Sequence[Deployment], masters: Sequence[Master]) -> str:
     tones = {deployment.tone for deployment in deployments}
-    for worse in (BAD, ATTENTION):
-        if worse in tones or not deployments:
-            return worse if deployments else ATTENTION
+    if BAD in tones:
+        return BAD
+    if ATTENTION in tones or not deployments:
+        return ATTENTION
     return GOOD if any(master.outcome in ("switched", "fit") for master in masters) else NEUTRAL
 
 
@@ -271,7 +271,7 @@ def lines(deployments: Sequence[Deployment]) -> list[str]:
     for deployment in deployments:
         rows = [_line(master) for master in deployment.masters]
         if deployment.failure and not any(master.message for master in deployment.masters):
-            rows.append(f"FAILED: {deployment.failure or NOT_KNOWN_WHY}")
+            rows.append(f"FAILED: {deployment.failure}")
         if not deployment.begun:
             rows.append("not begun")
         found += [f"{deployment.name.ljust(width)}  {row}" for row in rows or ["nothing to do"]]

@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import FENCE_RAISED, FOLLOWING, PROMOTED
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._drill import PARTS
-from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import SWITCHED, Run, clean
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import SWITCHED, Run, clean, read_number
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_words import (
     ATTENTION,
     BAD,
@@ -82,7 +82,7 @@ def read_drill(drill: Mapping[str, Any], run: Run) -> DrillPage:
     proven = drill.get("proven") is True
     planned = drill.get("planned")
     beside: Mapping[str, Any] = planned if isinstance(planned, Mapping) else {}
-    automatic_ms, planned_ms = _ms(drill.get("write_gap_ms")), _ms(beside.get("write_gap_ms"))
+    automatic_ms, planned_ms = read_number(drill.get("write_gap_ms")), read_number(beside.get("write_gap_ms"))
     message = clean(drill.get("msg"), 1200)
     what = clean(beside.get("what"), 120)
     stays_away = drill.get("given_back") is False
@@ -102,10 +102,6 @@ def read_drill(drill: Mapping[str, Any], run: Run) -> DrillPage:
     )
 
 
-def _ms(value: Any) -> float | None:
-    return None if isinstance(value, bool) or not isinstance(value, (int, float)) else float(value)
-
-
 def _headline(name: str, old: str, new: str, gap_ms: float | None, proven: bool) -> str:
     subject = name or "the master"
     if not proven:
@@ -119,11 +115,11 @@ def _parts(drill: Mapping[str, Any], run: Run, planned_ms: float | None) -> tupl
     automatic: Mapping[str, Any] = figures if isinstance(figures, Mapping) else {}
     planned = _planned_ms(run)
     rows = [
-        Part(label, _said(_ms(automatic.get(part)), "not seen"), _planned(part, planned))
+        Part(label, _said(read_number(automatic.get(part)), "not seen"), _planned(part, planned))
         for part, label in PARTS
         if automatic
     ]
-    gap = _said(_ms(drill.get("write_gap_ms")), "not seen")
+    gap = _said(read_number(drill.get("write_gap_ms")), "not seen")
     return (*rows, Part("clients can write again", gap, _said(planned_ms, "")))
 
 
@@ -176,7 +172,7 @@ def _todos(message: str, stays_away: bool, old: str) -> tuple[Todo, ...]:
 
 def _timeline(value: Any) -> tuple[Told, ...]:
     rows: Sequence[Any] = value if isinstance(value, (list, tuple)) else ()
-    found = [(_ms(row.get("at_ms")), row) for row in rows if isinstance(row, Mapping)]
+    found = [(read_number(row.get("at_ms")), row) for row in rows if isinstance(row, Mapping)]
     return tuple(
         Told(at_ms, clean(row.get("who"), 260), clean(row.get("what"))) for at_ms, row in found if at_ms is not None
     )

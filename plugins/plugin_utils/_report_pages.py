@@ -78,7 +78,7 @@ def render(run: Run, title: str = "", made_at: str = "") -> Pages:
 
 
 def fill(template: str, headline: str, context: dict[str, Any]) -> Pages:
-    """Fill both templates of a name, `report` or `fleet`."""
+    """Fill both templates of a name: `report`, `drill` or `fleet`."""
     style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     whole = {
         **context,

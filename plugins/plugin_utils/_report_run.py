@@ -293,7 +293,7 @@ def read_run(
         plan=_plan(_mapping(fields.get("plan"))),
         lossless=_truth(fields.get("lossless")),
         lossless_reason=clean(fields.get("lossless_reason")),
-        write_gap_ms=_number(fields.get("write_gap_ms")),
+        write_gap_ms=read_number(fields.get("write_gap_ms")),
         promotion=clean(fields.get("promotion"), 40),
         promotion_reason=clean(fields.get("promotion_reason")),
         started_at=_utc(fields.get("started_at")),
@@ -310,7 +310,7 @@ def read_run(
         phases=tuple(
             (clean(name, 40), spent_ms)
             for name, value in _mapping(fields.get("phases_ms")).items()
-            for spent_ms in (_number(value),)
+            for spent_ms in (read_number(value),)
             if spent_ms is not None
         ),
         timeline=timeline,
@@ -349,7 +349,7 @@ def _option(value: object) -> str:
     """What was asked for, as it stands in a playbook; empty, where nothing was."""
     if isinstance(value, bool):
         return "true" if value else ""
-    number = _number(value)
+    number = read_number(value)
     if number is not None:
         return str(int(number) if number.is_integer() else number)
     return ", ".join(_lines(value)) or clean(value)
@@ -375,9 +375,9 @@ def _plan(fields: Mapping[str, Any]) -> Plan:
         leaders=_lines(fields.get("leaders")),
         steps=_lines(fields.get("steps")),
         fence=clean(fields.get("fence")),
-        expected_write_stop_ms=_number(fields.get("expected_write_stop_ms")),
-        worst_case_write_stop_ms=_number(fields.get("worst_case_write_stop_ms")),
-        write_stop_if_killed_ms=_number(fields.get("write_stop_if_killed_ms")),
+        expected_write_stop_ms=read_number(fields.get("expected_write_stop_ms")),
+        worst_case_write_stop_ms=read_number(fields.get("worst_case_write_stop_ms")),
+        write_stop_if_killed_ms=read_number(fields.get("write_stop_if_killed_ms")),
     )
 
 
@@ -392,7 +392,7 @@ def _timeline(value: object) -> tuple[tuple[Entry, ...], int]:
 
 
 def _entry(fields: Mapping[str, Any]) -> Entry | None:
-    at_ms, kind = _number(fields.get("at_ms")), clean(fields.get("kind"), 60)
+    at_ms, kind = read_number(fields.get("at_ms")), clean(fields.get("kind"), 60)
     if at_ms is None or not kind:
         return None
     who = clean(fields.get("who"), 260)
@@ -440,7 +440,7 @@ def _checks(value: object) -> tuple[Check, ...]:
 
 def _address(value: object) -> str:
     fields = _mapping(value)
-    host, port = clean(fields.get("host"), 253), _number(fields.get("port"))
+    host, port = clean(fields.get("host"), 253), read_number(fields.get("port"))
     return str(Address(host, int(port))) if host and port is not None else ""
 
 
@@ -448,7 +448,8 @@ def _lines(value: object) -> tuple[str, ...]:
     return tuple(line for line in map(clean, _sequence(value)) if line)
 
 
-def _number(value: object) -> float | None:
+def read_number(value: object) -> float | None:
+    """A number that somebody else wrote; nothing for what is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if math.isfinite(value) else None
