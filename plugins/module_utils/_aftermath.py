@@ -377,7 +377,7 @@ def disconnect_clients(run: Run, plan: Plan, master: Address) -> None:
 
 
 def _let_the_new_ones_go(run: Run, client: Client) -> None:
-    """Wait until nobody is at the old master who came there lately. A client that is refused there leaves by itself and finds the new master.
+    """Wait until no client has come to the old master lately. One whose write is refused there closes its connection, and asks a Sentinel for the master.
 
     Connections are numbered as they come: a lower number than our own was there before the run.
     """

@@ -115,7 +115,9 @@ def take_snapshots(
 
 
 class Watched:
-    """The masters that the Sentinels watch, to be found by their server: each deployment is held against those of its own servers, not against all.
+    """Finds, for the servers of one deployment, the names under which the Sentinels watch them.
+
+    To compare each deployment with every name would take four times as long for twice as many.
 
     Attributes:
         hosts: The host that each of these masters is on, by its name.

@@ -139,7 +139,7 @@ def teach_ahead(run: Run, plan: Plan, leader: Address, seen: Look) -> Taught | N
         Nothing, if not every one of them has read it.
     """
     epoch = 1 + max(said.entry.config_epoch for said in seen.said.values())
-    ways = {a: way for a, way in routes(run.snapshot, plan.replica_to_promote, leader).items() if a != leader}
+    ways = _others(routes(run.snapshot, plan.replica_to_promote, leader), leader)
     with run.step(TEACH):
         read = run.fleet.gather(ways, lambda address: _teach(run, address, ways[address], epoch))
     return Taught(leader, epoch) if all(it is True for it in read.values()) else None
@@ -177,7 +177,7 @@ def by_program(
         _leave_to_sentinel(run, late if taken.ours else begun)
         return by_sentinel(run, plan, leaders, seen, taken, ours_is_master)
     ways = routes(run.snapshot, plan.replica_to_promote, taken.leader)
-    to_teach = {} if _is_taught(taught, taken, epoch) else {a: way for a, way in ways.items() if a != taken.leader}
+    to_teach = {} if _is_taught(taught, taken, epoch) else _others(ways, taken.leader)
     with run.step(PROMOTE):
         promoted, all_taught = _promote_and_teach(run, plan, taken, epoch, to_teach)
     if promoted is True and all_taught:
@@ -202,6 +202,11 @@ def _epoch(run: Run, taken: Taken) -> int | None:
         if epoch is not None or left_s <= 0:
             return epoch
         run.timeline.wait_for_news(left_s)
+
+
+def _others(ways: Mapping[Address, Route | str], leader: Address) -> dict[Address, Route | str]:
+    """How every Sentinel but the leader is told."""
+    return {address: way for address, way in ways.items() if address != leader}
 
 
 def _is_taught(taught: Taught | None, taken: Taken, epoch: int) -> bool:
@@ -274,7 +279,7 @@ def _announce(run: Run, plan: Plan, taken: Taken, epoch: int, ways: Mapping[Addr
     if obstacle:
         _leave_to_sentinel(run, obstacle)
         return None
-    told = tell_all(run, {address: way for address, way in ways.items() if address != taken.leader}, epoch, plan)
+    told = tell_all(run, _others(ways, taken.leader), epoch, plan)
     return Promotion(plan.replica_to_promote, PROGRAM, taken.leader, epoch, (taken.leader, *told))
 
 
