@@ -25,13 +25,12 @@ _FORKS = Path(__file__).with_name("module_forks.py")
 class ModuleServer:
     """Such a process, seen from the one that wants modules to be run. It ends with this one."""
 
-    def __init__(self, python: str, collections: Path) -> None:
+    def __init__(self, python: str, environment: Mapping[str, str]) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="redis-ha-modules-"))
         self._address = self._folder / "socket"
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("REDIS_")}
         self._process = subprocess.Popen(
             [python, "-P", str(_FORKS), str(self._address)],
-            env={**inherited, "PYTHONPATH": str(collections)},
+            env=dict(environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # An interrupt from the keyboard is for this process, whose end is that of the other.

@@ -43,7 +43,7 @@ class RunningModule:
         self._arguments = _written(arguments, check_mode=check_mode, diff=diff)
         self.process = subprocess.Popen(
             [python, "-m", f"{MODULES}.{name}", str(self._arguments)],
-            env=_environment(collections, environment),
+            env=environment_of_modules(collections, environment),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -81,7 +81,8 @@ def _written(arguments: Mapping[str, Any], *, check_mode: bool, diff: bool) -> P
     return Path(file.name)
 
 
-def _environment(collections: Path, more: Mapping[str, str] | None) -> dict[str, str]:
+def environment_of_modules(collections: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """That of this process without what would be taken for options, such as a password."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("REDIS_")}
     return {**inherited, "PYTHONPATH": str(collections), **(more or {})}
 
@@ -104,7 +105,7 @@ def quick_starts() -> Iterator[None]:
     What is measured, and what is ended on the way, is a process that begins from nothing.
     """
     global _quick
-    with ModuleServer(PYTHON, COLLECTIONS) as _quick:
+    with ModuleServer(PYTHON, environment_of_modules(COLLECTIONS)) as _quick:
         yield
     _quick = None
 
@@ -120,7 +121,7 @@ def run_module(name: str, *, timeout_s: float = 120.0, **arguments: Any) -> dict
     if _quick is None or not arguments.keys().isdisjoint(("python", "collections")):
         with RunningModule(name, **arguments) as running:
             return running.result(timeout_s)
-    environment = _environment(COLLECTIONS, arguments.pop("environment", None))
+    environment = environment_of_modules(COLLECTIONS, arguments.pop("environment", None))
     modes = {mode: arguments.pop(mode, False) for mode in ("check_mode", "diff")}
     file = _written(arguments, **modes)
     try:

@@ -86,8 +86,7 @@ def session() -> Iterator[Session]:
             sentinel_auth=(None, PASSWORDS["sentinel"]),
         ) as deployment,
     ):
-        for sentinel in deployment.sentinels:
-            sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
+        deployment.ask_every_second()
         _fill(workspace)
         script = "set -euo pipefail\n" + f"echo '{END}'\n".join(with_addresses(deployment, block) for block in blocks())
         with CommandLines(list(PASSWORDS.values())) as processes:

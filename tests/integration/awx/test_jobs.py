@@ -35,8 +35,7 @@ def deployment() -> Iterator[Deployment]:
         node_auth=(None, NODE_PASSWORD),
         sentinel_auth=(None, SENTINEL_PASSWORD),
     ) as started:
-        for sentinel in started.sentinels:
-            sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
+        started.ask_every_second()
         yield started
 
 

@@ -15,14 +15,14 @@ import pytest
 
 from lab import LabError
 from lab.module_server import ModuleServer
-from lab.modules import COLLECTIONS, PYTHON, RunningModule, run_module
+from lab.modules import COLLECTIONS, PYTHON, RunningModule, environment_of_modules, run_module
 
 NOBODY: dict[str, Any] = {"sentinels": ["127.0.0.1:1"], "master_name": "mymaster"}
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ModuleServer]:
-    with ModuleServer(PYTHON, COLLECTIONS) as running:
+    with ModuleServer(PYTHON, environment_of_modules(COLLECTIONS)) as running:
         yield running
 
 

@@ -25,8 +25,7 @@ def three_hosts() -> Iterator[Deployment]:
     """Five masters on the first host, with replicas on the two others, and a Sentinel on each."""
     with Deployment("redis-7.0", masters=NAMES, replicas=2, sentinels=3, host=(A, B, C)) as running:
         # A test waits for Sentinel's next look at a replica, ten seconds at most.
-        for sentinel in running.sentinels:
-            sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
+        running.ask_every_second()
         yield running
 
 

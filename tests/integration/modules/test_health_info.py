@@ -126,9 +126,8 @@ def test_nothing_is_wrong_with_cascades() -> None:
         Deployment("redis-7.0", node_config=prefer_node_1) as deployment,
         Deployment("redis-7.0", replicas=1, sentinels=0) as below,
     ):
-        for sentinel in deployment.sentinels:
-            # What follows the replica that is promoted becomes known to Sentinel: within ten seconds, if it is not asked sooner.
-            sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
+        # What follows the replica that is promoted becomes known to Sentinel: within ten seconds, if it is not asked sooner.
+        deployment.ask_every_second()
         for node, leader in zip(below.nodes(), deployment.replicas(), strict=True):
             node.command("REPLICAOF", leader.host, str(leader.port))
         deployment.master().command("SET", "written", "before")
@@ -257,8 +256,7 @@ def shared() -> Iterator[Deployment]:
         ],
         node_auth=(None, OUR_PASSWORD),
     ) as deployment:
-        for sentinel in deployment.sentinels:
-            sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
+        deployment.ask_every_second()
         yield deployment
 
 

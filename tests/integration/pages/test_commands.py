@@ -45,8 +45,7 @@ TO_RUN = tuple(to_run())
 @pytest.fixture(scope="module")
 def deployment() -> Iterator[Deployment]:
     with Deployment(down_after_ms=10_000, failover_timeout_ms=10_000, host=HOSTS) as started:
-        for sentinel in started.sentinels:
-            sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
+        started.ask_every_second()
         yield started
 
 

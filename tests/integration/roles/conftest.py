@@ -16,8 +16,7 @@ from lab import Deployment, Process
 def deployment() -> Iterator[Deployment]:
     with Deployment(down_after_ms=2000, failover_timeout_ms=10_000) as started:
         # A failover waits for Sentinel's next look at a replica, ten seconds at most.
-        for sentinel in started.sentinels:
-            sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
+        started.ask_every_second()
         yield started
 
 

@@ -200,8 +200,7 @@ def masked() -> Iterator[Deployment]:
         sentinel_master_config=[f"sentinel auth-pass {{name}} {HOST}"],
         node_auth=(None, HOST),
     ) as started:
-        for sentinel in started.sentinels:
-            sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
+        started.ask_every_second()
         yield started
 
 

@@ -32,8 +32,7 @@ def fleet() -> Iterator[Fleet]:
         list(pool.map(Deployment.start, made.values()))
         for deployment in made.values():
             stack.callback(deployment.stop)
-            for sentinel in deployment.sentinels:
-                sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
+            deployment.ask_every_second()
         yield made
 
 

@@ -123,8 +123,7 @@ def test_a_replica_that_needs_a_full_resync_of_500_mb_is_waited_for(
     # The delays (microseconds for each key) make it last until a person has seen that it is waited for, and then as long as on a network.
     lines = ("repl-backlog-size 1mb", "rdbcompression no", "rdb-key-save-delay 2000", "key-load-delay 150000")
     with Deployment(down_after_ms=2000, failover_timeout_ms=5000, node_config=lines) as deployment:
-        for sentinel in deployment.sentinels:
-            sentinel.command("SENTINEL", "DEBUG", "info-period", "1000")
+        deployment.ask_every_second()
         target, cut_off = deployment.replicas()
         # Its master drops it when it has taken nothing of 16 MB, and it cannot go on from the backlog.
         deployment.master().command("CONFIG", "SET", "client-output-buffer-limit", "replica 512mb 16mb 1")
