@@ -11,10 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import NotToBeHadError
-
-LEFT_OUT_FILE = "REDIS_HA_LEFT_OUT_FILE"
-"""The environment variable that names the file in which `check.py` looks for what was left out, a line a test."""
+from lab.errors import LEFT_OUT_FILE, NotToBeHadError
 
 
 @pytest.hookimpl(wrapper=True)
@@ -26,13 +23,7 @@ def pytest_runtest_setup() -> Generator[None, object, object]:
         raise
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call() -> Generator[None, object, object]:
-    try:
-        return (yield)
-    except NotToBeHadError as missing:
-        _leave_out(missing)
-        raise
+pytest_runtest_call = pytest_runtest_setup
 
 
 def _leave_out(missing: NotToBeHadError) -> None:
@@ -40,5 +31,5 @@ def _leave_out(missing: NotToBeHadError) -> None:
         return
     if path := os.environ.get(LEFT_OUT_FILE):
         with Path(path).open("a") as lines:
-            lines.write(f"{missing}\n".replace("\n", " ").rstrip() + "\n")
+            lines.write(" ".join(str(missing).splitlines()) + "\n")
     pytest.skip(f"left out: {missing}")

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import redis
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import FENCE_MIN_REPLICAS
 
 from bench.measure import collections_folder, now, session
 from bench.tables import markdown, seconds
@@ -43,8 +44,6 @@ HEALS_S = 3.0
 """How long Sentinel takes at most to finish alone what a Sentinel was told to do: 2.5 s, and the time until it is seen."""
 HEALS_UNTOLD_S = 40.0
 """The same where the old master is a replica and no Sentinel was told: down-after-milliseconds and half a minute."""
-OFFSET = 2_000_000_000
-"""What a fence of settings adds to min-replicas-to-write."""
 LEFT_OVER = {"min-replicas-to-write": "0", "min-replicas-max-lag": "10", "replica-priority": "100"}
 _PAUSE_MS = 5.0
 _RUN_S = 90.0
@@ -152,7 +151,7 @@ def _kill_and_heal(trial: Trial, deployment: Deployment, recorder: Recorder, col
 
 def _fence_stands(deployment: Deployment) -> bool:
     """Whether writes stand still until the next run: a fence that is not a pause has no lease."""
-    return any(node.alive and _writes_need(node) >= OFFSET for node in deployment.nodes())
+    return any(node.alive and _writes_need(node) >= FENCE_MIN_REPLICAS for node in deployment.nodes())
 
 
 def _writes_need(node: Process) -> int:
@@ -242,7 +241,7 @@ def wrong(line: dict[str, Any]) -> list[str]:
     found = [f"{line['writes_lost']} lost"] * (line["writes_lost"] > 0)
     if line["at"] is None:
         return found + [f"outcome {line['outcome']}"] * (line["outcome"] != "switched")
-    if line["outcome"] == "killed" and line["then"] == "again":
+    if "again" in line:
         found += [f"again: {line['again']}, {line['again_message']}"] * (not _is_finished(line))
         found += [f"again took {line['again_s']:.1f} s"] * (line["again_s"] > AGAIN_S)
         found += [f"left: {', '.join(line['left_over'])}"] * bool(line["left_over"])

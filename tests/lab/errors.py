@@ -12,3 +12,7 @@ class LabError(Exception):
 
 class NotToBeHadError(LabError):
     """This machine has not what is needed and cannot get it; the text says what would bring it. A test that needs it is left out."""
+
+
+LEFT_OUT_FILE = "REDIS_HA_LEFT_OUT_FILE"
+"""The environment variable that names the file in which tests write what they had to leave out, a line a test; `check.py` reads it."""

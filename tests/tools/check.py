@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.engine import lacking
+from lab.errors import LEFT_OUT_FILE
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = ".cache/collections/ansible_collections/redis_ha/sentinel"
@@ -68,9 +69,6 @@ SUITES: dict[str, Command] = {
 }
 # What a suite as a whole cannot do without: in words what is missing, empty if nothing is. Other tests look for themselves.
 NEEDS: dict[str, Callable[[], str]] = {"molecule": lacking}
-
-LEFT_OUT_FILE = "REDIS_HA_LEFT_OUT_FILE"
-"""The environment variable that names the file in which tests write what they had to leave out (tests/conftest.py)."""
 
 
 @dataclass(frozen=True)
