@@ -15,7 +15,9 @@ ARGS ?=
 BENCH_ARGS ?=
 CLIENTS_ARGS ?=
 KILLED_ARGS ?=
+REPOSITORY ?=
 ROLLING_ARGS ?=
+VERSION ?=
 
 JUDGES := sanity lint docs types style floor changelog licences artifact
 SUITES := unit contract integration molecule
@@ -75,6 +77,11 @@ killed: setup  ## Kill the program before and after each message that changes so
 .PHONY: clients
 clients: setup  ## Measure what client libraries see of a move, and write docs/clients.md; CLIENTS_ARGS goes to it
 	@python -m bench.clients --page docs/clients.md $(CLIENTS_ARGS)
+
+.PHONY: release
+release: setup  ## Commit, tag and build a release, which leaves the machine only later; VERSION=0.1.0 REPOSITORY=https://...
+	@python tests/tools/release.py "$(VERSION)" "$(REPOSITORY)"
+
 .PHONY: screenshots
 screenshots: setup  ## Pictures of the report on every kind of run, in .cache/screenshots, to be looked at
 	@python -m lab.screenshots .cache/screenshots $(ARGS)
