@@ -14,8 +14,10 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._census import (
     MASTERS_AT_ONCE,
     ask_sentinels,
     take_snapshots,
+    watched_masters,
+    with_settings,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import ReplyError
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused, ReplyError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Host
 from unit.scripted import Answer, ScriptedFleet
@@ -251,3 +253,54 @@ def test_a_replica_that_no_sentinel_shows_is_asked_too() -> None:
     found = take_snapshots(fleet, names(1), settings=False)["cache-0"]
     assert hidden in {node.address for node in found.nodes}
     assert fleet.asked(hidden) == 1
+
+
+# ---- which masters there are -----------------------------------------------------------------------------------------
+
+NOT_PERMITTED = ReplyError(str(S1), "NOPERM", "no permission")
+
+
+def watching(*masters: str) -> Answer:
+    return ProbedSentinel(S1, masters, {})
+
+
+def test_the_masters_of_all_given_sentinels_are_found_once_each() -> None:
+    fleet = CensusFleet(
+        [S1, S2, S3], {S1: watching("cache-2", "cache-0"), S2: watching("cache-0", "cache-1"), S3: None}
+    )
+    assert watched_masters(fleet) == ["cache-0", "cache-1", "cache-2"], "one that is down hides nothing"
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [
+        (None, "sentinel_unreachable", "Connection refused"),
+        (lambda _command: NOT_PERMITTED, "sentinel_not_permitted", "NOPERM no permission"),
+        (
+            lambda _command: ReplyError(str(S1), "ERR", "unknown command 'SENTINEL'"),
+            "sentinel_unreachable",
+            "this is a data node, not a Sentinel",
+        ),
+        (lambda _command: ReplyError(str(S1), "ERR", "no"), "sentinel_unreachable", "ERR no"),
+    ],
+    ids=["dead", "not permitted", "data node", "refused"],
+)
+def test_where_no_sentinel_tells_its_masters_the_first_reason_is_given(
+    answer: Answer | None, code: str, words: str
+) -> None:
+    with pytest.raises(Refused) as caught:
+        watched_masters(CensusFleet([S1, S2], {S1: answer, S2: None}))
+    assert caught.value.code == code
+    assert str(S1) in caught.value.sentence
+    assert words in caught.value.sentence
+
+
+def test_a_node_that_falls_silent_before_its_settings_are_asked_is_listed_with_the_reason() -> None:
+    fleet = CensusFleet([S1], three(names(1)))
+    seen = take_snapshots(fleet, names(1), settings=False)
+    fleet.dead.add(node_of("cache-0", 1))
+    found = with_settings(fleet, seen)["cache-0"]
+    assert {node.address: node.error_code for node in found.nodes} == {
+        node_of("cache-0"): "",
+        node_of("cache-0", 1): "unreachable",
+    }
