@@ -39,8 +39,8 @@ lab: setup-run  ## Start such a deployment and leave it running until Ctrl-C
 	@python -m lab up $(ARGS)
 
 .PHONY: test
-test: setup  ## All judges and all suites
-	@python tests/tools/check.py judges $(SUITES)
+test: setup  ## All judges and all suites, and what the unit tests reach
+	@python tests/tools/check.py judges $(patsubst unit,coverage,$(SUITES))
 
 .PHONY: judges
 judges: setup  ## What others say about the code: all judges, side by side
@@ -56,7 +56,7 @@ $(SUITES): setup
 
 .PHONY: coverage
 coverage: setup  ## Lines and branches of module_utils and plugin_utils that unit tests reach: 95 % or more
-	@pytest tests/unit --numprocesses=2 --cov --cov-report=term-missing $(ARGS)
+	@python tests/tools/check.py coverage -- $(ARGS)
 
 .PHONY: bench
 bench: setup  ## Measure the figures that the documentation gives; BENCH_ARGS goes to it

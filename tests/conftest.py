@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+
+# ansible-test has settings of its own, and does not read those that name this folder.
+sys.path.insert(0, str(Path(__file__).parent))
 
 from lab.errors import LEFT_OUT_FILE, NotToBeHadError
 

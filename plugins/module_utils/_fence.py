@@ -104,16 +104,20 @@ class Fence(ABC):
         """Prolong it, where it ends by itself."""
 
     @abstractmethod
-    def _stop_writes(self) -> str: ...
+    def _stop_writes(self) -> str:
+        """Have writes stopped; ``INFO replication`` of that instant."""
 
     @abstractmethod
-    def _demote(self, follow: tuple[object, ...]) -> Position: ...
+    def _demote(self, follow: tuple[object, ...]) -> Position:
+        """Let the node follow another and let writes go on, in one transaction; the last position as a master."""
 
     @abstractmethod
-    def _let_writes_go(self) -> None: ...
+    def _let_writes_go(self) -> None:
+        """Let writes go on."""
 
     @abstractmethod
-    def _not_lifted(self, error: LinkError | ReplyError) -> None: ...
+    def _not_lifted(self, error: LinkError | ReplyError) -> None:
+        """What an error means that came instead of letting writes go on."""
 
 
 class PauseFence(Fence):

@@ -361,13 +361,16 @@ def probe(run: Run, plan: Plan) -> Plan:
     """The replica to promote must reach the offset that the master has now; a sibling that does not is not waited for under the fence.
 
     Raises:
-        Refused: It does not, or the master cannot be asked.
+        Refused: It does not, or the master cannot be asked, or is none any more.
     """
     with run.step(PROBE):
         try:
-            wanted = replication(run, plan.old_master).position
+            master = replication(run, plan.old_master)
         except (LinkError, ReplyError) as error:
             raise failure("node_unreachable", str(error)) from error
+        if not master.is_master:
+            raise failure("master_changed", f"{plan.old_master} is no longer a master")
+        wanted = master.position
         deadline_s = run.clock.now_s() + run.request.catch_up_timeout_s
         behind = wait_applied(run, (plan.replica_to_promote, *plan.siblings), wanted, deadline_s)
         if plan.replica_to_promote in behind:

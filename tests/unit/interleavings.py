@@ -19,6 +19,7 @@ Sentinels' own hellos that arrive after newer ones.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -178,8 +179,20 @@ def at(state: State, place: str, **changes: Any) -> State:
 
 def flow(state: State) -> State:
     """Clients write to a master that a Sentinel names; replicas copy what their master has."""
-    nodes, acknowledged = list(state.nodes), state.acknowledged
-    named = {one.named for one in state.sentinels}
+    one, other, third = state.sentinels
+    nodes, acknowledged = _flown(state.nodes, one.named, other.named, third.named, state.acknowledged)
+    if nodes == state.nodes and acknowledged == state.acknowledged:
+        return state
+    return state._replace(nodes=nodes, acknowledged=acknowledged)
+
+
+# What is kept here is asked for in many thousands of states, and there are some hundreds of different answers.
+@functools.cache
+def _flown(
+    nodes_before: tuple[Node, ...], one: int, other: int, third: int, acknowledged: int
+) -> tuple[tuple[Node, ...], int]:
+    """The nodes, and what was acknowledged, where the Sentinels name these masters."""
+    nodes, named = list(nodes_before), {one, other, third}
     for index in (R, C):
         if nodes[index].master == MASTER and index in named:
             acknowledged |= WRITES[index]
@@ -188,14 +201,15 @@ def flow(state: State) -> State:
         source = nodes[index].master
         if source in (R, C) and nodes[source].master == MASTER:
             nodes[index] = nodes[index]._replace(holds=nodes[source].holds)
-    return state._replace(nodes=tuple(nodes), acknowledged=acknowledged)
+    return tuple(nodes), acknowledged
 
 
 def plain(state: State) -> State:
     """Without what makes no difference any more, so that equal states are equal."""
-    if any(one.ticked and one.stage not in TIMED for one in state.sentinels):
-        kept = tuple(one if one.stage in TIMED else one._replace(ticked=False) for one in state.sentinels)
-        state = state._replace(sentinels=kept)
+    for one in state.sentinels:
+        if one.ticked and one.stage not in TIMED:
+            state = state._replace(sentinels=tuple(map(_without_old_tick, state.sentinels)))
+            break
     program = state.program
     if program.look_age and program.at != "tell leader":
         program = program._replace(look_age=0)
@@ -204,6 +218,11 @@ def plain(state: State) -> State:
     if program.taught_ahead and program.at not in BEFORE_PROMOTION:
         program = program._replace(taught_ahead=0)
     return state if program is state.program else state._replace(program=program)
+
+
+@functools.cache
+def _without_old_tick(one: Sentinel) -> Sentinel:
+    return one if one.stage in TIMED else one._replace(ticked=False)
 
 
 def settled(state: State) -> State:
@@ -241,20 +260,36 @@ def execute(state: State, index: int, message: Hello) -> State:
 
 def sentinel_moves(state: State, scene: Scene, protocol: Protocol) -> Iterator[State]:
     """What the Sentinels may do next."""
-    for index, one in enumerate(state.sentinels):
+    chosen = (scene.leader_chooses, scene.rival_chooses, scene.laggard and protocol.steers_laggards)
+    for sentinels, nodes in _sentinel_moves(state.sentinels, state.nodes, *chosen):
+        yield State(sentinels, nodes, *state[2:])
+
+
+@functools.cache
+def _sentinel_moves(
+    sentinels: tuple[Sentinel, ...],
+    nodes: tuple[Node, ...],
+    leader_chooses: tuple[int, ...],
+    rival_chooses: tuple[int, ...],
+    only_r: bool,
+) -> tuple[tuple[tuple[Sentinel, ...], tuple[Node, ...]], ...]:
+    """The Sentinels and the nodes after each move; where the program has come to makes no difference to them."""
+    state, after = State(sentinels, nodes), list[State]()
+    for index, one in enumerate(sentinels):
         if one.waiting is not None:
-            yield execute(with_sentinel(state, index, waiting=None), index, one.waiting)
+            after.append(execute(with_sentinel(state, index, waiting=None), index, one.waiting))
         else:
-            yield from lead(state, index, scene, protocol)
-            yield from say_hello(state, index)
+            after += lead(state, index, leader_chooses if index == LEADER else rival_chooses, only_r)
+            after += say_hello(state, index)
+    return tuple((it.sentinels, it.nodes) for it in after)
 
 
-def lead(state: State, index: int, scene: Scene, protocol: Protocol) -> Iterator[State]:
-    """The next step of its own failover."""
+def lead(state: State, index: int, may_choose: tuple[int, ...], only_r: bool) -> Iterator[State]:
+    """The next step of its own failover; ``only_r``: whether it is steered to R, whichever it would choose."""
     one = state.sentinels[index]
     if one.stage == TWO_TICKS and not one.ticked:
-        for chosen in scene.leader_chooses if index == LEADER else scene.rival_chooses:
-            if chosen == R or not (scene.laggard and protocol.steers_laggards):
+        for chosen in may_choose:
+            if chosen == R or not only_r:
                 yield follow(with_sentinel(state, index, stage=ORDERED, chosen=chosen, ticked=True), chosen, MASTER)
     elif one.stage in TIMED and not one.ticked:
         yield with_sentinel(state, index, stage=one.stage + 1, ticked=True)

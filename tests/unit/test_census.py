@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -14,16 +14,16 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._census import (
     MASTERS_AT_ONCE,
     ask_sentinels,
     take_snapshots,
+    watched_masters,
+    with_settings,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client, ConnectionOptions, Fleet
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError, ReplyError
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused, ReplyError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Host
+from unit.scripted import Answer, ScriptedFleet
 
 S1, S2, S3 = (Address(f"10.0.1.{number}", 26379) for number in (1, 2, 3))
 UNKNOWN = "No such master with that name"
-
-Answer = Callable[[Sequence[object]], Any]
 
 
 def node_of(name: str, number: int = 0) -> Address:
@@ -78,51 +78,18 @@ def answer_as_node(follower: Address | None, command: Sequence[object]) -> Any:
     return f"redis_version:7.0.15\r\nrun_id:\r\nrole:master\r\nmaster_repl_offset:7{attached}"
 
 
-class ScriptedClient(Client):
-    """A client whose server is a function."""
-
-    def __init__(self, address: Address, answer: Answer | None, fleet: ScriptedFleet) -> None:
-        super().__init__(address, lambda: None, 3.0)
-        self._answer = answer
-        self._fleet = fleet
-
-    def ask_many(
-        self, commands: list[tuple[object, ...]], timeout_s: float | None = None, keep_errors: bool = False
-    ) -> list[Any]:
-        if self._answer is None:
-            raise LinkError(str(self.address), "Connection refused", sent=False)
-        self._fleet.exchanges.append((self.address, commands))
-        replies = [self._answer(command) for command in commands]
-        if not keep_errors:
-            self._raise_first_error(replies)
-        return replies
-
-    def close(self) -> None:
-        self._fleet.closed.append(self.address)
-
-
-class ScriptedFleet(Fleet):
-    """A fleet of servers that are functions; any other address is a healthy node."""
+class CensusFleet(ScriptedFleet):
+    """Sentinels that are given; any other address is a healthy node."""
 
     def __init__(self, given: Sequence[Address], sentinels: dict[Address, Answer | None], **options: Any) -> None:
         self.dead: set[Address] = options.pop("dead", set())
         self.attached: dict[Address, Address] = options.pop("attached", {})
-        super().__init__(ConnectionOptions(tuple(given), **options))
-        self.sentinels = sentinels
-        self.exchanges: list[tuple[Address, list[tuple[object, ...]]]] = []
-        self.closed: list[Address] = []
+        super().__init__(given, sentinels, **options)
 
-    def sentinel(self, address: Address) -> Client:
-        return ScriptedClient(address, self.sentinels[address], self)
-
-    def node(self, address: Address) -> Client:
-        if address in self.dead:
-            return ScriptedClient(address, None, self)
-        return ScriptedClient(address, partial(answer_as_node, self.attached.get(address)), self)
-
-    def asked(self, address: Address) -> int:
-        """How often something was sent to a server."""
-        return sum(server == address for server, _commands in self.exchanges)
+    def answer(self, address: Address) -> Answer | None:
+        if address in self.servers or address in self.dead:
+            return self.servers.get(address)
+        return partial(answer_as_node, self.attached.get(address))
 
 
 def names(number: int) -> list[str]:
@@ -141,7 +108,7 @@ def three(watched: Sequence[str], **changes: Any) -> dict[Address, Answer | None
 
 def test_sentinels_are_asked_once_for_fifty_masters_and_nodes_once_for_all() -> None:
     watched = names(2 * MASTERS_AT_ONCE + 1)
-    fleet = ScriptedFleet([S1, S2, S3], three(watched))
+    fleet = CensusFleet([S1, S2, S3], three(watched))
     found = take_snapshots(fleet, watched, settings=False)
     assert found.keys() == set(watched)
     assert {sentinel: fleet.asked(sentinel) for sentinel in (S1, S2, S3)} == dict.fromkeys((S1, S2, S3), 1 + 3)
@@ -168,7 +135,7 @@ class ProbedSentinel(SentinelScript):
 
 def test_what_a_sentinel_permits_is_asked_once_and_stands_in_the_snapshot_of_each_master() -> None:
     sentinel = ProbedSentinel(S1, names(3), {})
-    fleet = ScriptedFleet([S1], {S1: sentinel})
+    fleet = CensusFleet([S1], {S1: sentinel})
     found = take_snapshots(fleet, names(3), settings=False, probe=True, hosts=["10.0.0.1"])
     assert fleet.asked(S1) == 2
     for name in names(3):
@@ -181,7 +148,7 @@ def test_what_a_sentinel_permits_is_asked_once_and_stands_in_the_snapshot_of_eac
 
 
 def test_connections_to_nodes_do_not_stay_open() -> None:
-    fleet = ScriptedFleet([S1], three(names(2)))
+    fleet = CensusFleet([S1], three(names(2)))
     take_snapshots(fleet, names(2), settings=False)
     assert sorted(fleet.closed) == sorted(node_of(name, number) for name in names(2) for number in (0, 1))
 
@@ -193,7 +160,7 @@ def test_one_sentinel_is_enough_and_each_is_asked_about_the_masters_that_it_is_k
         S2: SentinelScript(S2, own[:1], {own[0]: [S1]}),
         S3: SentinelScript(S3, own[1:], {own[1]: [S1]}),
     }
-    fleet = ScriptedFleet([S1], sentinels)
+    fleet = CensusFleet([S1], sentinels)
     found = ask_sentinels(fleet, own)
     assert {name: [view.address for view in views] for name, views in found.items()} == {
         own[0]: [S1, S2],
@@ -210,13 +177,13 @@ def test_one_sentinel_is_enough_and_each_is_asked_about_the_masters_that_it_is_k
 def test_a_sentinel_with_two_addresses_is_one() -> None:
     inner = Address("127.0.0.1", 26379)
     sentinels = three(names(1))
-    fleet = ScriptedFleet([inner, S1], {**sentinels, inner: sentinels[S1]})
+    fleet = CensusFleet([inner, S1], {**sentinels, inner: sentinels[S1]})
     assert [view.address for view in ask_sentinels(fleet, names(1))["cache-0"]] == [inner, S2, S3]
 
 
 def test_two_names_of_one_address_are_asked_once() -> None:
     other = Address("sentinel-1", 26379)
-    fleet = ScriptedFleet([S1, other], three(names(1)), address_map={"sentinel-1": S1.host})
+    fleet = CensusFleet([S1, other], three(names(1)), address_map={"sentinel-1": S1.host})
     assert [view.address for view in ask_sentinels(fleet, names(1))["cache-0"]] == [S1, S2, S3]
 
 
@@ -234,7 +201,7 @@ def test_two_names_of_one_address_are_asked_once() -> None:
 def test_a_sentinel_that_cannot_be_asked_is_listed_with_the_reason_for_each_master(
     answer: Answer | None, code: str, error: str
 ) -> None:
-    found = ask_sentinels(ScriptedFleet([S1], {**three(names(3)), S2: answer}), names(3))
+    found = ask_sentinels(CensusFleet([S1], {**three(names(3)), S2: answer}), names(3))
     for name in names(3):
         views = {view.address: view for view in found[name]}
         assert (views[S2].error_code, views[S2].error) == (code, error)
@@ -242,7 +209,7 @@ def test_a_sentinel_that_cannot_be_asked_is_listed_with_the_reason_for_each_mast
 
 
 def test_a_master_that_a_sentinel_does_not_know_is_no_error() -> None:
-    fleet = ScriptedFleet([S1], {S1: SentinelScript(S1, ["cache-0"], {})})
+    fleet = CensusFleet([S1], {S1: SentinelScript(S1, ["cache-0"], {})})
     (view,) = ask_sentinels(fleet, ["cache-1"])["cache-1"]
     assert (view.reachable, view.master, view.current, view.quorum_ok) == (True, None, None, False)
     assert UNKNOWN in view.quorum_detail
@@ -250,7 +217,7 @@ def test_a_master_that_a_sentinel_does_not_know_is_no_error() -> None:
 
 def test_a_lost_quorum_is_what_the_sentinel_says_of_the_master() -> None:
     lost = ReplyError(str(S1), "NOQUORUM", "1 usable Sentinels.")
-    (view,) = ask_sentinels(ScriptedFleet([S1], {S1: SentinelScript(S1, ["cache-0"], {}, CKQUORUM=lost)}), ["cache-0"])[
+    (view,) = ask_sentinels(CensusFleet([S1], {S1: SentinelScript(S1, ["cache-0"], {}, CKQUORUM=lost)}), ["cache-0"])[
         "cache-0"
     ]
     assert (view.reachable, view.current) == (True, node_of("cache-0"))
@@ -258,13 +225,13 @@ def test_a_lost_quorum_is_what_the_sentinel_says_of_the_master() -> None:
 
 
 def test_no_masters_no_questions() -> None:
-    fleet = ScriptedFleet([S1], three([]))
+    fleet = CensusFleet([S1], three([]))
     assert take_snapshots(fleet, []) == {}
     assert fleet.exchanges == []
 
 
 def test_a_node_that_cannot_be_asked_is_listed_with_the_reason() -> None:
-    fleet = ScriptedFleet([S1], three(names(1)), dead={node_of("cache-0", 1)})
+    fleet = CensusFleet([S1], three(names(1)), dead={node_of("cache-0", 1)})
     found = take_snapshots(fleet, names(1))["cache-0"]
     assert {node.address: (node.error, node.error_code) for node in found.nodes} == {
         node_of("cache-0"): ("", ""),
@@ -273,7 +240,7 @@ def test_a_node_that_cannot_be_asked_is_listed_with_the_reason() -> None:
 
 
 def test_settings_are_asked_of_those_that_answer_only() -> None:
-    fleet = ScriptedFleet([S1], three(names(2)), dead={node_of("cache-0", 1)})
+    fleet = CensusFleet([S1], three(names(2)), dead={node_of("cache-0", 1)})
     found = take_snapshots(fleet, names(2))
     assert found["cache-1"].nodes[0].modules == ()
     assert {fleet.asked(node_of(name)) for name in names(2)} == {2}
@@ -282,7 +249,58 @@ def test_settings_are_asked_of_those_that_answer_only() -> None:
 
 def test_a_replica_that_no_sentinel_shows_is_asked_too() -> None:
     hidden = Address("10.0.0.9", 7001)
-    fleet = ScriptedFleet([S1], three(names(1)), attached={node_of("cache-0"): hidden})
+    fleet = CensusFleet([S1], three(names(1)), attached={node_of("cache-0"): hidden})
     found = take_snapshots(fleet, names(1), settings=False)["cache-0"]
     assert hidden in {node.address for node in found.nodes}
     assert fleet.asked(hidden) == 1
+
+
+# ---- which masters there are -----------------------------------------------------------------------------------------
+
+NOT_PERMITTED = ReplyError(str(S1), "NOPERM", "no permission")
+
+
+def watching(*masters: str) -> Answer:
+    return ProbedSentinel(S1, masters, {})
+
+
+def test_the_masters_of_all_given_sentinels_are_found_once_each() -> None:
+    fleet = CensusFleet(
+        [S1, S2, S3], {S1: watching("cache-2", "cache-0"), S2: watching("cache-0", "cache-1"), S3: None}
+    )
+    assert watched_masters(fleet) == ["cache-0", "cache-1", "cache-2"], "one that is down hides nothing"
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [
+        (None, "sentinel_unreachable", "Connection refused"),
+        (lambda _command: NOT_PERMITTED, "sentinel_not_permitted", "NOPERM no permission"),
+        (
+            lambda _command: ReplyError(str(S1), "ERR", "unknown command 'SENTINEL'"),
+            "sentinel_unreachable",
+            "this is a data node, not a Sentinel",
+        ),
+        (lambda _command: ReplyError(str(S1), "ERR", "no"), "sentinel_unreachable", "ERR no"),
+    ],
+    ids=["dead", "not permitted", "data node", "refused"],
+)
+def test_where_no_sentinel_tells_its_masters_the_first_reason_is_given(
+    answer: Answer | None, code: str, words: str
+) -> None:
+    with pytest.raises(Refused) as caught:
+        watched_masters(CensusFleet([S1, S2], {S1: answer, S2: None}))
+    assert caught.value.code == code
+    assert str(S1) in caught.value.sentence
+    assert words in caught.value.sentence
+
+
+def test_a_node_that_falls_silent_before_its_settings_are_asked_is_listed_with_the_reason() -> None:
+    fleet = CensusFleet([S1], three(names(1)))
+    seen = take_snapshots(fleet, names(1), settings=False)
+    fleet.dead.add(node_of("cache-0", 1))
+    found = with_settings(fleet, seen)["cache-0"]
+    assert {node.address: node.error_code for node in found.nodes} == {
+        node_of("cache-0"): "",
+        node_of("cache-0", 1): "unreachable",
+    }

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import select
 import socket
 import ssl
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.redis_ha.sentinel.plugins.module_utils import _connection
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import (
     Access,
     Client,
@@ -106,6 +109,11 @@ def serving(*script: Any, answer: Callable[[list[str]], Any] | None = None) -> I
         yield server
     finally:
         server.stop()
+
+
+def said(*words: str) -> bytes:
+    """A list of words, as a server sends it."""
+    return f"*{len(words)}\r\n".encode() + b"".join(f"${len(word)}\r\n{word}\r\n".encode() for word in words)
 
 
 @contextmanager
@@ -454,6 +462,21 @@ def test_a_server_that_refuses_our_certificate(
     assert not caught.value.sent
 
 
+def test_a_server_that_ends_the_handshake_without_a_word_does_not_want_our_certificate(certificates: Any) -> None:
+    access = Access(tls=Tls(True, str(certificates.ca)))
+    with serving_tls(certificates, [b""]) as address, client(address, access) as it:
+        with pytest.raises(TlsError) as caught:
+            it.order("PING")
+        assert "it refuses our client certificate, or wants one (it closed the connection)" in caught.value.message
+
+
+def test_over_tls_nobody_who_listens_is_told_as_without(certificates: Any) -> None:
+    access = Access(tls=Tls(True, str(certificates.ca)))
+    with client(Address("127.0.0.1", 1), access) as it, pytest.raises(LinkError, match="Connection refused") as caught:
+        it.order("PING")
+    assert (type(caught.value), caught.value.sent) == (LinkError, False)
+
+
 def test_a_server_that_closes_at_once_may_want_tls() -> None:
     refused = pytest.raises(
         LinkError, match=r"it closes the connection without an answer .*; if it speaks TLS only, set tls"
@@ -526,6 +549,44 @@ def test_multi_refused_nothing_runs() -> None:
         with client(server.address) as it, pytest.raises(ReplyError):
             it.transact(("REPLICAOF", "h", 1))
         assert ["REPLICAOF", "h", "1"] not in server.commands
+
+
+TRIED = {"CONFIG": ("CONFIG", "REWRITE"), "REPLICAOF": ("REPLICAOF", "NO", "ONE")}
+
+
+def refusals(**lines: bytes) -> tuple[dict[str, str], list[list[str]]]:
+    """What a server that answers so is found to refuse, and what it was sent."""
+    known = {"MULTI": b"+OK\r\n", "DISCARD": b"+OK\r\n", "EXEC": b"*0\r\n", **lines}
+    with serving(answer=lambda words: known.get(words[0], b"+QUEUED\r\n")) as server, client(server.address) as it:
+        found = {name: error.prefix for name, error in it.refusals(TRIED).items()}
+        return found, server.commands
+
+
+def test_commands_are_tried_and_none_of_them_runs() -> None:
+    found, sent = refusals(CONFIG=b"-NOPERM no\r\n")
+    assert found == {"CONFIG": "NOPERM"}
+    assert [words[0] for words in sent] == ["MULTI", "CONFIG", "REPLICAOF", "DISCARD", "MULTI", "EXEC"]
+
+
+def test_where_multi_is_refused_nothing_is_tried() -> None:
+    found, sent = refusals(MULTI=b"-NOPERM no\r\n")
+    assert found == {"MULTI": "NOPERM"}
+    assert sent == [["MULTI"]], "without it the commands would run"
+
+
+def test_where_discard_is_refused_the_connection_is_given_up_with_what_it_holds() -> None:
+    known = {"MULTI": b"+OK\r\n", "DISCARD": b"-NOPERM no\r\n", "EXEC": b"*0\r\n"}
+    with serving(answer=lambda words: known.get(words[0], b"+QUEUED\r\n")) as server, client(server.address) as it:
+        assert it.refusals(TRIED).keys() == {"DISCARD"}
+        assert server.connections == 2, "EXEC on the first one would run them"
+
+
+def test_where_exec_is_refused_the_connection_is_given_up() -> None:
+    known = {"MULTI": b"+OK\r\n", "DISCARD": b"+OK\r\n", "EXEC": b"-NOPERM no\r\n"}
+    with serving(answer=lambda words: known.get(words[0], b"+QUEUED\r\n")) as server, client(server.address) as it:
+        assert it.refusals(TRIED).keys() == {"EXEC"}
+        it.ask("PING")
+        assert server.connections == 2, "the first one is still in MULTI"
 
 
 def test_several_questions_keep_their_errors_in_place() -> None:
@@ -669,9 +730,6 @@ def test_a_server_without_a_connection_left_says_so() -> None:
 def test_what_is_published_on_a_node_is_heard_until_it_is_enough() -> None:
     heard: list[str] = []
 
-    def said(*words: str) -> bytes:
-        return f"*{len(words)}\r\n".encode() + b"".join(f"${len(word)}\r\n{word}\r\n".encode() for word in words)
-
     def is_enough(text: str) -> bool:
         heard.append(text)
         return text == "one"
@@ -688,3 +746,120 @@ def test_what_is_published_on_a_node_is_heard_until_it_is_enough() -> None:
             fleet.close()
     assert heard == ["one"]
     assert time.monotonic() - began_s < 4
+
+
+def test_events_end_with_the_fleet_and_what_is_no_event_is_left_out() -> None:
+    heard: list[str] = []
+    arrived = threading.Event()
+
+    def hear(_address: Address, _at_s: float, it: Event) -> None:
+        heard.append(it.channel)
+        arrived.set()
+
+    confirmation = b"*3\r\n$10\r\npsubscribe\r\n$1\r\n*\r\n:1\r\n"
+    with serving(confirmation + said("pong", "") + said("pmessage", "*", "+tilt", "#tilt mode entered")) as server:
+        fleet = Fleet(ConnectionOptions((server.address,)))
+        fleet.listen(server.address, hear)
+        assert arrived.wait(3)
+        fleet.close()
+        assert not [thread for thread in threading.enumerate() if thread.name == f"events of {server.address}"]
+    assert heard == ["+tilt"], "that we closed the connection is no news"
+
+
+def test_who_has_not_heard_enough_listens_until_the_time_is_up() -> None:
+    heard: list[str] = []
+
+    def is_never_enough(text: str) -> bool:
+        heard.append(text)
+        return False
+
+    hello = b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n" + said("pong", "") + said("message", "c", "one")
+    with serving(hello, HANG) as server:
+        fleet = Fleet(ConnectionOptions(()))
+        began_s = time.monotonic()
+        try:
+            fleet.hear(server.address, "c", 0.3, is_never_enough)
+        finally:
+            fleet.close()
+    assert heard == ["one"]
+    assert time.monotonic() - began_s >= 0.3
+
+
+def test_connections_to_nodes_can_be_closed_alone() -> None:
+    with serving(answer=lambda _words: b"+PONG\r\n") as node, serving(answer=lambda _words: b"+PONG\r\n") as sentinel:
+        fleet = Fleet(ConnectionOptions(()))
+        try:
+            for _time in range(2):
+                fleet.node(node.address).ask("PING")
+                fleet.node(node.address).close()
+                fleet.lock(node.address).ask("PING")
+                fleet.sentinel(sentinel.address).ask("PING")
+                fleet.close_nodes()
+        finally:
+            fleet.close()
+    assert (node.connections, sentinel.connections) == (4, 1)
+
+
+def test_other_clients_of_the_same_deployment_log_in_as_they_are_told() -> None:
+    with serving(answer=lambda _words: b"+OK\r\n") as server:
+        fleet = Fleet(ConnectionOptions((), node_access=Access("ops", "ours")))
+        replica = fleet.with_node_access(Access("repl", "theirs"))
+        try:
+            replica.node(server.address).ask("PING")
+            fleet.node(server.address)
+        finally:
+            replica.close()
+            fleet.close()
+    assert server.commands == [["AUTH", "repl", "theirs"], ["PING"]]
+
+
+# ---- versions of redis-py ------------------------------------------------------------------------------------------
+
+
+class OldConnection:
+    """Of redis-py 3.5: it takes no retry, no protocol, and tells no server what it is."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+
+class LaterConnection(OldConnection):
+    """Of redis-py 5: it tells the server its name, unless that is nothing."""
+
+    def __init__(self, lib_name: str = "redis-py", lib_version: str = "5", **options: Any) -> None:
+        super().__init__(lib_name=lib_name, lib_version=lib_version, **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [(OldConnection, {}), (LaterConnection, {"lib_name": None, "lib_version": None})],
+    ids=["3.5", "5.0"],
+)
+def test_a_connection_is_told_only_what_its_redis_py_knows(
+    kind: Any, names: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_connection, "Connection", kind)
+    made = _connection._open(Address("10.0.0.1", 6379), Access("ops", "hidden"), 3.0)
+    told = {name: value for name, value in made.options.items() if name not in OF_EVERY_VERSION}
+    assert told == names
+    assert (made.options["username"], made.options["socket_timeout"]) == ("ops", 3.0)
+
+
+OF_EVERY_VERSION = {
+    *("host", "port", "username", "password", "socket_timeout", "socket_connect_timeout", "socket_keepalive"),
+    *("decode_responses", "encoding_errors"),
+}
+
+
+def test_without_redis_py_the_collection_loads_and_knows_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "redis"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "redis", None)
+    spec = importlib.util.spec_from_file_location("connection_without_redis", str(_connection.__file__))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "connection_without_redis", module)
+    spec.loader.exec_module(module)
+    assert "ModuleNotFoundError" in module.REDIS_IMPORT_ERROR
+    assert _connection.REDIS_IMPORT_ERROR is None

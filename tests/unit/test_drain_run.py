@@ -14,9 +14,14 @@ from typing import Any
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import PROBED_COMMANDS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import ConnectionOptions, Fleet
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain import DrainRequest, Row
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain import DrainPlan, DrainRequest, Row
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain_record import Ended
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain_run import EVENTS_LOST, Events, Moves
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain_run import (
+    EVENTS_LOST,
+    Events,
+    Moves,
+    drain,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import fail_over
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import MOVE, Plan
@@ -26,8 +31,10 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run,
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import AGREED, DISCONNECTED, FENCE_RAISED
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Timeline
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import take_snapshot
-from unit.builders import L0, NAME, OM
+from unit.builders import L0, NAME, OM, R, S
 from unit.fake_connection import FakeClock, FakeFleet
+from unit.faults import Fault
+from unit.runs import assert_never_split, masters
 from unit.world import World
 
 LONG_S = 20.0
@@ -222,3 +229,93 @@ def test_a_sentinel_that_sends_no_events_is_asked_once_and_every_run_is_told() -
     for name in ("m-0", "m-1"):
         with pytest.raises(LinkError, match="it sends no events"):
             events.subscribe(name, L0, lambda *_event: None)
+
+
+# ---- a whole drain ---------------------------------------------------------------------------------------------------
+
+
+class DrainedFleet(FakeFleet):
+    """The clients of a drain: each thread has others, of its own, on the same model."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.others: list[FakeFleet] = []
+
+    def another(self) -> FakeFleet:
+        self.others.append(FakeFleet(self._world))
+        return self.others[-1]
+
+
+def drained(
+    world: World, hosts: tuple[str, ...], check_mode: bool = False, **request: Any
+) -> tuple[DrainPlan, dict[str, dict[str, Any]], list[Ended]]:
+    """A drain of the model, one move at a time: the model knows no threads."""
+    fleet, ended = DrainedFleet(world), list[Ended]()
+    wanted = DrainRequest(hosts, Request(""), (NAME,), max_parallel=1, **request)
+    try:
+        plan, results = drain(fleet, wanted, FakeClock(world), check_mode, on_ended=ended.append)
+    finally:
+        fleet.close()
+    assert not [client for other in fleet.others for client in other._fakes.values() if client._connection is not None]
+    return plan, results, ended
+
+
+def assert_untouched(world: World) -> None:
+    assert (world.failovers, world.demotions, masters(world)) == ([], [], [OM])
+    assert world.nodes[OM].pause_until_s == 0.0
+    assert all(node.settings == node.rewritten for node in world.nodes.values())
+
+
+def test_the_master_on_the_host_to_leave_is_moved_off_it_and_loses_nothing() -> None:
+    world = World()
+    plan, results, ended = drained(world, (OM.host,))
+    assert [(row.name, row.action) for row in plan.rows] == [(NAME, MOVE)]
+    assert (results[NAME]["outcome"], results[NAME]["lossless"]) == ("switched", True)
+    assert masters(world) == [R]
+    assert world.lost() == 0
+    (told,) = [one.as_result() for one in ended]
+    assert (told["count"], told["of"], told["master"]["outcome"]) == (1, 1, "switched")
+    assert told["at_ms"] >= results[NAME]["write_gap_ms"]
+    assert_never_split(world)
+
+
+def test_in_check_mode_it_is_said_and_not_done() -> None:
+    world = World()
+    plan, results, ended = drained(world, (OM.host,), check_mode=True)
+    assert [(row.action, row.plan and row.plan.new_master) for row in plan.rows] == [(MOVE, R)]
+    assert (results, ended) == ({}, [])
+    assert_untouched(world)
+
+
+def test_if_asked_nothing_is_moved_where_one_cannot_be() -> None:
+    world = World()
+    world.nodes[R].alive = world.nodes[S].alive = False
+    world.advance(30.0)
+    plan, results, _ended = drained(world, (OM.host,), stop_on_failure=True)
+    assert [row.action for row in plan.rows] == ["refused"]
+    assert results == {}
+    assert_untouched(world)
+
+
+def test_a_master_that_is_elsewhere_stays() -> None:
+    world = World()
+    plan, results, _ended = drained(world, (R.host,))
+    assert [row.is_to_do for row in plan.rows] == [False]
+    assert results == {}
+    assert masters(world) == [OM]
+
+
+@pytest.mark.parametrize(("since_s", "outcome"), [(0.0, "switched"), (15.0, "unchanged")], ids=["begins", "has ended"])
+def test_a_move_that_somebody_made_since_all_were_asked_is_joined_or_found_done(since_s: float, outcome: str) -> None:
+    world = World()
+
+    def operator() -> None:
+        world.start_failover(world.sentinels[L0])
+        world.advance(since_s)
+
+    world.faults.append(Fault("run", "CLIENT SETNAME", action=operator))
+    _plan, results, ended = drained(world, (OM.host,))
+    assert (results[NAME]["outcome"], results[NAME]["error"]) == (outcome, None), results
+    assert len(ended) == 1
+    assert masters(world) != [OM]
+    assert not world.sent(f"SENTINEL FAILOVER {NAME}"), "theirs is the only one"
