@@ -24,8 +24,6 @@ from ansible_collections.redis_ha.sentinel.plugins.doc_fragments.connection impo
 from ansible_collections.redis_ha.sentinel.plugins.inventory import sentinel as inventory
 from ansible_collections.redis_ha.sentinel.plugins.module_utils import _options
 
-from bench.__main__ import _parser as bench_parser
-from lab.__main__ import _parser as lab_parser
 from lab.modules import CHECKOUT, COLLECTIONS
 from lab.pages import NOT_RUN, PAGES, RUN_AS_A_WHOLE, SHELL, Block, blocks, why_not_run
 
@@ -90,29 +88,6 @@ def test_every_command_is_of_a_program_that_is_looked_at() -> None:
         if command.split()[0] not in PROGRAMS and not why_not_run(command)
     ]
     assert not unknown
-
-
-def test_what_make_is_asked_for_is_in_the_makefile() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
-    lists = re.findall(r"^(?:JUDGES|SUITES) := (.*)$", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
-    targets |= {name for names in lists for name in names.split()}
-    asked = {command.split()[1] for _block, command in COMMANDS if command.startswith("make ")}
-    assert asked
-    assert asked <= targets
-
-
-def test_what_make_hands_on_is_understood() -> None:
-    parsed = 0
-    for _block, command in COMMANDS:
-        for target, variable, first, parser in (
-            ("lab", "ARGS", ["up"], lab_parser),
-            ("bench", "BENCH_ARGS", [], bench_parser),
-        ):
-            if command.startswith(f"make {target} "):
-                words = dict(word.partition("=")[::2] for word in shlex.split(command)[2:])
-                parser().parse_args([*first, *shlex.split(words[variable])])
-                parsed += 1
-    assert parsed > 5
 
 
 def module_calls() -> Iterator[tuple[str, str, dict[str, Any]]]:
