@@ -25,7 +25,18 @@ from ansible_collections.redis_ha.sentinel.plugins.inventory import sentinel as 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils import _options
 
 from lab.modules import CHECKOUT, COLLECTIONS
-from lab.pages import NOT_RUN, PAGES, RUN_AS_A_WHOLE, SHELL, Block, blocks, why_not_run
+from lab.pages import (
+    NOT_RUN,
+    PAGES,
+    RUN_AS_A_WHOLE,
+    RUN_ELSEWHERE,
+    SHELL,
+    Block,
+    begins_with,
+    blocks,
+    run_elsewhere,
+    why_not_run,
+)
 
 BLOCKS = tuple(blocks())
 COMMANDS = tuple((block, command) for block in BLOCKS for command in block.commands)
@@ -76,16 +87,23 @@ def test_python_can_be_read(block: Block) -> None:
 
 def test_what_is_not_run_is_on_a_page_and_names_what_there_is() -> None:
     for beginning, reason in NOT_RUN.items():
-        assert any(f"{command} ".startswith(f"{beginning} ") for _block, command in COMMANDS), beginning
+        assert any(begins_with(command, beginning) for _block, command in COMMANDS), beginning
         for file in re.findall(r"(?:tests|molecule)/[\w/.]+\w", reason):
             assert (CHECKOUT / file).exists(), file
+
+
+def test_what_a_test_of_its_own_runs_is_on_a_page() -> None:
+    for beginning, test in RUN_ELSEWHERE.items():
+        assert any(begins_with(command, beginning) for _block, command in COMMANDS), beginning
+        words = r"\W+".join(map(re.escape, beginning.split()))
+        assert re.search(words, (CHECKOUT / test).read_text()), f"{test} does not run {beginning}"
 
 
 def test_every_command_is_of_a_program_that_is_looked_at() -> None:
     unknown = [
         (str(block), command)
         for block, command in COMMANDS
-        if command.split()[0] not in PROGRAMS and not why_not_run(command)
+        if command.split()[0] not in PROGRAMS and not run_elsewhere(command) and not why_not_run(command)
     ]
     assert not unknown
 

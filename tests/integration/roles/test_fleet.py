@@ -14,11 +14,13 @@ import pytest
 
 from lab import Deployment
 from lab.modules import CHECKOUT
+from lab.pages import command_of_a_page
 from lab.playbooks import PlaybookRun, Workspace
 
 PLAYBOOKS = CHECKOUT / "playbooks"
 HOSTS = ("127.0.0.2", "127.0.0.3")
 NAMES = ("shop", "search", "mail-1", "wiki", "chat")
+ALL = "[all:vars]\nfailover_precheck=false\nfailover_postcheck=false\nreport_title=CHG0031337\n"
 UNCHECKED = {"failover_precheck": False, "failover_postcheck": False}
 """What belongs to one deployment is proven elsewhere."""
 
@@ -50,8 +52,9 @@ def run(workspace: Workspace, inventory: str, **given: object) -> PlaybookRun:
 
 def test_one_run_moves_all_and_one_that_is_refused_stops_no_other(fleet: Fleet, workspace: Workspace) -> None:
     old = {name: fleet[name].master().address for name in NAMES}
-    asked = inventory(fleet, wiki="failover_expected_master=127.0.0.1:1")
-    moved = run(workspace, asked, report_title="CHG0031337")
+    asked = inventory(fleet, wiki="failover_expected_master=127.0.0.1:1") + ALL
+    command = command_of_a_page("ansible-playbook redis_ha.sentinel.fleet -i deployments.yml --forks 10")
+    moved = workspace.run_typed(command, inventory=asked)
     assert moved.status == "failed", "one of them has failed"
     now = {name: fleet[name].master().address for name in NAMES}
     assert {name for name in NAMES if now[name] == old[name]} == {"wiki"}
