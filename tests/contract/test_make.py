@@ -50,7 +50,10 @@ def understood_by_check(words: list[str]) -> None:
     names, _, handed_on = " ".join(words).partition(" --")
     for name in names.split():
         assert name in (*check.JUDGES, *check.SUITES, "judges")
-    if handed_on.strip() and names != "molecule":
+    if names == "molecule":
+        for _option, scenario in re.findall(r"(-s|--scenario-name) (\S+)", handed_on):
+            assert (CHECKOUT / "molecule" / scenario / "molecule.yml").exists()
+    elif handed_on.strip():
         collected(check.command_of(names, words[words.index("--") + 1 :]))
 
 

@@ -27,10 +27,13 @@ RUN_AS_A_WHOLE = {
 # Commands that a test of their own runs, because of what they need. The beginning of the command, and the test.
 RUN_ELSEWHERE = {
     "make demo": "tests/integration/lab/test_demo.py",
+    "make lab": "tests/integration/pages/test_tutorial.py",
     "PYTHONPATH=tests .cache/venv/bin/python -m bench report": "tests/integration/bench/test_report.py",
     "ansible-playbook redis_ha.sentinel.drill": "tests/integration/roles/test_drill.py",
     "ansible-playbook redis_ha.sentinel.failover -e @window.yml": "tests/integration/roles/test_failover.py",
+    "ansible-playbook redis_ha.sentinel.fleet -i deployments.yml --check": "tests/integration/roles/test_fleet.py",
     "ansible-playbook redis_ha.sentinel.fleet -i deployments.yml --forks 10": "tests/integration/roles/test_fleet.py",
+    "ansible-playbook redis_ha.sentinel.fleet -i deployments.yml -e fleet_role=precheck": "tests/integration/roles/test_fleet.py",
     "ansible-playbook redis_ha.sentinel.move_back": "tests/integration/roles/test_rolling.py",
 }
 # What is not run as it stands: the beginning of the command, why, and what runs instead. The longest beginning counts.
@@ -40,7 +43,7 @@ NOT_RUN = {
     "ansible-playbook redis_ha.sentinel.rolling_maintenance": (
         "works on services of the host itself; molecule/rolling_maintenance restarts them on hosts of its own, and upgrades them by tasks of its own"
     ),
-    "ansible-playbook redis_ha.sentinel.fleet": "needs deployments of their own; tests/integration/roles/test_fleet.py does the same with five",
+    "ansible-playbook redis_ha.sentinel.fleet": "names hosts of the reader; tests/integration/roles/test_fleet.py drains one of its own",
 }
 RUN_IN_CHECK_MODE = "ansible-playbook redis_ha.sentinel.rolling_maintenance"
 
