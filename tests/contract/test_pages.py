@@ -24,10 +24,19 @@ from ansible_collections.redis_ha.sentinel.plugins.doc_fragments.connection impo
 from ansible_collections.redis_ha.sentinel.plugins.inventory import sentinel as inventory
 from ansible_collections.redis_ha.sentinel.plugins.module_utils import _options
 
-from bench.__main__ import _parser as bench_parser
-from lab.__main__ import _parser as lab_parser
 from lab.modules import CHECKOUT, COLLECTIONS
-from lab.pages import NOT_RUN, PAGES, RUN_AS_A_WHOLE, SHELL, Block, blocks, why_not_run
+from lab.pages import (
+    NOT_RUN,
+    PAGES,
+    RUN_AS_A_WHOLE,
+    RUN_ELSEWHERE,
+    SHELL,
+    Block,
+    begins_with,
+    blocks,
+    run_elsewhere,
+    why_not_run,
+)
 
 BLOCKS = tuple(blocks())
 COMMANDS = tuple((block, command) for block in BLOCKS for command in block.commands)
@@ -78,41 +87,25 @@ def test_python_can_be_read(block: Block) -> None:
 
 def test_what_is_not_run_is_on_a_page_and_names_what_there_is() -> None:
     for beginning, reason in NOT_RUN.items():
-        assert any(f"{command} ".startswith(f"{beginning} ") for _block, command in COMMANDS), beginning
+        assert any(begins_with(command, beginning) for _block, command in COMMANDS), beginning
         for file in re.findall(r"(?:tests|molecule)/[\w/.]+\w", reason):
             assert (CHECKOUT / file).exists(), file
+
+
+def test_what_a_test_of_its_own_runs_is_on_a_page() -> None:
+    for beginning, test in RUN_ELSEWHERE.items():
+        assert any(begins_with(command, beginning) for _block, command in COMMANDS), beginning
+        text = (CHECKOUT / test).read_text()
+        assert all(word in text for word in beginning.split()), f"{test} does not run {beginning}"
 
 
 def test_every_command_is_of_a_program_that_is_looked_at() -> None:
     unknown = [
         (str(block), command)
         for block, command in COMMANDS
-        if command.split()[0] not in PROGRAMS and not why_not_run(command)
+        if command.split()[0] not in PROGRAMS and not run_elsewhere(command) and not why_not_run(command)
     ]
     assert not unknown
-
-
-def test_what_make_is_asked_for_is_in_the_makefile() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
-    lists = re.findall(r"^(?:JUDGES|SUITES) := (.*)$", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
-    targets |= {name for names in lists for name in names.split()}
-    asked = {command.split()[1] for _block, command in COMMANDS if command.startswith("make ")}
-    assert asked
-    assert asked <= targets
-
-
-def test_what_make_hands_on_is_understood() -> None:
-    parsed = 0
-    for _block, command in COMMANDS:
-        for target, variable, first, parser in (
-            ("lab", "ARGS", ["up"], lab_parser),
-            ("bench", "BENCH_ARGS", [], bench_parser),
-        ):
-            if command.startswith(f"make {target} "):
-                words = dict(word.partition("=")[::2] for word in shlex.split(command)[2:])
-                parser().parse_args([*first, *shlex.split(words[variable])])
-                parsed += 1
-    assert parsed > 5
 
 
 def module_calls() -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -42,32 +42,48 @@ def write_source(folder: Path, options: Mapping[str, Any], name: str = "sentinel
     return path
 
 
-def list_inventory(
-    workspace: Workspace, source: Path, environment: Mapping[str, str] | None = None, *words: str
-) -> Listing:
+def list_inventory(workspace: Workspace, source: Path, environment: Mapping[str, str] | None = None) -> Listing:
     """Lists an inventory.
 
     Raises:
         LabError: It could not be read; with all that was printed.
     """
+    shown, said = _run(workspace, environment, "ansible-inventory", "-i", str(source), "--list", "--export")
+    listed = _plain(json.loads(shown))
+    variables = listed.pop("_meta")["hostvars"]
+    return Listing(variables, {name: _members(listed, name) for name in listed}, said)
+
+
+def read_by_a_play(
+    workspace: Workspace, source: Path, environment: Mapping[str, str] | None = None, *words: str
+) -> None:
+    """Lets `ansible-playbook` read an inventory, for a play that does nothing.
+
+    Raises:
+        LabError: It could not be read; with all that was printed.
+    """
+    play = source.with_name("nothing.yml")
+    play.write_text(json.dumps([{"hosts": "all", "gather_facts": False}]))
+    _run(workspace, environment, "ansible-playbook", "-i", str(source), "--list-hosts", *words, str(play))
+
+
+def _run(workspace: Workspace, environment: Mapping[str, str] | None, program: str, *words: str) -> tuple[str, str]:
+    """What a program of Ansible shows, and what it says besides, as one line however it is wrapped for the terminal."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "REDIS_"))}
     # As AWX sets it: a source that cannot be read is a failure.
     strict = {"ANSIBLE_INVENTORY_UNPARSED_FAILED": "true", "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}
     done = subprocess.run(
-        [str(Path(PYTHON).parent / "ansible-inventory"), "-i", str(source), "--list", "--export", *words],
+        [str(Path(PYTHON).parent / program), *words],
         env={**inherited, **workspace.environment({**strict, **(environment or {})})},
         check=False,
         capture_output=True,
         text=True,
         timeout=280,
     )
-    # What is wrapped for the terminal is read as one line.
     said = " ".join(done.stderr.split())
     if done.returncode:
         raise LabError(said)
-    listed = _plain(json.loads(done.stdout))
-    variables = listed.pop("_meta")["hostvars"]
-    return Listing(variables, {name: _members(listed, name) for name in listed}, said)
+    return done.stdout, said
 
 
 def _plain(value: Any) -> Any:

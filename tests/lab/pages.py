@@ -24,19 +24,26 @@ RUN_AS_A_WHOLE = {
     "docs/ad-hoc.md": "tests/integration/ad_hoc/test_one_liners.py",
     "docs/getting-started.md": "tests/integration/pages/test_tutorial.py",
 }
-
-_SERVICES = "works on services of the host itself"
+# Commands that a test of their own runs, because of what they need. The beginning of the command, and the test.
+RUN_ELSEWHERE = {
+    "make demo": "tests/integration/lab/test_demo.py",
+    "make lab": "tests/integration/pages/test_tutorial.py",
+    "PYTHONPATH=tests .cache/venv/bin/python -m bench report": "tests/integration/bench/test_report.py",
+    "ansible-playbook redis_ha.sentinel.drill": "tests/integration/roles/test_drill.py",
+    "ansible-playbook redis_ha.sentinel.failover -e @window.yml": "tests/integration/roles/test_failover.py",
+    "ansible-playbook redis_ha.sentinel.fleet -i deployments.yml --check": "tests/integration/roles/test_fleet.py",
+    "ansible-playbook redis_ha.sentinel.fleet -i deployments.yml --forks 10": "tests/integration/roles/test_fleet.py",
+    "ansible-playbook redis_ha.sentinel.fleet -i deployments.yml -e fleet_role=precheck": "tests/integration/roles/test_fleet.py",
+    "ansible-playbook redis_ha.sentinel.move_back": "tests/integration/roles/test_rolling.py",
+}
 # What is not run as it stands: the beginning of the command, why, and what runs instead. The longest beginning counts.
 NOT_RUN = {
-    "make": "sets a machine up, runs this test, or takes minutes; CI runs it, and tests/integration/lab/test_demo.py what `make demo` runs",
-    "PYTHONPATH=tests .cache/venv/bin/python -m bench report": "writes a page; tests/integration/bench/test_report.py",
+    "make": "sets a machine up, or takes minutes; tests/contract/test_make.py types it, and sees that the program which it reaches understands it",
     "ansible-playbook awx/setup.yml": "needs an AWX; tests/contract/test_roles.py holds it against the modules of awx.awx",
-    "ansible-playbook redis_ha.sentinel.drill": f"{_SERVICES}; tests/integration/roles/test_drill.py with other commands to stop and start",
-    "ansible-playbook redis_ha.sentinel.rolling_maintenance": f"{_SERVICES}; tests/integration/roles/test_rolling.py with tasks of its own",
-    "ansible-playbook redis_ha.sentinel.move_back": "reads what a rolling maintenance left; tests/integration/roles/test_rolling.py",
-    "ansible-playbook redis_ha.sentinel.failover -e @window.yml": "names files of the reader; tests/integration/roles/test_failover.py has its own",
-    "ansible-playbook redis_ha.sentinel.fleet": "needs deployments with and without TLS and passwords; tests/integration/roles/test_fleet.py has five",
-    "ansible-playbook -i sentinel.yml --limit redis_replicas patch.yml": "upgrades every package; its two files are checked",
+    "ansible-playbook redis_ha.sentinel.rolling_maintenance": (
+        "works on services of the host itself; molecule/rolling_maintenance restarts them on hosts of its own, and upgrades them by tasks of its own"
+    ),
+    "ansible-playbook redis_ha.sentinel.fleet": "names hosts of the reader; tests/integration/roles/test_fleet.py drains one of its own",
 }
 RUN_IN_CHECK_MODE = "ansible-playbook redis_ha.sentinel.rolling_maintenance"
 
@@ -78,13 +85,30 @@ def blocks() -> Iterator[Block]:
             yield Block(page, text.count("\n", 0, found.start()) + 1, found[1], found[2])
 
 
+def begins_with(command: str, beginning: str) -> bool:
+    """Whether a command begins with these words."""
+    return f"{command} ".startswith(f"{beginning} ")
+
+
+def run_elsewhere(command: str) -> str | None:
+    """The test that runs a command which needs something of its own; nothing for any other."""
+    return next((test for beginning, test in RUN_ELSEWHERE.items() if begins_with(command, beginning)), None)
+
+
 def why_not_run(command: str) -> str | None:
-    """Why a command is not run as it stands; nothing if it is."""
-    beginnings = [beginning for beginning in NOT_RUN if f"{command} ".startswith(f"{beginning} ")]
+    """Why a command is run by no test as it stands; nothing if one runs it."""
     # In check mode nothing is done to a host.
-    if command.startswith(RUN_IN_CHECK_MODE) and command.endswith("--check"):
+    in_check_mode = command.startswith(RUN_IN_CHECK_MODE) and command.endswith("--check")
+    if in_check_mode or run_elsewhere(command):
         return None
+    beginnings = [beginning for beginning in NOT_RUN if begins_with(command, beginning)]
     return NOT_RUN[max(beginnings, key=len)] if beginnings else None
+
+
+def command_of_a_page(beginning: str) -> str:
+    """The command of the pages that begins with these words; it stands on one page only."""
+    (command,) = {command for block in blocks() for command in block.commands if begins_with(command, beginning)}
+    return command
 
 
 def with_addresses(deployment: Deployment, text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import tempfile
 import time
@@ -182,6 +183,29 @@ class Workspace:
         stdout = "\n".join(event["stdout"] for event in events if event.get("stdout"))
         artifacts = stats[-1].get("artifact_data", {}) if stats else {}
         return PlaybookRun(run.status, events, stdout, artifacts, seconds, folder)
+
+    def run_typed(
+        self,
+        command: str,
+        *,
+        inventory: str,
+        folder: Path = AWX,
+        environment: Mapping[str, str] | None = None,
+    ) -> PlaybookRun:
+        """Runs `ansible-playbook NAME ...` of a page with the page's own words.
+
+        Args:
+            command: The command; `with_addresses` has put the addresses of a deployment into it.
+            inventory: Text of the inventory, in place of the file that follows `-i`.
+            folder: Where the files are that it names.
+            environment: As for `run`.
+        """
+        _program, playbook, *words = shlex.split(command)
+        if "-i" in words:
+            del words[words.index("-i") : words.index("-i") + 2]
+        return self.run(
+            playbook, {}, project=folder, environment=environment, inventory=inventory, options=shlex.join(words)
+        )
 
 
 class _WithoutSettingsOfTheUser:

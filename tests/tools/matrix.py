@@ -7,6 +7,9 @@
     make matrix ARGS="--only 2.16"    those whose label holds this text
     make matrix ARGS=--list           what there is
 
+A line that was run takes the place of its older one on docs/versions.md, so a run can be made in parts, and lines that one machine cannot
+have can be run on another.
+
 Interpreters are Debian's, unpacked below .cache/matrix: no root, nothing of the machine's own. Debian has no Python 3.12; one on PATH
 or of pyenv is used, and without it those lines are left out.
 """
@@ -71,6 +74,12 @@ class Case:
     @property
     def label(self) -> str:
         return f"python-{self.python} ansible-core-{self.core} redis-py-{'newest' if self.redis_py == NEWEST else self.redis_py}"
+
+    @property
+    def cells(self) -> tuple[str, str, str]:
+        """What names it in the table."""
+        redis_py = "newest" if self.redis_py == NEWEST else self.redis_py
+        return f"{self.core}{' (for information)' if self.information else ''}", self.python, redis_py
 
     @property
     def core_requirement(self) -> str:
@@ -248,23 +257,26 @@ def judge(case: Case) -> Outcome:
     return Outcome(case, "failed" if failed else "passed", detail, time.monotonic() - started)
 
 
-def table(outcomes: Sequence[Outcome]) -> list[str]:
-    """The outcomes as a table of the documentation."""
-    rows = ["| ansible-core | Python | redis-py | |", "|---|---|---|---|"]
+def row(outcome: Outcome) -> str:
+    """An outcome as a row of the table."""
+    return f"| {' | '.join(outcome.case.cells)} | {time.strftime('%Y-%m-%d')} | {outcome.ended}: {outcome.detail} |"
+
+
+def table(outcomes: Sequence[Outcome], older: str) -> list[str]:
+    """The outcomes as a table of the documentation; cases that were not run now keep the row that they have in the older table."""
+    known = {tuple(cell.strip() for cell in line.split("|")[1:4]): line for line in older.splitlines()}
     for outcome in outcomes:
-        case = outcome.case
-        redis_py = "newest" if case.redis_py == NEWEST else case.redis_py
-        note = " (for information)" if case.information else ""
-        rows.append(f"| {case.core}{note} | {case.python} | {redis_py} | {outcome.ended}: {outcome.detail} |")
-    return rows
+        # What cannot be had here may have been run elsewhere.
+        if outcome.ended != "left out" or ": passed" not in known.get(outcome.case.cells, ""):
+            known[outcome.case.cells] = row(outcome)
+    rows = [known.get(case.cells, f"| {' | '.join(case.cells)} | | not run yet |") for case in CASES]
+    return ["| ansible-core | Python | redis-py | run | |", "|---|---|---|---|---|", *rows]
 
 
 def write_page(outcomes: Sequence[Outcome]) -> None:
     """Puts the table under its mark on the page."""
-    head, mark, _old = PAGE.read_text().partition(MARK)
-    PAGE.write_text(
-        f"{head}{mark or MARK}\n\nLast run: {time.strftime('%Y-%m-%d')}.\n\n" + "\n".join(table(outcomes)) + "\n"
-    )
+    head, _mark, older = PAGE.read_text().partition(MARK)
+    PAGE.write_text(f"{head}{MARK}\n\n" + "\n".join(table(outcomes, older)) + "\n")
 
 
 def main(words: Sequence[str]) -> int:
@@ -283,8 +295,7 @@ def main(words: Sequence[str]) -> int:
         print(
             f"{outcomes[-1].ended:9} {case.label:55} {outcomes[-1].seconds:6.1f} s  {outcomes[-1].detail}", flush=True
         )
-    if len(cases) == len(CASES):
-        write_page(outcomes)
+    write_page(outcomes)
     missing_counts = os.environ.get("CI") == "true"
     bad = {"failed", "left out"} if missing_counts else {"failed"}
     return int(any(outcome.ended in bad and not outcome.case.information for outcome in outcomes))

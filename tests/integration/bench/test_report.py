@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import pytest
 from bench.measure import Case, odd
 from bench.report import figures, load, page, table
 from bench.tables import percentile
+from lab.make import REAL, checkout_for_make
+from lab.pages import command_of_a_page
 
 FENCED = Case("redis-7.0")
 SESSION = {
@@ -124,6 +127,14 @@ def test_runs_under_load_stand_by_themselves(tmp_path: Path) -> None:
     lines = [run(), run(Case("redis-7.0", load=8), longest_gap_s=0.3)]
     cells = row(table(load([written(tmp_path, *lines)])), "redis-7.0.15", "fenced", "redis-py", "8")
     assert cells[4:8] == ["1", "0", "0 of 1,000", "300 ms"]
+
+
+def test_the_command_on_the_page_writes_the_page(tmp_path: Path) -> None:
+    checkout = checkout_for_make(tmp_path, REAL)
+    written(checkout, run())
+    command = command_of_a_page("PYTHONPATH=tests .cache/venv/bin/python -m bench report")
+    subprocess.run(["bash", "-c", command], cwd=checkout, check=True)
+    assert "None of 1 fenced runs." in (checkout / "docs" / "benchmark.md").read_text()
 
 
 def test_commands_make_as_many_runs(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lab import Deployment, LabError
-from lab.inventories import Listing, list_inventory, write_source
+from lab.inventories import Listing, list_inventory, read_by_a_play, write_source
 from lab.modules import run_module
 from lab.playbooks import Workspace
 
@@ -41,8 +41,8 @@ def shared() -> Iterator[Deployment]:
         yield deployment
 
 
-def listing(workspace: Workspace, folder: Path, options: dict[str, Any], *words: str, **environment: str) -> Listing:
-    found = list_inventory(workspace, write_source(folder, options), {**CREDENTIALS, **environment}, *words)
+def listing(workspace: Workspace, folder: Path, options: dict[str, Any], **environment: str) -> Listing:
+    found = list_inventory(workspace, write_source(folder, options), {**CREDENTIALS, **environment})
     for secret in (PASSWORD, SENTINEL_PASSWORD):
         assert secret not in json.dumps(found.variables) + found.warnings
     return found
@@ -132,8 +132,10 @@ def test_what_is_kept_in_the_cache_is_used_until_it_is_flushed(
     # Nobody is asked: a password that is wrong is not noticed.
     again = listing(workspace, tmp_path, options, REDIS_SENTINEL_PASSWORD="wrong")
     assert (again.variables, again.groups) == (first.variables, first.groups)
+    wrong = {**CREDENTIALS, "REDIS_SENTINEL_PASSWORD": "wrong"}
+    read_by_a_play(workspace, tmp_path / "sentinel.yml", wrong)
     with pytest.raises(LabError, match="refuses the login"):
-        listing(workspace, tmp_path, options, "--flush-cache", REDIS_SENTINEL_PASSWORD="wrong")
+        read_by_a_play(workspace, tmp_path / "sentinel.yml", wrong, "--flush-cache")
 
 
 def test_the_new_master_is_in_the_group_after_a_failover(

@@ -18,6 +18,7 @@ import pytest
 
 from lab.demo import WIDTH, find_troubles
 from lab.machine import times_slower
+from lab.make import REAL, checkout_for_make, environment_of_make
 from lab.recorder import Recording
 
 FLAWLESS = Recording(
@@ -69,11 +70,11 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def shown(temporary: Path) -> subprocess.CompletedProcess[str]:
+def shown(temporary: Path, tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "lab.demo"],
-        env=os.environ
-        | {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "TMPDIR": str(temporary), "LC_ALL": "C.UTF-8"},
+        ["make", "demo"],
+        cwd=checkout_for_make(tmp_path_factory.mktemp("checkout"), REAL),
+        env=environment_of_make(TMPDIR=str(temporary)),
         capture_output=True,
         text=True,
         timeout=280,

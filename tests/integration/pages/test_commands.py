@@ -20,7 +20,7 @@ import pytest
 
 from lab import Deployment
 from lab.modules import CHECKOUT, COLLECTIONS, PYTHON, run_module
-from lab.pages import RUN_AS_A_WHOLE, Block, blocks, why_not_run, with_addresses
+from lab.pages import RUN_AS_A_WHOLE, Block, blocks, run_elsewhere, why_not_run, with_addresses
 from lab.playbooks import Workspace
 
 # Each command is a start of Ansible.
@@ -33,7 +33,11 @@ def to_run() -> Iterator[tuple[Block, tuple[str, ...]]]:
     """The blocks with those of their commands that no other block has run."""
     done = {command for block in BLOCKS if block.page in RUN_AS_A_WHOLE for command in block.commands}
     for block in BLOCKS:
-        commands = [command for command in block.commands if command not in done and not why_not_run(command)]
+        commands = [
+            command
+            for command in block.commands
+            if command not in done and not run_elsewhere(command) and not why_not_run(command)
+        ]
         done.update(commands)
         if commands:
             yield block, tuple(commands)
@@ -58,6 +62,10 @@ def folder(deployment: Deployment, workspace: Workspace) -> Path:
     (checkout / "sentinel.yml").write_text(with_addresses(deployment, source.text))
     rows = (f"redis-{host[-1]} ansible_host={host} ansible_connection=local" for host in HOSTS)
     (checkout / "inventory").write_text("".join(f"{row} ansible_python_interpreter={PYTHON}\n" for row in rows))
+    # The page's own would upgrade this machine.
+    (checkout / "patch.yml").write_text(
+        f"- hosts: all\n  connection: local\n  gather_facts: false\n  vars: {{ansible_python_interpreter: {PYTHON}}}\n  tasks: [ansible.builtin.ping: ]\n"
+    )
     return checkout
 
 

@@ -9,8 +9,9 @@ import json
 import os
 import re
 import shlex
+import signal
+import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 
 from lab.adhoc import read_results
+from lab.make import REAL, checkout_for_make, environment_of_make
 from lab.modules import CHECKOUT
 from lab.pages import Block, blocks
 from lab.playbooks import Workspace
@@ -37,17 +39,17 @@ def translated(text: str, first_port: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[dict[str, Any]]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What the first terminal shows, from the command that is typed there."""
     (command,) = (command for block in BLOCKS for command in block.commands if command.startswith("make lab"))
     with PortReservation() as ports:
         first_port = ports.take_row(6)
-    # As the Makefile has it; the environment that `make` would make is that of the tests.
-    assert "python -m lab up $(ARGS)" in (CHECKOUT / "Makefile").read_text()
-    words = shlex.split(translated(command, first_port).partition("ARGS=")[2])
+    words = shlex.split(translated(command, first_port))
     process = subprocess.Popen(
-        [sys.executable, "-m", "lab", "up", *shlex.split(words[0]), "--json"],
-        env={**os.environ, "PYTHONPATH": str(CHECKOUT / "tests")},
+        [*words[:-1], f"{words[-1]} --json"],
+        cwd=checkout_for_make(tmp_path_factory.mktemp("checkout"), REAL),
+        env=environment_of_make(),
+        start_new_session=True,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -55,9 +57,15 @@ def lab() -> Iterator[dict[str, Any]]:
         assert process.stdout is not None
         yield {**json.loads(process.stdout.readline()), "first_port": first_port}
     finally:
-        process.terminate()
+        # Ctrl-C in that terminal reaches make and all that it runs.
+        os.killpg(process.pid, signal.SIGINT)
         process.communicate(timeout=60)
-    assert process.returncode == 0
+    assert not [port for port in range(first_port, first_port + 6) if listens(port)], "Ctrl-C ends it"
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._drill import PA
 from lab import Deployment, Process
 from lab.jobs import survey_answers
 from lab.modules import CHECKOUT, PYTHON
+from lab.pages import command_of_a_page, with_addresses
 from lab.playbooks import PlaybookRun, Workspace
 
 PLAYBOOKS = CHECKOUT / "playbooks"
@@ -36,9 +38,25 @@ def drill(workspace: Workspace, deployment: Deployment, master: Process, **more:
     return workspace.run("drill.yml", given, project=PLAYBOOKS, inventory=INVENTORY)
 
 
-def test_it_times_every_part_and_gives_everything_back(deployment: Deployment, workspace: Workspace) -> None:
+def drill_as_typed(workspace: Workspace, deployment: Deployment, master: Process, folder: Path) -> PlaybookRun:
+    """The command of docs/drill.md. The host is one where nobody must become root, and on which the service is a process of ours."""
+    systemctl = folder / "systemctl"
+    systemctl.write_text(
+        f'#!/bin/sh\n[ "$1 $3" = "kill redis-server" ] && kill -s "${{2#--signal=SIG}}" {master.pid}\n'
+    )
+    systemctl.chmod(0o755)
+    path = {"PATH": os.pathsep.join([str(folder), workspace.environment()["PATH"]])}
+    command = with_addresses(deployment, command_of_a_page("ansible-playbook redis_ha.sentinel.drill"))
+    assert f"expected_master={master.address}" in command
+    inventory = f"{INVENTORY}[all:vars]\ndrill_become=false\npostcheck_poll_interval=0.5\n"
+    return workspace.run_typed(command, inventory=inventory, environment=path)
+
+
+def test_it_times_every_part_and_gives_everything_back(
+    deployment: Deployment, workspace: Workspace, tmp_path: Path
+) -> None:
     old = deployment.master()
-    run = drill(workspace, deployment, old)
+    run = drill_as_typed(workspace, deployment, old, tmp_path)
     assert run.succeeded, run.stdout
     assert deployment.master() is old
     deployment.wait_ready()

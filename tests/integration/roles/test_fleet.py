@@ -14,11 +14,14 @@ import pytest
 
 from lab import Deployment
 from lab.modules import CHECKOUT
+from lab.pages import command_of_a_page
 from lab.playbooks import PlaybookRun, Workspace
 
 PLAYBOOKS = CHECKOUT / "playbooks"
 HOSTS = ("127.0.0.2", "127.0.0.3")
 NAMES = ("shop", "search", "mail-1", "wiki", "chat")
+COMMAND = "ansible-playbook redis_ha.sentinel.fleet -i deployments.yml"
+ALL = "[all:vars]\nfailover_precheck=false\nfailover_postcheck=false\nreport_title=CHG0031337\n"
 UNCHECKED = {"failover_precheck": False, "failover_postcheck": False}
 """What belongs to one deployment is proven elsewhere."""
 
@@ -44,6 +47,11 @@ def inventory(fleet: Fleet, names: tuple[str, ...] = NAMES, **more: str) -> str:
     return "[deployments]\n" + "\n".join(rows) + "\n"
 
 
+def as_typed(workspace: Workspace, ending: str, inventory: str) -> PlaybookRun:
+    """The command of docs/fleet.md that ends so. What else is asked for stands in the inventory."""
+    return workspace.run_typed(command_of_a_page(f"{COMMAND} {ending}"), inventory=inventory + ALL)
+
+
 def run(workspace: Workspace, inventory: str, **given: object) -> PlaybookRun:
     return workspace.run("fleet.yml", {**UNCHECKED, **given}, project=PLAYBOOKS, inventory=inventory)
 
@@ -51,7 +59,7 @@ def run(workspace: Workspace, inventory: str, **given: object) -> PlaybookRun:
 def test_one_run_moves_all_and_one_that_is_refused_stops_no_other(fleet: Fleet, workspace: Workspace) -> None:
     old = {name: fleet[name].master().address for name in NAMES}
     asked = inventory(fleet, wiki="failover_expected_master=127.0.0.1:1")
-    moved = run(workspace, asked, report_title="CHG0031337")
+    moved = as_typed(workspace, "--forks 10", asked)
     assert moved.status == "failed", "one of them has failed"
     now = {name: fleet[name].master().address for name in NAMES}
     assert {name for name in NAMES if now[name] == old[name]} == {"wiki"}
@@ -92,13 +100,18 @@ def test_slices_are_put_together_by_the_job_after_them_and_a_batch_in_which_one_
     said = stopped.result("Show what became of each deployment")["msg"]
     assert "1 switched. Failed: lost. Not begun: shop." in said[0]
 
-    checked = run(workspace, inventory(fleet, ("mail-1",)), fleet_role="precheck", fleet_report=False)
+    mail = inventory(fleet, ("mail-1",))
+    master = fleet["mail-1"].master().address
+    planned = as_typed(workspace, "--check", mail)
+    assert planned.succeeded, planned.stdout
+    assert fleet["mail-1"].master().address == master
+    checked = as_typed(workspace, "-e fleet_role=precheck", f"{mail}[deployments:vars]\nfleet_report=false\n")
     assert checked.succeeded, checked.stdout
     handed_on = {**stopped.artifacts, **checked.artifacts}
     assert len(handed_on) == 3
 
     given = {**handed_on, "report_directory": str(tmp_path), "report_name": "whole"}
-    whole = workspace.run("fleet_report.yml", given, inventory=first + inventory(fleet, ("mail-1",)))
+    whole = workspace.run("fleet_report.yml", given, inventory=first + mail)
     assert whole.message.startswith("4 deployments, 2 masters: 1 switched, 1 fit. Failed: lost. Not begun: shop.")
     page = (tmp_path / "whole.html").read_text()
     assert all(name in page for name in ("wiki", "lost", "shop", "mail-1"))

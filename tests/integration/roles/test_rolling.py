@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from bench.light_writers import LightWriters
 from lab import Deployment
 from lab.jobs import survey_answers
 from lab.maintenance import RESTART, Away, Restarter, look_often
-from lab.modules import CHECKOUT, PYTHON
+from lab.modules import CHECKOUT, PYTHON, run_module
+from lab.pages import command_of_a_page, with_addresses
 from lab.playbooks import PlaybookRun, Workspace
 
 PLAYBOOKS = CHECKOUT / "playbooks"
@@ -95,6 +97,24 @@ def test_every_server_is_restarted_by_a_run_that_stopped_and_one_that_went_on_an
     assert state.stat().st_mode & 0o777 == 0o600
     assert json.loads(state.read_text())["masters"] == before
     fleet.wait_ready()
+    move_back_as_typed(fleet, workspace, state)
+    assert masters(fleet) == before
+
+
+def move_back_as_typed(fleet: Deployment, workspace: Workspace, state: Path) -> None:
+    """The command of docs/rolling-maintenance.md, after somebody has moved a master elsewhere."""
+    name = NAMES[0]
+    sentinels = fleet.sentinel_addresses
+    moved = run_module("failover", sentinels=sentinels, master_name=name, expected_master=fleet.master(name).address)
+    assert moved["outcome"] == "switched", moved
+    fleet.wait_ready()
+    shutil.copy(state, workspace.home / ".redis_ha_rolling.json")
+    command = with_addresses(fleet, command_of_a_page("ansible-playbook redis_ha.sentinel.move_back"))
+    run = workspace.run_typed(command, inventory=INVENTORY)
+    assert run.succeeded, run.stdout
+    (back,) = run.artifacts["redis_ha_move_back"]["results"]
+    assert list(back["masters"]) == [name], "what is in its place stays"
+    assert back["masters"][name]["lossless"] is True
 
 
 @pytest.mark.timeout(300)
