@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._names import (
 )
 from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._places import ADDRESS
 
+FILTERS = "ansible_collections.redis_ha.sentinel.plugins.filter"
 COLLECTION = Path(__file__).resolve().parents[2]
 ROLES = ("precheck", "failover", "postcheck", "report", "drain", "drill", "rolling", "move_back", "fleet")
 PLAYBOOK_VARIABLES = ("options", "failover", "drill")
@@ -39,6 +42,20 @@ SHARED = frozenset(
     }
 )
 """What sets the variables of several roles at once."""
+
+
+def load_filters() -> None:
+    """Load all filters of this collection, and what they import.
+
+    Ansible has a process of its own for each task, and none of them keeps what another has compiled. What is loaded here, in the process from
+    which they come, is loaded once.
+    """
+    for found in pkgutil.iter_modules(importlib.import_module(FILTERS).__path__):
+        importlib.import_module(f"{FILTERS}.{found.name}")
+
+
+# Ansible loads an action plugin before it begins the process of the task. This one comes first in every role.
+load_filters()
 
 
 class ActionModule(ActionBase):
@@ -74,9 +91,10 @@ class ActionModule(ActionBase):
 
     def _options(self) -> dict[str, dict[str, Any]]:
         """The variables of all roles, as their argument specifications have them."""
+        # They are only read: nobody needs a copy.
         found: dict[str, dict[str, Any]] = {}
         for role in ROLES:
-            specs = self._loader.load_from_file(str(COLLECTION / f"roles/{role}/meta/argument_specs.yml"))
+            specs = self._loader.load_from_file(str(COLLECTION / f"roles/{role}/meta/argument_specs.yml"), unsafe=True)
             found.update(specs["argument_specs"]["main"]["options"])
         return found
 
@@ -84,6 +102,6 @@ class ActionModule(ActionBase):
         """The options that the playbooks take by their own names."""
         names: set[str] = set()
         for file in PLAYBOOK_VARIABLES:
-            variables = self._loader.load_from_file(str(COLLECTION / f"playbooks/vars/{file}.yml"))
+            variables = self._loader.load_from_file(str(COLLECTION / f"playbooks/vars/{file}.yml"), unsafe=True)
             names |= {match[1] for match in map(SHORT.match, map(str, variables.values())) if match}
         return frozenset(names)

@@ -24,6 +24,7 @@ from unit.builders import L0, NAME, snapshot
 
 from lab.modules import COLLECTIONS
 
+ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = {"inventory": "sentinel", "lookup": "master"}
 ENVIRONMENT = yaml.safe_load(ModuleDocFragment.PLUGIN)["options"]
 
@@ -91,3 +92,16 @@ def test_every_group_is_documented() -> None:
     named = set(re.findall(r"C\((redis_\w+)\)", text)) - {"redis_ha_sentinel"}
     parts = {f"redis_{part}NAME" for part in _hosts.PARTS.values()}
     assert named == {*_hosts.FIXED_GROUPS.values(), "redis_NAME", *parts}
+
+
+def test_what_comes_first_in_every_role_has_loaded_all_filters() -> None:
+    """Else each task compiles them, and what they import, for itself."""
+    code = (
+        "import sys, ansible_collections.redis_ha.sentinel.plugins.action.guard\n"
+        "print(*(name.rpartition('.')[2] for name in sys.modules if '.sentinel.plugins.filter.' in name))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(COLLECTIONS)}
+    shown = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert sorted(shown.split()) == sorted(path.stem for path in (ROOT / "plugins" / "filter").glob("*.py"))

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from lab import compiled
 from lab.modules import quick_starts
 from lab.playbooks import Workspace
 
@@ -36,8 +38,13 @@ ALONE = tuple(
 
 
 @pytest.fixture(scope="session", autouse=True)
-def modules_begin_quickly() -> Iterator[None]:
-    with quick_starts():
+def runs_begin_quickly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # That of all processes of this run.
+        folder = folder.parent
+    (folder / "compiled").mkdir(exist_ok=True)
+    with quick_starts(), compiled.once(folder / "compiled"):
         yield
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import ansible_runner
 
+from lab import compiled
 from lab.background import Background
 from lab.errors import LabError
 from lab.modules import CHECKOUT, COLLECTIONS, PYTHON
@@ -94,14 +95,20 @@ class PlaybookRun:
 
 
 class Workspace:
-    """A private folder for runs: nothing of the user's own Ansible is read, nothing is left in the user's home."""
+    """A private folder for runs: nothing of the user's own Ansible is read, nothing is left in the user's home.
 
-    def __init__(self) -> None:
+    Args:
+        from_nothing: Whether each run compiles everything, as it does for a user, where others find what was compiled before.
+    """
+
+    def __init__(self, *, from_nothing: bool = False) -> None:
+        self._compiled = {} if from_nothing else compiled.in_use()
         self.folder = Path(tempfile.mkdtemp(prefix="redis-ha-runner-"))
         self.home = self.folder / "home"
         self.reports = self.folder / "reports"
         self.home.mkdir()
-        (self.home / "ansible.cfg").touch()
+        # How often Ansible looks whether a task has ended: a thousand times a second takes a part of the processor for itself.
+        (self.home / "ansible.cfg").write_text("[defaults]\ninternal_poll_interval = 0.01\n")
         self._count = 0
 
     def __enter__(self) -> Workspace:
@@ -121,6 +128,7 @@ class Workspace:
             "ANSIBLE_REMOTE_TMP": str(self.home / "tmp"),
             "ANSIBLE_NOCOLOR": "1",
             "LC_ALL": "C.UTF-8",
+            **self._compiled,
             **(more or {}),
         }
 

@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lab import compiled
 from lab.engine import EngineUnusable, answers, end_with_parent, own_engine
 from lab.interruption import interruptible, listen
 from lab.leftovers import Swept, folder_of_this_run, remove_folders_of_dead_runs, sweep_engine, sweep_run, traces
@@ -50,7 +51,7 @@ _BLOCKS = [(second, third) for second in (18, 19) for third in range(0, 256, 16)
 # What Ansible, Molecule and the image builder write while they run, they write to a folder of this run: not into the home folder of the user.
 _FOLDER_VARIABLES = (
     *("ANSIBLE_ASYNC_DIR", "ANSIBLE_LOCAL_TEMP", "ANSIBLE_REMOTE_TMP"),
-    *("LAB_RESULTS", "MOLECULE_EPHEMERAL_DIRECTORY", "TMPDIR"),
+    *("LAB_COMPILED", "LAB_RESULTS", "MOLECULE_EPHEMERAL_DIRECTORY", "TMPDIR"),
 )
 _COLOUR_VARIABLES = ("PY_COLORS", "CLICOLOR", "FORCE_COLOR", "ANSIBLE_FORCE_COLOR")
 
@@ -238,6 +239,9 @@ def _environment(run: Run, docker_host: str) -> Iterator[dict[str, str]]:
         for name in _FOLDER_VARIABLES:
             environment[name] = str(folder / name.lower())
             Path(environment[name]).mkdir()
+        # Hundreds of runs of Ansible compile each text once.
+        hook = compiled.environment(Path(environment["LAB_COMPILED"]))["PYTHONPATH"]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (hook, environment.get("PYTHONPATH"))))
         yield environment
 
 

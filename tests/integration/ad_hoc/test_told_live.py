@@ -106,7 +106,7 @@ def ad_hoc(workspace: Workspace, arguments: Mapping[str, Any], *more: str) -> Sh
 
 def test_a_run_tells_each_step_while_it_lasts() -> None:
     """The old way takes eleven seconds, most of which it waits: nothing else is as slow without anything being wrong."""
-    with Workspace() as workspace, Deployment() as deployment:
+    with Workspace(from_nothing=True) as workspace, Deployment() as deployment:
         arguments = {"sentinels": deployment.sentinel_addresses, "master_name": "mymaster"}
         shown = ad_hoc(workspace, {**arguments, "strategy": "plain", "accept_loss": True})
         assert shown.code == 0, shown.text

@@ -75,9 +75,13 @@ def command_line(workspace: Workspace, variables: dict[str, Any]) -> list[str]:
     return [program, "redis_ha.sentinel.failover", "-e", " ".join(f"{key}={value}" for key, value in variables.items())]
 
 
-def test_the_playbook_moves_the_master_and_shows_as_little_as_it_can(
-    deployment: Deployment, workspace: Workspace
-) -> None:
+def test_the_playbook_moves_the_master_and_shows_as_little_as_it_can(deployment: Deployment) -> None:
+    with Workspace(from_nothing=True) as workspace:
+        move_and_show(deployment, workspace)
+
+
+def move_and_show(deployment: Deployment, workspace: Workspace) -> None:
+    """Move the master as a user does, from nothing, and look at what is shown."""
     old = deployment.master()
     variables = answers(deployment, report_directory=workspace.reports)
     began_s, used_before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)

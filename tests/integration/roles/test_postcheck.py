@@ -30,14 +30,16 @@ def answers(deployment: Deployment, **more: Any) -> dict[str, Any]:
 
 
 def test_a_marker_is_seen_on_every_replica_and_expires(deployment: Deployment, workspace: Workspace) -> None:
-    wanted = answers(deployment, postcheck_marker="true", postcheck_marker_key_prefix="proof:", postcheck_marker_ttl=30)
+    wanted = answers(
+        deployment, postcheck_marker="true", postcheck_marker_key_prefix="proof:", postcheck_marker_ttl=600
+    )
     run = workspace.run("postcheck.yml", wanted, project=PROJECT)
     assert run.succeeded, run.stdout
     result = run.result("See a write arrive")
     assert result["arrived"]
     assert {row["port"] for row in result["replicas"]} == {replica.port for replica in deployment.replicas()}
     assert result["key"].startswith("proof:")
-    assert 0 < deployment.master().command("TTL", result["key"]) <= 30
+    assert 0 < deployment.master().command("TTL", result["key"]) <= 600
 
     checked = workspace.run("postcheck.yml", wanted, project=PROJECT, check=True)
     assert checked.succeeded, checked.stdout

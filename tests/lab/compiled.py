@@ -1,0 +1,32 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Lets many runs of Ansible compile each text once; compiled_once/sitecustomize.py says how, and what stays the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_HOOK = Path(__file__).with_name("compiled_once")
+_folder: Path | None = None
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What the environment of a run has that keeps compiled code in a folder, or finds it there."""
+    return {"LAB_COMPILED": str(folder), "PYTHONPATH": str(_HOOK)}
+
+
+@contextmanager
+def once(folder: Path) -> Iterator[None]:
+    """As long as this lasts, runs of a `Workspace` compile each text once."""
+    global _folder
+    _folder = folder
+    yield
+    _folder = None
+
+
+def in_use() -> dict[str, str]:
+    """What the environment of a run has now."""
+    return environment(_folder) if _folder else {}
