@@ -12,14 +12,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._aftermath import (
-    agree,
-    disconnect_clients,
-    follow,
-    follow_in_turn,
-    record_promotion,
-    settle,
-)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._agree import agree, record_promotion
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
     Look,
     look,
@@ -36,6 +29,11 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     LinkError,
     ReplyError,
     failure,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._follow import (
+    disconnect_clients,
+    follow,
+    follow_in_turn,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM, routes
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FINISH, Plan
@@ -59,6 +57,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion impor
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Replication
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import COORDINATED, FENCED
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._settle import settle
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import ANNOUNCE, JOIN
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import FINISH as FINISH_STEP
 

@@ -1,0 +1,156 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""After the promotion, every Sentinel names the new master.
+
+This module is private to the collection redis_ha.sentinel.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import look
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._demotion import Demotion
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
+    FailoverError,
+    failure,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion import Promotion, names_everywhere
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
+    Address,
+    MasterEntry,
+)
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait, each
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
+    AGREE,
+    AGREED,
+    MOVED_ON,
+)
+
+AGREE_POLL_S = 0.004
+MOST_AGREE_WAIT_S = 30.0
+DEAD_SERVER_WAIT_S = 5.0
+"""A server that cannot be asked any more is not waited for as long as one that has something left to do."""
+STAYS_WAIT_S = 0.5
+"""One that has heard of our epoch and names another master stays so for ever."""
+
+
+def record_promotion(run: Run, promotion: Promotion, demotion: Demotion | None) -> None:
+    """Put down who is the master now, and whether it has everything."""
+    record = run.record
+    if not run.same_now(promotion.master, record.new_master):
+        run.note(f"Sentinel promoted {promotion.master} instead of {record.new_master}")
+    record.new_master, record.leader, record.promotion = promotion.master, promotion.leader, promotion.by
+    record.moved = True
+    if demotion is None:
+        return
+    if any(run.same_now(promotion.master, holder) for holder in demotion.holders):
+        record.lossless = True
+        record.lossless_reason = demotion.proof
+    else:
+        record.deny_lossless(
+            f"Sentinel chose {promotion.master}, which was not seen to have everything that the old master acknowledged"
+        )
+
+
+def agree(run: Run, promotion: Promotion) -> None:
+    """Wait until every Sentinel names the new master."""
+    behind = [address for address in run.sentinels if address not in promotion.named_by]
+    said: dict[Address, str] = {}
+    if behind:
+        with run.step(AGREE):
+            said = _wait_agreed(run, promotion, behind)
+    if not said:
+        run.record.agreed_at_s = run.clock.now_s()
+        run.timeline.add(AGREED, promotion.master, f"every Sentinel names {promotion.master}")
+        return
+    _raise_if_split(run, promotion, said)
+    for address, text in said.items():
+        run.left(f"Sentinel {address} does not name {promotion.master}: {text}")
+
+
+def _wait_agreed(run: Run, promotion: Promotion, behind: Sequence[Address]) -> dict[Address, str]:
+    began_s = run.clock.now_s()
+    deadline_s = began_s + min(run.request.timeout_s, MOST_AGREE_WAIT_S)
+    wait = Wait(run)
+    while True:
+        said = names_everywhere(run, promotion.master, behind)
+        behind = list(said)
+        now_s = run.clock.now_s()
+        if not said or now_s >= deadline_s or _is_in_vain(run, promotion, said, now_s - began_s):
+            return said
+        wait.tell(functools.partial(each, said, "Sentinel "))
+        run.clock.sleep(AGREE_POLL_S)
+
+
+def _is_in_vain(run: Run, promotion: Promotion, said: Mapping[Address, str], waited_s: float) -> bool:
+    """Whether each of these Sentinels is dead, or stays with what it names, and that for long enough."""
+    naming = [address for address, text in said.items() if text.startswith("it names")]
+    if waited_s < (STAYS_WAIT_S if len(naming) == len(said) else DEAD_SERVER_WAIT_S):
+        return False
+    answers = look(run, of=naming).said.values() if naming else ()
+    return all(stays(run, it.entry, promotion.epoch) for it in answers)
+
+
+def _raise_if_split(run: Run, promotion: Promotion, said: Mapping[Address, str]) -> None:
+    """Sentinels of equal epochs that name two masters stay so for ever. One of a later epoch is right, and nobody is told otherwise.
+
+    Raises:
+        Unknown: They do.
+        Incomplete: Sentinel has moved the master on meanwhile.
+    """
+    seen = look(run)
+    ours = max(
+        (it.entry.config_epoch for it in seen.said.values() if run.same_now(it.named, promotion.master)),
+        default=promotion.epoch or 0,
+    )
+    thirds = {
+        address: it
+        for address, it in seen.said.items()
+        if address in said and it.entry.config_epoch >= ours and _names_a_third(run, it.named, promotion.master)
+    }
+    for it in thirds.values():
+        if it.named is not None and it.entry.config_epoch > ours:
+            raise moved_on_error(run, promotion.master, it.named, it.entry.config_epoch)
+    others = list(thirds)
+    if others:
+        split = ", ".join(f"Sentinel {address} {said[address].removeprefix('it ')}" for address in others)
+        run.record.deny_lossless(
+            "Sentinels of one epoch name two masters: what clients of the other one write may be lost"
+        )
+        raise failure(
+            "sentinels_split",
+            f"{split}, the others name {promotion.master}, all of epoch {ours}",
+            name=run.request.master_name,
+            master=promotion.master,
+        )
+
+
+def _names_a_third(run: Run, named: Address | None, master: Address) -> bool:
+    """Whether a Sentinel names neither the new master nor, being late, the old one."""
+    return named is not None and not any(run.same_now(named, known) for known in (master, run.record.old_master))
+
+
+def stays(run: Run, entry: MasterEntry, epoch: int | None) -> bool:
+    """Whether a Sentinel that names another master will go on so: of an epoch that it has it takes no other news."""
+    before = max((view.master.config_epoch for view in run.snapshot.informed_sentinels if view.master), default=0)
+    heard = epoch is not None and entry.config_epoch >= epoch and entry.config_epoch > before
+    return heard and not entry.failover_in_progress
+
+
+def moved_on_error(run: Run, master: Address, now_master: Address, epoch: int) -> FailoverError:
+    """Put down that Sentinel has moved the master on after us; the error to raise."""
+    run.record.deny_lossless(
+        f"after the move to {master} Sentinel has failed over to {now_master} by itself (epoch {epoch}): what {master} "
+        "acknowledged last may be lost"
+    )
+    run.left(f"the master is {now_master} by now")
+    run.record.new_master = now_master
+    run.timeline.add(MOVED_ON, now_master, f"Sentinel has failed over to {now_master} (epoch {epoch})")
+    return failure(
+        "moved_on",
+        f"the master was moved to {master}, and Sentinel has failed over from there to {now_master} by itself (epoch {epoch})",
+        master=master,
+    )
