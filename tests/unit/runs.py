@@ -18,7 +18,6 @@ from unit.fake_connection import FakeClock, FakeFleet
 from unit.faults import Killed
 from unit.world import World
 
-
 LONG_ENOUGH_S = 45.0
 """How long a run of the model waits for what does not come: nothing that comes takes longer than 35 s, and the default is 120 s."""
 
