@@ -104,7 +104,9 @@ class Process:
     def log_text(self, last_lines: int | None = None) -> str:
         """What the process logged, over all its starts."""
         text = self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
-        return text if last_lines is None else "\n".join(text.splitlines()[-last_lines:])
+        if last_lines is not None:
+            text = "\n".join(text.splitlines()[-last_lines:])
+        return text
 
     def client(self, timeout_s: float = 5.0) -> redis.Redis:
         """A client of its own that never retries and speaks RESP2."""

@@ -8,7 +8,8 @@
     check.py judges unit          all judges and one suite
     check.py unit -- -k plan -x   words after -- are handed to pytest, or to Molecule
 
-A judge is quiet unless it fails; a suite shows pytest's own output. All of them run, even after one has failed.
+A judge is quiet unless it fails; a suite shows pytest's own output. All of them run, even after one has failed. Suites that measure no time run
+while judges do, the others one after the other.
 
 What this machine has not and cannot get leaves out a suite, or tests of one: the closing lines say what, and what would bring it. Where CI=true,
 what is missing is a failure.
@@ -65,10 +66,12 @@ SUITES: dict[str, Command] = {
     # The same, twice as long: fails where it reaches less of what decides than pyproject.toml demands.
     "coverage": ("pytest", "tests/unit", "--numprocesses=2", "--cov", "--cov-report=term-missing"),
     "contract": ("pytest", "tests/contract", "--numprocesses=2"),
-    # Most of its time is waiting for servers. Which tests share a process, and which begin first, says its conftest.py.
+    # Some of its time is waiting for servers. Which tests share a process, and which begin first, says its conftest.py.
     "integration": ("pytest", "tests/integration", "--numprocesses=6"),
     "molecule": ("python", "tests/tools/scenarios.py"),
 }
+# They start no server and measure no time, and nothing in them comes too late because the machine is busy.
+BESIDE_JUDGES = ("unit", "contract")
 # What a suite as a whole cannot do without: in words what is missing, empty if nothing is. Other tests look for themselves.
 NEEDS: dict[str, Callable[[], str]] = {"molecule": lacking}
 
@@ -173,6 +176,16 @@ def run_suite(name: str, more_words: list[str]) -> Result:
     return Result(name, code == 0, time.monotonic() - started, left_out=told_of)
 
 
+def run_all(wanted: Sequence[str], more_words: list[str]) -> list[Result]:
+    """Runs judges and suites, each as soon as it may."""
+    suites = [name for name in SUITES if name in wanted]
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        judged = pool.submit(run_judges, [name for name in JUDGES if name in wanted])
+        beside = [run_suite(name, more_words) for name in suites if name in BESIDE_JUDGES]
+        results = judged.result() + beside
+    return results + [run_suite(name, more_words) for name in suites if name not in BESIDE_JUDGES]
+
+
 def main(words: list[str]) -> int:
     """Runs what is named; 0 if all of it passes."""
     names, more_words = words, []
@@ -186,8 +199,7 @@ def main(words: list[str]) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, ask_to_end)
-    results = run_judges([name for name in JUDGES if name in wanted])
-    results += [run_suite(name, more_words) for name in SUITES if name in wanted]
+    results = run_all(wanted, more_words)
     if len(results) > 1 or any(result.left_out for result in results):
         print("\n" + "\n".join(str(result) for result in results))
     if _asked_to_end:

@@ -18,6 +18,9 @@ from unit.fake_connection import FakeClock, FakeFleet
 from unit.faults import Killed
 from unit.world import World
 
+LONG_ENOUGH_S = 45.0
+"""How long a run of the model waits for what does not come: nothing that comes takes longer than 35 s, and the default is 120 s."""
+
 
 def run(world: World, check_mode: bool = False, **request: Any) -> dict[str, Any]:
     """One run of the program, which has no fault."""
@@ -29,10 +32,11 @@ def run(world: World, check_mode: bool = False, **request: Any) -> dict[str, Any
 def attempt(world: World, check_mode: bool = False, **request: Any) -> dict[str, Any]:
     """One run of the program, whatever comes of it."""
     world.killed = False
+    wanted = Request(NAME, **{"timeout_s": LONG_ENOUGH_S, **request})
     clock = FakeClock(world)
     fleet = FakeFleet(world)
     try:
-        return fail_over(Run(fleet, Request(NAME, **request), clock, Timeline(clock)), check_mode)
+        return fail_over(Run(fleet, wanted, clock, Timeline(clock)), check_mode)
     finally:
         world.listeners.clear()
         fleet.close()

@@ -41,7 +41,11 @@ def test_what_is_not_given_comes_from_the_environment_or_is_the_default(monkeypa
 
 def test_it_is_closed_at_the_end_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[Fleet] = []
-    monkeypatch.setattr(Fleet, "close", lambda fleet: closed.append(fleet))
+
+    def close(fleet: Fleet) -> None:
+        closed.append(fleet)
+
+    monkeypatch.setattr(Fleet, "close", close)
     with opened_fleet({}) as fleet:
         assert closed == []
     with pytest.raises(ZeroDivisionError), opened_fleet({}) as other:

@@ -164,7 +164,7 @@ def test_an_order_that_is_not_answered_arrives_once() -> None:
         began_s = time.monotonic()
         with pytest.raises(LinkError, match="does not answer in time") as caught:
             it.order("SENTINEL", "FAILOVER", "mymaster", timeout_s=0.2)
-        assert 0.2 <= time.monotonic() - began_s < 1.0
+        assert 0.2 <= time.monotonic() - began_s < 3.0
         assert caught.value.sent
         assert len(server.commands) == 2
 
@@ -649,9 +649,9 @@ def test_several_are_asked_side_by_side() -> None:
             began_s = time.monotonic()
             answers = fleet.gather(
                 [one.address, other.address, third.address],
-                lambda address: fleet.node(address).ask("PING", timeout_s=0.3),
+                lambda address: fleet.node(address).ask("PING", timeout_s=1.0),
             )
-            assert time.monotonic() - began_s < 0.55
+            assert time.monotonic() - began_s < 1.9
         finally:
             fleet.close()
         assert isinstance(answers[one.address], LinkError)

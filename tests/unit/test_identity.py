@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -370,16 +368,6 @@ def test_sentinel_must_not_choose_a_hidden_one_that_is_not_wanted(
 
 def test_one_that_is_listed_at_another_address_does_not_hide() -> None:
     assert unlisted_replicas(hidden(replica_node(S2, run_id="3" * 40))) == ()
-
-
-@pytest.mark.parametrize("module", ["_replies", "_snapshot", "_identity", "_checks", "_plan", "_health_files"])
-def test_what_decides_loads_neither_redis_nor_ansible_nor_socket(module: str) -> None:
-    code = (
-        f"import sys, ansible_collections.redis_ha.sentinel.plugins.module_utils.{module}\n"
-        "print(*sorted({'redis', 'ansible', 'socket', 'ssl'} & set(sys.modules)))"
-    )
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert loaded.stdout.split() == []
 
 
 # ---- one server, several addresses -------------------------------------------------------------------------------------

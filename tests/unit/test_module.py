@@ -57,7 +57,11 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 def closed(monkeypatch: pytest.MonkeyPatch) -> list[Fleet]:
     """The fleets that were closed."""
     fleets: list[Fleet] = []
-    monkeypatch.setattr(Fleet, "close", lambda fleet: fleets.append(fleet))
+
+    def close(fleet: Fleet) -> None:
+        fleets.append(fleet)
+
+    monkeypatch.setattr(Fleet, "close", close)
     return fleets
 
 

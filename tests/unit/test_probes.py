@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -130,17 +131,11 @@ class ProbedFleet(ScriptedFleet):
         self.logged_in.append(access)
         leaders: dict[Address, Answer | None] = {}
         for leader in self.nodes:
-            leaders[leader] = self._at_login(leader, access)
+            leaders[leader] = partial(self._at_login, leader, access)
         return ScriptedFleet([], leaders)
 
-    def _at_login(self, leader: Address, access: Access) -> Answer:
-        def answer(_command: Sequence[object]) -> Any:
-            said = self.login(leader, access)
-            if isinstance(said, LinkError):
-                raise said
-            return said
-
-        return answer
+    def _at_login(self, leader: Address, access: Access, _command: Sequence[object]) -> Any:
+        return self.login(leader, access)
 
 
 @pytest.fixture
@@ -332,8 +327,8 @@ def test_a_login_that_fails_is_told_of_who_has_it_and_where(fleet: ProbedFleet) 
         if access.password != "wrong":
             return "PONG"
         if leader == S:
-            return LinkError(str(S), "no connection in time")
-        return AuthError(str(leader), "it refuses the login: WRONGPASS")
+            raise LinkError(str(S), "no connection in time")
+        raise AuthError(str(leader), "it refuses the login: WRONGPASS")
 
     fleet.login = login
     found = evidence(fleet).logins

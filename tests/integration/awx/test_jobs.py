@@ -25,6 +25,13 @@ SECRETS = [NODE_PASSWORD, SENTINEL_PASSWORD, VAULT_PASSWORD]
 
 
 @pytest.fixture(scope="module")
+def workspace() -> Iterator[Workspace]:
+    """Runs are as they are in AWX: nothing is there that an earlier one has compiled."""
+    with Workspace(from_nothing=True) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
 def deployment() -> Iterator[Deployment]:
     """Every server wants a password."""
     with Deployment(

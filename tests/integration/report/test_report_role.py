@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from lab import Deployment
+from lab import Deployment, compiled
 
 COLLECTIONS = Path(__file__).resolve().parents[3] / ".cache" / "collections"
 PASSWORD = "correct-horse-battery-staple"
@@ -144,6 +144,7 @@ def play(folder: Path, playbook: str, *words: str, **variables: Any) -> Play:
         "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
         "ANSIBLE_HOME": str(folder / "ansible"),
         "ANSIBLE_NOCOLOR": "1",
+        **compiled.in_use(),
         "LC_ALL": "C.UTF-8",
     }
     done = subprocess.run(

@@ -113,8 +113,8 @@ def move_back_as_typed(fleet: Deployment, workspace: Workspace, state: Path) -> 
     run = workspace.run_typed(command, inventory=INVENTORY)
     assert run.succeeded, run.stdout
     (back,) = run.artifacts["redis_ha_move_back"]["results"]
-    assert list(back["masters"]) == [name], "what is in its place stays"
-    assert back["masters"][name]["lossless"] is True
+    (master,) = back["masters"]
+    assert (master["name"], master["lossless"]) == (name, True), "what is in its place stays"
 
 
 @pytest.mark.timeout(300)

@@ -4,8 +4,8 @@
 """Lets many runs of Ansible compile each text once: Python loads this file at its start where this folder is in PYTHONPATH (see lab.compiled).
 
 Ansible begins a process for each task and another for each module. Each of them compiles anew the files of the collection, the templates, and the
-files of the module, which it has as text in an archive. This takes most of the time of a short run, and comes to the same code each time. Here
-that code is kept in the folder LAB_COMPILED, under a name made of all that it depends on. What is run, and by which process, stays the same.
+files of the module, which it has as text in an archive. This takes most of the time of a short run, and comes to the same each time. Here what
+comes of it is kept in the folder LAB_COMPILED, under a name made of all that it depends on. What is run, and by which process, stays the same.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 import zipimport
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec, PathFinder
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 FOLDER = os.environ.get("LAB_COMPILED", "")
@@ -39,21 +39,20 @@ def path_of(*parts: object) -> str:
     return f"{FOLDER}/{_imp.source_hash(0, text).hex()}-{len(text)}"
 
 
-def kept(path: str) -> CodeType | None:
-    """What was kept there."""
+def kept(path: str) -> Any:
+    """What was kept there, if anything."""
     try:
         with open(path, "rb") as file:
-            code: CodeType = marshal.load(file)
+            return marshal.load(file)
     except FileNotFoundError:
         return None
-    return code
 
 
-def keep(path: str, code: CodeType) -> None:
+def keep(path: str, what: Any) -> None:
     """Keep it; others may read it and keep it at the same time."""
     private = f"{path}.{os.getpid()}"
     with open(private, "wb") as file:
-        marshal.dump(code, file)
+        marshal.dump(what, file)
     os.replace(private, path)
 
 
@@ -74,6 +73,22 @@ def compile_file(source: Any, filename: Any, mode: str, flags: int = 0, dont_inh
 def for_files(module: ModuleType) -> None:
     """In this module, files are compiled once."""
     vars(module)["compile"] = compile_file
+
+
+def for_collections(module: ModuleType) -> None:
+    """The files of collections are compiled once, and the list of what Ansible has moved to which collection is read once."""
+    for_files(module)
+    read: Callable[[Any, Any], dict[str, Any]] = module._meta_yml_to_dict
+
+    def read_once(text: Any, content_id: Any) -> dict[str, Any]:
+        path = path_of("meta", text)
+        found: dict[str, Any] | None = kept(path)
+        if found is None:
+            found = read(text, content_id)
+            keep(path, found)
+        return found
+
+    vars(module)["_meta_yml_to_dict"] = read_once
 
 
 def for_templates(module: ModuleType) -> None:
@@ -136,7 +151,7 @@ def for_modules(module: ModuleType) -> None:
 
 CHANGES: dict[str, Callable[[ModuleType], None]] = {
     "ansible.constants": for_modules,
-    "ansible.utils.collection_loader._collection_finder": for_files,
+    "ansible.utils.collection_loader._collection_finder": for_collections,
     "jinja2.environment": for_templates,
 }
 
