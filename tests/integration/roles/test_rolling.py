@@ -64,7 +64,7 @@ def test_every_server_is_restarted_by_a_run_that_stopped_and_one_that_went_on_an
     with (
         Away(fleet) as away,
         Restarter(fleet, away) as restarter,
-        LightWriters(fleet.sentinel_addresses, NAMES, pause_ms=20.0) as writers,
+        LightWriters(fleet.sentinel_addresses, NAMES, pause_ms=5.0) as writers,
     ):
         restarter.refuses.add(HOSTS[0])
         first = roll(workspace, fleet, restarter.url, state)
