@@ -53,6 +53,21 @@ def record_promotion(run: Run, promotion: Promotion, demotion: Demotion | None) 
         record.deny_lossless(
             f"Sentinel chose {promotion.master}, which was not seen to have everything that the old master acknowledged"
         )
+    if promotion.beside is not None:
+        deny_for_a_second_master(run, promotion.beside)
+
+
+def deny_for_a_second_master(run: Run, other: Address) -> None:
+    """Another replica was made a master beside the one that stays: clients that were sent there lose what they wrote."""
+    if run.record.lossless:
+        run.record.deny_lossless(
+            f"{other} was made a master too, by a failover beside this one: what was written there may be lost"
+        )
+
+
+def names_a_third(run: Run, named: Address | None, master: Address) -> bool:
+    """Whether a Sentinel names neither the new master nor, being late, the old one."""
+    return named is not None and not any(run.same_now(named, known) for known in (master, run.record.old_master))
 
 
 def agree(run: Run, promotion: Promotion) -> None:
@@ -109,7 +124,7 @@ def _raise_if_split(run: Run, promotion: Promotion, said: Mapping[Address, str])
     thirds = {
         address: it
         for address, it in seen.said.items()
-        if address in said and it.entry.config_epoch >= ours and _names_a_third(run, it.named, promotion.master)
+        if address in said and it.entry.config_epoch >= ours and names_a_third(run, it.named, promotion.master)
     }
     for it in thirds.values():
         if it.named is not None and it.entry.config_epoch > ours:
@@ -126,11 +141,6 @@ def _raise_if_split(run: Run, promotion: Promotion, said: Mapping[Address, str])
             name=run.request.master_name,
             master=promotion.master,
         )
-
-
-def _names_a_third(run: Run, named: Address | None, master: Address) -> bool:
-    """Whether a Sentinel names neither the new master nor, being late, the old one."""
-    return named is not None and not any(run.same_now(named, known) for known in (master, run.record.old_master))
 
 
 def stays(run: Run, entry: MasterEntry, epoch: int | None) -> bool:

@@ -12,7 +12,7 @@ This module is private to the collection redis_ha.sentinel.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
     SENTINEL_ANSWER_S,
@@ -112,6 +112,7 @@ class Promotion:
         leader: The Sentinel that led.
         epoch: The configuration epoch of the news that the program carried.
         named_by: Sentinels that were seen to name it.
+        beside: The candidate, where the program promoted it and a Sentinel chose another replica.
     """
 
     master: Address
@@ -119,6 +120,7 @@ class Promotion:
     leader: Address
     epoch: int | None = None
     named_by: tuple[Address, ...] = ()
+    beside: Address | None = None
 
 
 # ---- the program promotes --------------------------------------------------------------------------------------------
@@ -185,7 +187,9 @@ def by_program(
             promotion = _announce(run, plan, taken, epoch, ways)
         if promotion is not None:
             return promotion
-    return by_sentinel(run, plan, leaders, seen, taken, ours_is_master or promoted is not False)
+    promotion = by_sentinel(run, plan, leaders, seen, taken, ours_is_master or promoted is not False)
+    beside = promoted is not False and not run.same_now(promotion.master, plan.replica_to_promote)
+    return replace(promotion, beside=plan.replica_to_promote) if beside else promotion
 
 
 def _leave_to_sentinel(run: Run, reason: str) -> None:

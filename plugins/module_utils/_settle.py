@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._agree import (
     DEAD_SERVER_WAIT_S,
     STAYS_WAIT_S,
+    deny_for_a_second_master,
     moved_on_error,
+    names_a_third,
     stays,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
@@ -126,6 +128,7 @@ def _wait_settled(run: Run, plan: Plan, master: Address, waiting: Waiting) -> tu
     while True:
         _ask_followers(run, master, waiting)
         seen = look(run)
+        _look_for_a_second_master(run, master, seen)
         epoch = _epoch_of_ours(run, seen, master, epoch)
         moved_on = _moved_on(run, seen, master, epoch)
         if moved_on is not None:
@@ -144,6 +147,21 @@ def _wait_settled(run: Run, plan: Plan, master: Address, waiting: Waiting) -> tu
             return None
         wait.tell(functools.partial(_late_ones, nodes, sentinels))
         run.clock.sleep(SETTLE_POLL_S)
+
+
+def _look_for_a_second_master(run: Run, master: Address, seen: Look) -> None:
+    """A failover beside ours may have led clients to another replica for a while, also between two looks: then its Sentinel has said so."""
+    since_s = run.record.fenced_at_s
+    if since_s is None:
+        return
+    said = [
+        event.instance
+        for channel in ("+promoted-slave", "+switch-master")
+        for _sentinel, event in run.timeline.events(since_s, channel, run.request.master_name)
+    ]
+    for other in (*said, *(it.named for it in seen.said.values())):
+        if other is not None and names_a_third(run, other, master):
+            deny_for_a_second_master(run, other)
 
 
 def _leave(run: Run, nodes: Mapping[Address, str], sentinels: Mapping[Address, str]) -> None:

@@ -319,6 +319,21 @@ def test_an_operators_failover_between_the_looks_is_joined(preferred: Address) -
         assert world.lost() == 0
 
 
+def test_a_second_failover_to_another_replica_is_never_called_lossless() -> None:
+    """Its Sentinel makes another replica the master while ours is one already: clients that ours was named to write there, and that is lost."""
+    switched = 0
+    for number in range(DEMOTED + 1, LEADER_TOLD):
+        for seed in range(1, 5):
+            world = rival_at(number, R, S, seed=seed)
+            result = run(world)
+            world.advance(20.0)
+            assert result["lossless"] is not True or world.lost() == 0, (number, seed, result)
+            if result["outcome"] == "switched" and world.lost():
+                switched += 1
+                assert f"{R} was made a master too" in result["lossless_reason"]
+    assert switched
+
+
 @pytest.mark.parametrize("theirs", [R, S])
 def test_an_operators_failover_before_the_demotion_stops_ours(theirs: Address) -> None:
     for number in range(0, LAST_LOOK_BEFORE, 3):
