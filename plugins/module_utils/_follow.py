@@ -199,6 +199,8 @@ def _demote_stray(run: Run, address: Address, master: Address) -> None:
     info, _ok = run.fleet.node(address).transact(("INFO", "replication"), ("REPLICAOF", master.host, master.port))
     own = parse_replication(parse_info(info))
     written_bytes = own.offset - own.second_offset + 1
+    if run.same_now(address, run.record.beside):
+        run.record.beside = None
     run.timeline.add(STRAY_DEMOTED, address, f"{address} was a master too, and had gone on for {written_bytes} bytes")
     if written_bytes > 0:
         run.record.deny_lossless(

@@ -31,6 +31,7 @@ class Record:
         agreed_at_s: When every Sentinel named the new master and it took writes.
         moved: Whether there is a new master.
         lossless: Whether the new master is shown to have every acknowledged write.
+        beside: A replica that this run made a master and that did not stay one, as long as it is not shown that nothing was written there.
         repaired: What an interrupted run had left and this one put back.
         notes: What the caller should know.
         left: What is left to do.
@@ -55,6 +56,7 @@ class Record:
     moved: bool = False
     lossless: bool = False
     lossless_reason: str = ""
+    beside: Address | None = None
     repaired: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
@@ -68,6 +70,13 @@ class Record:
         self.lossless_reason = reason
 
     @property
+    def proof(self) -> tuple[bool, str]:
+        """Whether it is shown that nothing was lost, and by what, or why not."""
+        if self.lossless and self.beside is not None:
+            return False, second_master(self.beside)
+        return self.lossless, self.lossless_reason
+
+    @property
     def write_gap_ms(self) -> float | None:
         """What clients feel: from the fence until every Sentinel names the new master and it takes writes."""
         if self.fenced_at_s is None or self.agreed_at_s is None:
@@ -75,10 +84,16 @@ class Record:
         return round((self.agreed_at_s - self.fenced_at_s) * 1000, 1)
 
 
+def second_master(other: Address) -> str:
+    """Why nothing is shown where another replica was a master, too."""
+    return f"{other} was made a master too, by a failover beside this one: what was written there may be lost"
+
+
 def result_of(record: Record, timeline: list[dict[str, Any]], outcome: str, changed: bool) -> dict[str, Any]:
     """The result of a run, with every key that the documentation calls always returned."""
     old_master = str(record.old_master) if record.old_master else None
     new_master = str(record.new_master) if record.new_master else None
+    lossless, lossless_reason = record.proof
     return {
         "changed": changed,
         "outcome": outcome,
@@ -93,8 +108,8 @@ def result_of(record: Record, timeline: list[dict[str, Any]], outcome: str, chan
         "new_master": record.new_master.as_result() if record.new_master else None,
         "leader": str(record.leader) if record.leader else None,
         "plan": record.plan.as_result() if record.plan else None,
-        "lossless": record.lossless if record.moved else None,
-        "lossless_reason": record.lossless_reason if record.moved else "nothing was moved",
+        "lossless": lossless if record.moved else None,
+        "lossless_reason": lossless_reason if record.moved else "nothing was moved",
         "write_gap_ms": record.write_gap_ms,
         "started_at": record.started_at,
         "fenced_at": record.fenced_at,

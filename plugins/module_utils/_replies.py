@@ -76,10 +76,14 @@ def _number(fields: Mapping[str, str], name: str, default: int = 0) -> int:
         return default
 
 
-def _age_ms(fields: Mapping[str, str], name: str) -> int:
-    """An age; 0 means never since Redis 6.2, and 6.0 prints the whole Unix time instead."""
-    age = _number(fields, name)
-    return NEVER_MS if age == 0 or age > 10**12 else age
+def _info_age_ms(fields: Mapping[str, str]) -> int:
+    """How old the last INFO of a node is that a Sentinel has.
+
+    0 means never since Redis 6.2, and also that it has come in this millisecond: then it has brought the run id. 6.0 prints the whole Unix time for never.
+    """
+    age_ms = _number(fields, "info-refresh")
+    never = age_ms > 10**12 or (age_ms == 0 and not fields.get("runid"))
+    return NEVER_MS if never else age_ms
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ def parse_master_entry(reply: Sequence[Any]) -> MasterEntry:
         known_replicas=_number(fields, "num-slaves"),
         known_peers=_number(fields, "num-other-sentinels"),
         failover_state=fields.get("failover-state", ""),
-        info_age_ms=_age_ms(fields, "info-refresh"),
+        info_age_ms=_info_age_ms(fields),
         role_reported=fields.get("role-reported", ""),
         last_ok_ping_ms=_number(fields, "last-ok-ping-reply"),
         client_reconfig_script=bool(fields.get("client-reconfig-script")),
@@ -172,7 +176,7 @@ def parse_replica_entries(reply: Sequence[Sequence[Any]]) -> tuple[ReplicaEntry,
                 master=Address(fields.get("master-host", ""), _number(fields, "master-port")),
                 priority=_number(fields, "slave-priority", 100),
                 offset=_number(fields, "slave-repl-offset"),
-                info_age_ms=_age_ms(fields, "info-refresh"),
+                info_age_ms=_info_age_ms(fields),
                 last_ok_ping_ms=_number(fields, "last-ok-ping-reply"),
                 announced=fields.get("replica-announced", "1") != "0",
             )

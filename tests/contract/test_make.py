@@ -47,7 +47,7 @@ def typed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[list[st
 
 
 def understood_by_check(words: list[str]) -> None:
-    names, _, handed_on = " ".join(words).partition(" --")
+    names, _dashes, handed_on = " ".join(words).partition(" --")
     for name in names.split():
         assert name in (*check.JUDGES, *check.SUITES, "judges")
     if names == "molecule":

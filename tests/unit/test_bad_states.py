@@ -313,7 +313,9 @@ def test_an_operators_failover_between_the_looks_is_joined(preferred: Address) -
     for number in range(LAST_LOOK_BEFORE, LEADER_TOLD):
         world = rival_at(number, preferred, preferred, seed=number)
         result = run(world)
-        assert (result["outcome"], result["lossless"]) == ("switched", True), (number, result)
+        # Where both leaders choose another than we have promoted, nobody knows what a proxy that looks at roles has sent to ours.
+        shown = not world.sent(PROMOTE) or result["new_master"] == R.as_result()
+        assert (result["outcome"], result["lossless"]) == ("switched", shown), (number, result)
         assert_never_split(world)
         assert named(world) == set(masters(world)) == {Address(**result["new_master"])}
         assert world.lost() == 0

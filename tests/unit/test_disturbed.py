@@ -121,11 +121,13 @@ def test_a_failover_timeout_that_is_low_already_is_left_as_it_is() -> None:
 # ---- failovers of others ---------------------------------------------------------------------------------------------
 
 
-def test_a_failover_of_somebody_else_that_does_not_end_is_not_waited_for_for_ever() -> None:
+def test_a_failover_of_somebody_else_that_does_not_end_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     world = World(1)
     sentinel = world.sentinels[L1]
     world.start_failover(sentinel)
-    sentinel.tick = lambda: None  # type: ignore[method-assign]
+    monkeypatch.setattr(sentinel, "tick", lambda: None)
     result = run(world, timeout_s=6.0)
     assert (result["outcome"], result["error"]) == ("unknown", "joined_failover_unfinished")
     assert str(L1) in result["msg"]

@@ -236,6 +236,13 @@ def test_the_age_of_an_info_that_never_came(shown: str, expected: int) -> None:
     assert entry.info_age_ms == expected
 
 
+@pytest.mark.parametrize(("run_id", "expected"), [("a" * 40, 0), ("", NEVER_MS)])
+def test_an_age_of_0_ms_is_not_never_where_info_has_brought_the_run_id(run_id: str, expected: int) -> None:
+    assert parse_master_entry(["info-refresh", "0", "runid", run_id]).info_age_ms == expected
+    (entry,) = parse_replica_entries([["ip", "h", "port", "1", "info-refresh", "0", "runid", run_id]])
+    assert entry.info_age_ms == expected
+
+
 @pytest.mark.parametrize(
     ("flags", "down"),
     [

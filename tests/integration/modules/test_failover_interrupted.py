@@ -387,15 +387,24 @@ def test_the_leading_sentinel_crashes_while_it_promotes(moment: str) -> None:
 
 
 def test_a_leader_that_would_crash_gives_in_before_it_comes_to_that() -> None:
-    with Deployment(replicas=1, sentinels=3, down_after_ms=2000) as deployment:
-        leader = deployment.sentinels[0]
-        leader.command("SENTINEL", "SIMULATE-FAILURE", "crash-after-election", "crash-after-promotion")
-        with writers(deployment) as recorder:
-            result = run_module("failover", **options(deployment))
-            recording = recording_after(deployment, recorder)
-        assert (result["outcome"], result["leader"]) == ("switched", leader.address), str(result)
-        assert leader.alive
-    assert (recording.writes_lost, recording.unknown) == (0, 0)
+    """On a host that is too busy to be done before the leader's third tick it does crash, and the result says so; then it is tried again."""
+    for _attempt in range(10):
+        with Deployment(replicas=1, sentinels=3, down_after_ms=2000) as deployment:
+            leader = deployment.sentinels[0]
+            leader.command("SENTINEL", "SIMULATE-FAILURE", "crash-after-election", "crash-after-promotion")
+            with writers(deployment) as recorder:
+                result = run_module("failover", **options(deployment))
+                gave_in = leader.alive
+                if not gave_in:
+                    leader.start()
+                recording = recording_after(deployment, recorder)
+        assert recording.writes_lost == 0
+        if gave_in:
+            assert (result["outcome"], result["leader"]) == ("switched", leader.address), str(result)
+            assert recording.unknown == 0
+            return
+        assert result["outcome"] != "switched" or result["promotion"] == "sentinel", str(result)
+    pytest.fail("the leader came to its third tick first, ten times")
 
 
 @pytest.mark.parametrize("step", ["probe", "demote", "trigger"])
