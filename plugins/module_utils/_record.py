@@ -86,7 +86,7 @@ class Record:
 
 def second_master(other: Address) -> str:
     """Why nothing is shown where another replica was a master, too."""
-    return f"{other} was made a master too, by a failover beside this one: what was written there may be lost"
+    return f"{other} was made a master too: what was written there, before it became a replica again, may be lost"
 
 
 def result_of(record: Record, timeline: list[dict[str, Any]], outcome: str, changed: bool) -> dict[str, Any]:
