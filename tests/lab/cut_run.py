@@ -377,9 +377,13 @@ def again(lab: Lab, options: Mapping[str, Any]) -> tuple[dict[str, Any], list[st
 
 
 def sentinel_was_faster(result: Mapping[str, Any]) -> bool:
-    """Whether the leader had promoted another replica, which has everything too, when the news came: on a host without a processor to spare, it may."""
+    """Whether the leader had promoted another replica, which has everything too, when the news came: on a host without a processor to spare, it may.
+
+    Ours was a master too then, and nobody can show that nothing was written there, unless the run has made it a replica again.
+    """
     promoted = any(note.startswith("Sentinel promoted ") and " instead of " in note for note in result["notes"])
-    return bool(promoted and result["outcome"] == "incomplete" and result["lossless"])
+    shown = result["lossless"] or "was made a master too" in result["lossless_reason"]
+    return bool(promoted and result["outcome"] == "incomplete" and shown)
 
 
 def contradictions(lab: Lab, result: Mapping[str, Any], old: Host) -> list[str]:
