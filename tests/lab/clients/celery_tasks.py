@@ -41,9 +41,9 @@ if _OPTIONS:
     _OPTIONS = {**_OPTIONS, "autoretry_for": (redis.RedisError, OSError)}
 
 
-def record(key: str, value: str) -> None:
+def _record(key: str, value: str) -> None:
     """Writes a key."""
     _client().set(key, value)
 
 
-app.task(name="record", **_OPTIONS)(record)
+record: Any = app.task(name="record", **_OPTIONS)(_record)
