@@ -18,7 +18,6 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     failure,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion import Promotion, names_everywhere
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import second_master
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
     MasterEntry,
@@ -55,12 +54,6 @@ def record_promotion(run: Run, promotion: Promotion, demotion: Demotion | None) 
             f"Sentinel chose {promotion.master}, which was not seen to have everything that the old master acknowledged"
         )
     record.beside = promotion.beside
-
-
-def deny_for_a_second_master(run: Run, other: Address) -> None:
-    """A Sentinel made another replica a master beside the one that stays: clients that it sent there lose what they wrote."""
-    if run.record.lossless:
-        run.record.deny_lossless(second_master(other))
 
 
 def names_a_third(run: Run, named: Address | None, master: Address) -> bool:

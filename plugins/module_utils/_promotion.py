@@ -112,7 +112,7 @@ class Promotion:
         leader: The Sentinel that led.
         epoch: The configuration epoch of the news that the program carried.
         named_by: Sentinels that were seen to name it.
-        beside: The candidate, where the program promoted it and a Sentinel chose another replica.
+        beside: The candidate, where the program or an earlier run promoted it and a Sentinel chose another replica.
     """
 
     master: Address
@@ -187,9 +187,7 @@ def by_program(
             promotion = _announce(run, plan, taken, epoch, ways)
         if promotion is not None:
             return promotion
-    promotion = by_sentinel(run, plan, leaders, seen, taken, ours_is_master or promoted is not False)
-    beside = promoted is not False and not run.same_now(promotion.master, plan.replica_to_promote)
-    return replace(promotion, beside=plan.replica_to_promote) if beside else promotion
+    return by_sentinel(run, plan, leaders, seen, taken, ours_is_master or promoted is not False)
 
 
 def _leave_to_sentinel(run: Run, reason: str) -> None:
@@ -452,7 +450,8 @@ def by_sentinel(
         told.append(taken.leader)
         promotion = _wait_for_promotion(run, plan, taken, ours_is_master)
         if promotion is not None:
-            return promotion
+            beside = ours_is_master and not run.same_now(promotion.master, plan.replica_to_promote)
+            return replace(promotion, beside=plan.replica_to_promote) if beside else promotion
         if plan.strategy != FENCED:
             # The old master is still a master, and nothing is urgent.
             break

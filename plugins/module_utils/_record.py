@@ -20,7 +20,7 @@ OUTCOMES = ("switched", "unchanged", "planned", "refused", "aborted", "incomplet
 
 @dataclass
 class Record:
-    """What is known of a run while it goes on. It grows and is never taken back, but for ``lossless``, which later news can only deny.
+    """What is known of a run while it goes on. It grows and is never taken back, but for ``lossless``, which later news can only deny, and ``beside``.
 
     Attributes:
         step: The step that the run is in.
@@ -31,7 +31,7 @@ class Record:
         agreed_at_s: When every Sentinel named the new master and it took writes.
         moved: Whether there is a new master.
         lossless: Whether the new master is shown to have every acknowledged write.
-        beside: A replica that this run made a master and that did not stay one, as long as it is not shown that nothing was written there.
+        beside: A replica that this run, or an earlier one, made a master and that did not stay one, as long as it is not shown that nothing was written there.
         repaired: What an interrupted run had left and this one put back.
         notes: What the caller should know.
         left: What is left to do.

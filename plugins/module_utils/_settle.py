@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._agree import (
     DEAD_SERVER_WAIT_S,
     STAYS_WAIT_S,
-    deny_for_a_second_master,
     moved_on_error,
     names_a_third,
     stays,
@@ -36,6 +35,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import JOIN, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import Raised
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import second_master
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
     MasterEntry,
@@ -151,17 +151,16 @@ def _wait_settled(run: Run, plan: Plan, master: Address, waiting: Waiting) -> tu
 
 def _look_for_a_second_master(run: Run, master: Address, seen: Look) -> None:
     """A failover beside ours may have led clients to another replica for a while, also between two looks: then its Sentinel has said so."""
-    since_s = run.record.fenced_at_s
-    if since_s is None:
+    record = run.record
+    if not record.lossless or record.fenced_at_s is None:
         return
-    said = [
-        event.instance
-        for channel in ("+promoted-slave", "+switch-master")
-        for _sentinel, event in run.timeline.events(since_s, channel, run.request.master_name)
-    ]
-    for other in (*said, *(it.named for it in seen.said.values())):
-        if other is not None and names_a_third(run, other, master):
-            deny_for_a_second_master(run, other)
+    named = [said.named for said in seen.said.values()]
+    for channel in ("+promoted-slave", "+switch-master"):
+        events = run.timeline.events(record.fenced_at_s, channel, run.request.master_name)
+        named += [event.instance for _sentinel, event in events]
+    other = next((it for it in named if names_a_third(run, it, master)), None)
+    if other is not None:
+        record.deny_lossless(second_master(other))
 
 
 def _leave(run: Run, nodes: Mapping[Address, str], sentinels: Mapping[Address, str]) -> None:
