@@ -116,3 +116,9 @@ def test_it_reaches_a_program_that_understands_it(command: str, typed: Mapping[s
 def test_the_demonstration_needs_no_more_than_what_runs_it(typed: Mapping[str, list[list[str]]]) -> None:
     for command in ("make demo", 'make lab ARGS="--base-port 7000"'):
         assert typed[command][0] == ["setup.sh", "run"]
+
+
+@pytest.mark.parametrize("suite", ["unit", "coverage"])
+def test_a_named_test_takes_the_place_of_the_folder(suite: str) -> None:
+    command = check.command_of(suite, ["tests/unit/test_plan.py"])
+    assert [word for word in command if word.startswith("tests/")] == ["tests/unit/test_plan.py"]

@@ -71,7 +71,7 @@ SUITES: dict[str, Command] = {
     "molecule": ("python", "tests/tools/scenarios.py"),
 }
 # They start no server and measure no time, and nothing in them comes too late because the machine is busy.
-BESIDE_JUDGES = ("unit", "contract")
+BESIDE_JUDGES = ("unit", "coverage", "contract")
 # What a suite as a whole cannot do without: in words what is missing, empty if nothing is. Other tests look for themselves.
 NEEDS: dict[str, Callable[[], str]] = {"molecule": lacking}
 
@@ -150,7 +150,7 @@ def run_judges(names: list[str]) -> list[Result]:
 
 def command_of(name: str, more_words: Sequence[str]) -> Command:
     """The command of a suite with more words; tests that they name take the place of the whole folder."""
-    folder = f"tests/{name}"
+    folder = next(word for word in SUITES[name] if word.startswith("tests/"))
     named = any(word.startswith(f"{folder}/") for word in more_words)
     return (*(word for word in SUITES[name] if not (named and word == folder)), *more_words)
 
