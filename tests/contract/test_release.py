@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import tarfile
@@ -15,8 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 from tools.release import NotReleasedError, release
+from tools.sanity import copy_collection
 
-ROOT = Path(__file__).resolve().parents[2]
 VERSION = "99.0.0"
 REPOSITORY = "https://example.org/team/redis_ha.sentinel"
 
@@ -26,21 +27,18 @@ def git(checkout: Path, *words: str) -> str:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What is here, and something to tell of it, committed in a repository of its own."""
-    tracked = git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
     made = tmp_path / "checkout"
-    for name in tracked:
-        if (ROOT / name).is_file():
-            (made / name).parent.mkdir(parents=True, exist_ok=True)
-            (made / name).write_bytes((ROOT / name).read_bytes())
-    (made / "changelogs/fragments").mkdir(exist_ok=True)
-    (made / "changelogs/fragments/news.yml").write_text("---\nbugfixes:\n  - failover - something is mended.\n")
-    git(made, "init", "--quiet")
+    copy_collection(made)
+    # From here on nothing that its user wants of git.
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     git(made, "config", "user.name", "Somebody")
     git(made, "config", "user.email", "somebody@example.org")
+    (made / "changelogs/fragments").mkdir(exist_ok=True)
+    (made / "changelogs/fragments/news.yml").write_text("---\nbugfixes:\n  - failover - something is mended.\n")
     git(made, "add", "--all")
-    git(made, "commit", "--quiet", "--message", "All")
+    git(made, "commit", "--quiet", "--message", "News")
     return made
 
 

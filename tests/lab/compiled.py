@@ -23,8 +23,10 @@ def once(folder: Path) -> Iterator[None]:
     """As long as this lasts, runs of a `Workspace` compile each text once."""
     global _folder
     _folder = folder
-    yield
-    _folder = None
+    try:
+        yield
+    finally:
+        _folder = None
 
 
 def in_use() -> dict[str, str]:

@@ -133,6 +133,7 @@ def main(words: Sequence[str]) -> int:
     named = archive.relative_to(options.checkout)
     print(f"Committed and tagged {options.version}. What is left:\n  git push origin HEAD {options.version}")
     print(f"  ansible-galaxy collection publish {named}")
+    print("Where the code is on GitHub, its workflow publishes what is tagged.")
     return 0
 
 
