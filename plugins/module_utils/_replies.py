@@ -294,7 +294,7 @@ def parse_replication(fields: Mapping[str, str]) -> Replication:
     """Read the replication section of a parsed ``INFO``."""
     attached = []
     for name, value in fields.items():
-        if re.fullmatch(r"slave\d+", name):
+        if name.startswith("slave") and name[5:].isdigit():
             parts = dict(part.split("=", 1) for part in value.split(",") if "=" in part)
             attached.append(
                 AttachedReplica(

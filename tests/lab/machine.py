@@ -6,6 +6,33 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Used:
+    """What has become of the time of all processors since the machine started, in ticks of the kernel (``/proc/stat``)."""
+
+    busy: int
+    stolen: int
+    """Wanted, and given to another machine of the same host."""
+    total: int
+
+    @staticmethod
+    def now() -> Used:
+        ticks = [int(number) for number in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        _user, _nice, _system, idle, waiting, _irq, _softirq, stolen = ticks
+        total = sum(ticks)
+        return Used(total - idle - waiting - stolen, stolen, total)
+
+    def since(self, earlier: Used) -> str:
+        """In words, what part of the time between two moments was used, and what part another machine took."""
+        total = max(1, self.total - earlier.total)
+        return (
+            f"processors {100 * (self.busy - earlier.busy) / total:.0f} % busy,"
+            f" {100 * (self.stolen - earlier.stolen) / total:.0f} % stolen"
+        )
 
 
 def times_slower() -> float:
