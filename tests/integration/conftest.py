@@ -31,10 +31,22 @@ ALONE = tuple(
         "modules/test_failover_states.py",
         "modules/test_health_info.py::test_nothing_is_wrong",
         "report/test_report_role.py",
+        "roles/test_failover.py::test_hosts_that_stand_for",
         "roles/test_postcheck.py::test_a_replica_that_needs_a_full_resync",
     )
 )
 """Tests that share nothing with others, or nothing that is dear: each goes to whichever process is free. The others of a file stay together."""
+PARTS = tuple(
+    HERE + beginning
+    for beginning in (
+        "pages/test_commands.py::test_commands[README.md",
+        "pages/test_commands.py::test_commands[docs/",
+        "roles/test_failover.py::TestConfirmation",
+        "roles/test_failover.py::test_names_",
+        "roles/test_failover.py::test_the_truth_is_told",
+    )
+)
+"""Tests that stay together, and not with the others of their file: else what begins first would be what all wait for in the end."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -55,8 +67,10 @@ def workspace() -> Iterator[Workspace]:
 
 
 def unit_of(node_id: str) -> str:
-    """What is run by one process, in one go: a test or a file."""
-    return node_id if node_id.startswith(ALONE) else node_id.partition("::")[0]
+    """What is run by one process, in one go: a test, a part of a file, or a file."""
+    if node_id.startswith(ALONE):
+        return node_id
+    return next((part for part in PARTS if node_id.startswith(part)), node_id.partition("::")[0])
 
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)

@@ -20,6 +20,7 @@ from typing import Self
 from lab.errors import LabError
 
 _FORKS = Path(__file__).with_name("module_forks.py")
+_STAND_IN = Path(__file__).with_name("forked_python.py")
 
 
 class ModuleServer:
@@ -28,6 +29,11 @@ class ModuleServer:
     def __init__(self, python: str, environment: Mapping[str, str]) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="redis-ha-modules-"))
         self._address = self._folder / "socket"
+        self.python = self._folder / "python"
+        """Stands for Python where Ansible runs a module."""
+        stand_in = _STAND_IN.read_text().replace("@ADDRESS@", str(self._address)).replace("@PYTHON@", python)
+        self.python.write_text(f"#!{python} -IS\n{stand_in}")
+        self.python.chmod(0o700)
         self._process = subprocess.Popen(
             [python, "-P", str(_FORKS), str(self._address)],
             env=dict(environment),

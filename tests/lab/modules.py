@@ -100,7 +100,7 @@ _quick: ModuleServer | None = None
 
 @contextmanager
 def quick_starts() -> Iterator[None]:
-    """As long as this lasts, `run_module` forks a process that has loaded the modules, where it may: hundreds of starts take a part of their time.
+    """As long as this lasts, `run_module` and `quick_python` fork a process that has loaded the modules, where they may: hundreds of starts take a part of their time.
 
     What is measured, and what is ended on the way, is a process that begins from nothing.
     """
@@ -108,6 +108,11 @@ def quick_starts() -> Iterator[None]:
     with ModuleServer(PYTHON, environment_of_modules(COLLECTIONS)) as _quick:
         yield
     _quick = None
+
+
+def quick_python() -> str:
+    """What Ansible runs modules with: as long as `quick_starts` lasts, what makes them forks."""
+    return PYTHON if _quick is None else str(_quick.python)
 
 
 def run_module(name: str, *, timeout_s: float = 120.0, **arguments: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import ansible_runner
 from lab import compiled
 from lab.background import Background
 from lab.errors import LabError
-from lab.modules import CHECKOUT, COLLECTIONS, PYTHON
+from lab.modules import CHECKOUT, COLLECTIONS, PYTHON, quick_python
 
 AWX = CHECKOUT / "awx"
 _YOUNG_S = 1.0
@@ -98,17 +98,23 @@ class Workspace:
     """A private folder for runs: nothing of the user's own Ansible is read, nothing is left in the user's home.
 
     Args:
-        from_nothing: Whether each run compiles everything, as it does for a user, where others find what was compiled before.
+        from_nothing: Whether each run compiles and loads everything, as it does for a user, where others find what was compiled before, and their
+            modules are forks.
+
+    Attributes:
+        python: What its runs run modules with.
     """
 
     def __init__(self, *, from_nothing: bool = False) -> None:
-        self._compiled = {} if from_nothing else compiled.in_use()
+        self.python = PYTHON if from_nothing else quick_python()
+        self._quick = {} if from_nothing else {**compiled.in_use(), "LAB_PYTHON": self.python}
         self.folder = Path(tempfile.mkdtemp(prefix="redis-ha-runner-"))
         self.home = self.folder / "home"
         self.reports = self.folder / "reports"
         self.home.mkdir()
         # How often Ansible looks whether a task has ended: a thousand times a second takes a part of the processor for itself.
-        (self.home / "ansible.cfg").write_text("[defaults]\ninternal_poll_interval = 0.01\n")
+        settings = ["[defaults]", "internal_poll_interval = 0.01", *([] if from_nothing else ["pipelining = true"])]
+        (self.home / "ansible.cfg").write_text("\n".join(settings) + "\n")
         self._count = 0
 
     def __enter__(self) -> Workspace:
@@ -128,7 +134,7 @@ class Workspace:
             "ANSIBLE_REMOTE_TMP": str(self.home / "tmp"),
             "ANSIBLE_NOCOLOR": "1",
             "LC_ALL": "C.UTF-8",
-            **self._compiled,
+            **self._quick,
             **(more or {}),
         }
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import secrets
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +110,7 @@ def _fill(workspace: Workspace) -> None:
     (home / ".sentinel-password").write_text(PASSWORDS["sentinel"])
     (home / ".vault-password").write_text(secrets.token_hex(12))
     (home / "inventory.ini").write_text(
-        f"sentinel1 ansible_connection=local ansible_python_interpreter={sys.executable}\n"
+        f"sentinel1 ansible_connection=local ansible_python_interpreter={workspace.python}\n"
     )
     subprocess.run(
         [

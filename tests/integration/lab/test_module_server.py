@@ -6,7 +6,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ from lab import LabError
 from lab.module_server import ModuleServer
 from lab.modules import COLLECTIONS, PYTHON, RunningModule, environment_of_modules, run_module
 
+PURE = "ansible_collections.redis_ha.sentinel.plugins.module_utils"
 NOBODY: dict[str, Any] = {"sentinels": ["127.0.0.1:1"], "master_name": "mymaster"}
 
 
@@ -68,3 +73,54 @@ def test_one_that_does_not_end_is_ended(server: ModuleServer, tmp_path: Path) ->
             connection.settimeout(30)
             while connection.recv(4096):
                 pass
+
+
+def python(server: ModuleServer, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(server.python), *words], capture_output=True, text=True, timeout=60, check=False, **options
+    )
+
+
+def test_a_file_is_run_as_python_runs_it(server: ModuleServer, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys\n"
+        "print(sys.argv[1:], os.getcwd(), os.environ['WORD'], sys.stdin.read(), __name__, __file__)\n"
+        "print('said beside', file=sys.stderr)\n"
+        "sys.exit(3)\n"
+    )
+    words = [str(script), "one", 'a "second" one\n']
+    ran = python(server, *words, input="typed", cwd=tmp_path, env={**os.environ, "WORD": "ein Wört \U0001f600 "})
+    assert ran.returncode == 3
+    assert ran.stdout == f"{words[1:]} {tmp_path} ein Wört \U0001f600  typed __main__ {script}\n"
+    assert ran.stderr == "said beside\n"
+
+
+def test_what_comes_on_standard_input_is_run_and_how_it_ends_is_told(server: ModuleServer) -> None:
+    broken = python(server, input="print('so far', flush=True)\n1 / 0\n")
+    assert (broken.returncode, broken.stdout) == (1, "so far\n")
+    assert "ZeroDivisionError" in broken.stderr
+    killed = python(server, input="import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    assert killed.returncode == -signal.SIGKILL
+    assert python(server, "-c", "print('as Python')").stdout == "as Python\n"
+
+
+def test_what_is_loaded_is_taken_only_where_the_archive_has_the_same(server: ModuleServer, tmp_path: Path) -> None:
+    folder = COLLECTIONS / PURE.replace(".", "/")
+    archive = tmp_path / "archive.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for package in ("ansible_collections", "redis_ha", "sentinel", "plugins", "module_utils"):
+            path = PURE[: PURE.index(package) + len(package)].replace(".", "/")
+            packed.writestr(f"{path}/__init__.py", "")
+        for name in ("_errors", "_steps"):
+            changed = "CHANGED = True\n" if name == "_steps" else ""
+            packed.writestr(f"{PURE.replace('.', '/')}/{name}.py", (folder / f"{name}.py").read_text() + changed)
+    code = (
+        f"import sys; sys.path.insert(0, {str(archive)!r})\n"
+        f"from {PURE} import _errors, _steps\n"
+        "print(type(_errors.__loader__).__name__, type(_steps.__loader__).__name__, hasattr(_steps, 'CHANGED'))\n"
+        f"import {PURE}._request\n"
+    )
+    ran = python(server, input=code)
+    assert ran.stdout == "SourceFileLoader zipimporter True\n", ran.stderr
+    assert "No module named" in ran.stderr, "what is not in the archive is not there"

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from lab import Deployment
-from lab.modules import CHECKOUT, COLLECTIONS, PYTHON, run_module
+from lab.modules import CHECKOUT, COLLECTIONS, run_module
 from lab.pages import RUN_AS_A_WHOLE, Block, blocks, run_elsewhere, why_not_run, with_addresses
 from lab.playbooks import Workspace
 
@@ -61,10 +61,12 @@ def folder(deployment: Deployment, workspace: Workspace) -> Path:
     (source,) = (block for block in BLOCKS if block.page == "docs/inventory.md" and block.line < 20)
     (checkout / "sentinel.yml").write_text(with_addresses(deployment, source.text))
     rows = (f"redis-{host[-1]} ansible_host={host} ansible_connection=local" for host in HOSTS)
-    (checkout / "inventory").write_text("".join(f"{row} ansible_python_interpreter={PYTHON}\n" for row in rows))
+    (checkout / "inventory").write_text(
+        "".join(f"{row} ansible_python_interpreter={workspace.python}\n" for row in rows)
+    )
     # The page's own would upgrade this machine.
     (checkout / "patch.yml").write_text(
-        f"- hosts: all\n  connection: local\n  gather_facts: false\n  vars: {{ansible_python_interpreter: {PYTHON}}}\n  tasks: [ansible.builtin.ping: ]\n"
+        f"- hosts: all\n  connection: local\n  gather_facts: false\n  vars: {{ansible_python_interpreter: {workspace.python}}}\n  tasks: [ansible.builtin.ping: ]\n"
     )
     return checkout
 

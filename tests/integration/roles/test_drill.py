@@ -14,13 +14,16 @@ from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._drill import PA
 
 from lab import Deployment, Process
 from lab.jobs import survey_answers
-from lab.modules import CHECKOUT, PYTHON
+from lab.modules import CHECKOUT
 from lab.pages import command_of_a_page, with_addresses
 from lab.playbooks import PlaybookRun, Workspace
 
 PLAYBOOKS = CHECKOUT / "playbooks"
-INVENTORY = f"redis-1 ansible_host=127.0.0.1 ansible_connection=local ansible_python_interpreter={PYTHON}\n"
 PARTS = ("detected", "agreed", "elected", "promoted", "named", "followed")
+
+
+def inventory(workspace: Workspace) -> str:
+    return f"redis-1 ansible_host=127.0.0.1 ansible_connection=local ansible_python_interpreter={workspace.python}\n"
 
 
 def drill(workspace: Workspace, deployment: Deployment, master: Process, **more: Any) -> PlaybookRun:
@@ -35,7 +38,7 @@ def drill(workspace: Workspace, deployment: Deployment, master: Process, **more:
         "postcheck_poll_interval": 0.5,
         **more,
     }
-    return workspace.run("drill.yml", given, project=PLAYBOOKS, inventory=INVENTORY)
+    return workspace.run("drill.yml", given, project=PLAYBOOKS, inventory=inventory(workspace))
 
 
 def drill_as_typed(workspace: Workspace, deployment: Deployment, master: Process, folder: Path) -> PlaybookRun:
@@ -48,8 +51,8 @@ def drill_as_typed(workspace: Workspace, deployment: Deployment, master: Process
     path = {"PATH": os.pathsep.join([str(folder), workspace.environment()["PATH"]])}
     command = with_addresses(deployment, command_of_a_page("ansible-playbook redis_ha.sentinel.drill"))
     assert f"expected_master={master.address}" in command
-    inventory = f"{INVENTORY}[all:vars]\ndrill_become=false\npostcheck_poll_interval=0.5\n"
-    return workspace.run_typed(command, inventory=inventory, environment=path)
+    variables = "[all:vars]\ndrill_become=false\npostcheck_poll_interval=0.5\n"
+    return workspace.run_typed(command, inventory=inventory(workspace) + variables, environment=path)
 
 
 def test_it_times_every_part_and_gives_everything_back(
@@ -93,7 +96,7 @@ def test_a_job_of_awx_refuses_a_deployment_that_nobody_allowed_to_be_hurt(
         drill_master_name="mymaster",
         drill_expected_master=old.address,
     )
-    run = workspace.run("drill.yml", answers, inventory=INVENTORY)
+    run = workspace.run("drill.yml", answers, inventory=inventory(workspace))
     assert run.status == "failed"
     assert (
         "Say drill: true (drill_allowed in a role or a survey) if this deployment may be hurt. Nothing was done."

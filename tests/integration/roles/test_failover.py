@@ -48,6 +48,8 @@ if os.environ.get("KILL_AT") and "failover" in "".join(sys.orig_argv):
     socket.socket.sendall = killing(socket.socket.sendall)
     socket.socket.send = killing(socket.socket.send)
 """
+# So that the module's name is among the words of its process.
+AS_A_FILE = {"ANSIBLE_PIPELINING": "false"}
 
 
 def answers(deployment: Deployment, **more: Any) -> dict[str, Any]:
@@ -138,7 +140,7 @@ def test_a_module_that_was_killed_is_run_once_more_which_finishes_and_does_not_m
     old = deployment.master()
     (tmp_path / "sitecustomize.py").write_text(KILLER)
     (tmp_path / "once").touch()
-    killed = {"PYTHONPATH": str(tmp_path), "KILL_AT": moment, "KILL_ONCE": str(tmp_path / "once")}
+    killed = {"PYTHONPATH": str(tmp_path), "KILL_AT": moment, "KILL_ONCE": str(tmp_path / "once"), **AS_A_FILE}
     with patient_sentinels(deployment):
         run = workspace.run("failover.yml", answers(deployment), environment=killed)
     assert run.succeeded, run.stdout
@@ -174,7 +176,7 @@ def test_the_truth_is_told_where_ansible_masks_every_address(
     run = workspace.run(
         "failover.yml",
         answers(masked, sentinels=f"127.0.0.1:{masked.sentinels[0].port}", redis_ha_redis_password=HOST),
-        environment={"PYTHONPATH": str(tmp_path), **at},
+        environment={"PYTHONPATH": str(tmp_path), **at, **AS_A_FILE},
     )
     assert run.succeeded, run.stdout
     new = masked.wait_for(masked.master, 10, "one master")

@@ -17,17 +17,13 @@ from bench.light_writers import LightWriters
 from lab import Deployment
 from lab.jobs import survey_answers
 from lab.maintenance import RESTART, Away, Restarter, look_often
-from lab.modules import CHECKOUT, PYTHON, run_module
+from lab.modules import CHECKOUT, run_module
 from lab.pages import command_of_a_page, with_addresses
 from lab.playbooks import PlaybookRun, Workspace
 
 PLAYBOOKS = CHECKOUT / "playbooks"
 HOSTS = tuple(f"127.0.0.{number}" for number in range(1, 6))
 NAMES = ("shop", "cart", "user")
-INVENTORY = "".join(
-    f"redis-{number} ansible_host={host} ansible_connection=local ansible_python_interpreter={PYTHON}\n"
-    for number, host in enumerate(HOSTS, 1)
-)
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +33,13 @@ def fleet() -> Iterator[Deployment]:
     ) as started:
         look_often(started.sentinels)
         yield started
+
+
+def inventory(workspace: Workspace) -> str:
+    return "".join(
+        f"redis-{number} ansible_host={host} ansible_connection=local ansible_python_interpreter={workspace.python}\n"
+        for number, host in enumerate(HOSTS, 1)
+    )
 
 
 def roll(workspace: Workspace, fleet: Deployment, restarter: str, state: Path, **more: Any) -> PlaybookRun:
@@ -49,7 +52,7 @@ def roll(workspace: Workspace, fleet: Deployment, restarter: str, state: Path, *
         "restarter": restarter,
         **more,
     }
-    return workspace.run("rolling_maintenance.yml", given, project=PLAYBOOKS, inventory=INVENTORY)
+    return workspace.run("rolling_maintenance.yml", given, project=PLAYBOOKS, inventory=inventory(workspace))
 
 
 def masters(fleet: Deployment) -> dict[str, str]:
@@ -110,7 +113,7 @@ def move_back_as_typed(fleet: Deployment, workspace: Workspace, state: Path) -> 
     fleet.wait_ready()
     shutil.copy(state, workspace.home / ".redis_ha_rolling.json")
     command = with_addresses(fleet, command_of_a_page("ansible-playbook redis_ha.sentinel.move_back"))
-    run = workspace.run_typed(command, inventory=INVENTORY)
+    run = workspace.run_typed(command, inventory=inventory(workspace))
     assert run.succeeded, run.stdout
     (back,) = run.artifacts["redis_ha_move_back"]["results"]
     (master,) = back["masters"]
@@ -161,7 +164,7 @@ def test_in_check_mode_the_job_of_awx_says_the_order_and_does_nothing(
         rolling_state_file=str(tmp_path / "state.json"),
     )
     given = {**answers, "restarter": "http://127.0.0.1:1"}
-    run = workspace.run("rolling_maintenance.yml", given, inventory=INVENTORY, check=True)
+    run = workspace.run("rolling_maintenance.yml", given, inventory=inventory(workspace), check=True)
     assert run.succeeded, run.stdout
     said = [line.split()[1].strip(":") for line in run.result("Say in which order")["msg"]]
     assert said == ["redis-4", "redis-5", "redis-1", "redis-2", "redis-3"]

@@ -141,7 +141,8 @@ def for_templates(module: ModuleType) -> None:
 
 
 def for_modules(module: ModuleType) -> None:
-    """The archive of a module is made once."""
+    """The archive of a module is made once, and modules run with the Python that was asked for."""
+    sys.executable = os.environ.get("LAB_PYTHON", sys.executable)
     local: str = module.DEFAULT_LOCAL_TMP
     # Where Ansible locks it by a file, others may use it at the same time.
     if os.path.exists(f"{os.path.dirname(str(module.__file__))}/_internal/_locking.py"):
