@@ -19,10 +19,13 @@ import pytest
 from tools import check, matrix
 
 from bench.__main__ import _parser as bench_parser
+from bench.clients import _parser as clients_parser
+from bench.ways import supports
 from lab.__main__ import _parser as lab_parser
 from lab.make import checkout_for_make, environment_of_make, recorded, recording
 from lab.modules import CHECKOUT
 from lab.pages import PAGES, blocks
+from lab.servers import known_specs
 
 IN_BLOCKS = [command for block in blocks() for command in block.commands if command.startswith("make ")]
 IN_SENTENCES = [
@@ -82,10 +85,18 @@ def understood_by_matrix(words: list[str]) -> None:
         assert any(text in case.label for case in matrix.CASES)
 
 
+def understood_by_bench(words: list[str]) -> None:
+    options = bench_parser().parse_args(words)
+    for server in options.servers:
+        assert server in known_specs()
+        assert all(supports(server, strategy) for strategy in options.strategies), f"{words} measures less than it says"
+
+
 UNDERSTOOD_BY: Mapping[tuple[str, ...], Callable[[list[str]], object]] = {
     ("tests/tools/check.py",): understood_by_check,
     ("tests/tools/matrix.py",): understood_by_matrix,
-    ("-m", "bench"): lambda words: bench_parser().parse_args(words),
+    ("-m", "bench"): understood_by_bench,
+    ("-m", "bench.clients"): lambda words: clients_parser().parse_args(words),
     ("-m", "lab"): lambda words: lab_parser().parse_args(words),
 }
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import shlex
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -17,10 +19,47 @@ import redis
 
 from lab.background import Background
 from lab.deployment import Deployment
+from lab.modules import PYTHON
 from lab.process import Process
 
 RESTART = Path(__file__).parent / "restart.yml"
 """Tasks for rolling_maintenance_tasks: they ask the `Restarter` whose address is in the variable `restarter`."""
+
+# In place of the module to which ansible.builtin.service hands on, whichever that is here. A host has two services; the restart of the first one does both.
+_MANAGER = """#!/usr/bin/python
+import http.client, os
+from ansible.module_utils.basic import AnsibleModule
+
+module = AnsibleModule(argument_spec={"name": {"required": True}, "state": {"choices": ["restarted"]}})
+if module.params["name"] == "redis-server":
+    connection = http.client.HTTPConnection(os.environ["LAB_RESTARTER"])
+    connection.request("GET", "/" + os.environ["LAB_HOST"])
+    answer = connection.getresponse()
+    if answer.status != 200:
+        module.fail_json(msg="redis-server does not start: %d" % answer.status)
+module.exit_json(changed=True)
+"""
+
+
+def service_managers(folder: Path, restarter: str, hosts: Sequence[str]) -> dict[str, Path]:
+    """Makes hosts on which the `Restarter` restarts the services redis-server and redis-sentinel.
+
+    Args:
+        folder: An empty folder; it becomes a library of modules.
+        restarter: The address of the `Restarter`.
+        hosts: Their addresses.
+
+    Returns:
+        By address, the Python that a host has to be given: one that knows where it is.
+    """
+    for name in ("service", "systemd", "sysvinit"):
+        (folder / f"{name}.py").write_text(_MANAGER)
+    pythons = {host: folder / f"python-on-{host}" for host in hosts}
+    for host, python in pythons.items():
+        where = f"LAB_HOST={host} LAB_RESTARTER={restarter.removeprefix('http://')}"
+        python.write_text(f'#!/bin/sh\n{where} exec {shlex.quote(PYTHON)} "$@"\n')
+        python.chmod(0o755)
+    return pythons
 
 
 class Away(Background):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lab.deployment import Deployment
@@ -24,28 +24,40 @@ RUN_AS_A_WHOLE = {
     "docs/ad-hoc.md": "tests/integration/ad_hoc/test_one_liners.py",
     "docs/getting-started.md": "tests/integration/pages/test_tutorial.py",
 }
-# Commands that a test of their own runs, because of what they need. The beginning of the command, and the test.
+# Commands that a test of their own runs, because of what they need: how each begins, and the test.
+_FLEET = "ansible-playbook redis_ha.sentinel.fleet -i deployments.yml"
+_RESTART = "ansible-playbook redis_ha.sentinel.rolling_maintenance -i inventory -e sentinels=192.0.2.11:26379 -e rolling_maintenance_tasks=restart"
 RUN_ELSEWHERE = {
+    "make bench BENCH_ARGS='--servers redis-7.0 --load 0 --runs 0": "tests/integration/bench/test_measure.py",
     "make demo": "tests/integration/lab/test_demo.py",
+    "make integration": "tests/integration/pages/test_make.py",
     "make lab": "tests/integration/pages/test_tutorial.py",
+    'make unit ARGS="-k plan -x"': "tests/integration/pages/test_make.py",
     "PYTHONPATH=tests .cache/venv/bin/python -m bench report": "tests/integration/bench/test_report.py",
+    "ansible-playbook awx/setup.yml": "tests/integration/awx/test_setup.py",
     "ansible-playbook redis_ha.sentinel.drill": "tests/integration/roles/test_drill.py",
     "ansible-playbook redis_ha.sentinel.failover -e @window.yml": "tests/integration/roles/test_failover.py",
-    "ansible-playbook redis_ha.sentinel.fleet -i deployments.yml --check": "tests/integration/roles/test_fleet.py",
-    "ansible-playbook redis_ha.sentinel.fleet -i deployments.yml --forks 10": "tests/integration/roles/test_fleet.py",
-    "ansible-playbook redis_ha.sentinel.fleet -i deployments.yml -e fleet_role=precheck": "tests/integration/roles/test_fleet.py",
+    f"{_FLEET} --check": "tests/integration/roles/test_fleet.py",
+    f"{_FLEET} --forks 10": "tests/integration/roles/test_fleet.py",
+    f"{_FLEET} -e fleet_role=precheck": "tests/integration/roles/test_fleet.py",
+    f"{_FLEET} -e fleet_role=drain": "tests/integration/roles/test_fleet.py",
     "ansible-playbook redis_ha.sentinel.move_back": "tests/integration/roles/test_rolling.py",
+    _RESTART: "tests/integration/roles/test_rolling.py",
+    f"{_RESTART} --check": "tests/integration/roles/test_rolling.py",
 }
-# What is not run as it stands: the beginning of the command, why, and what runs instead. The longest beginning counts.
+_TYPED = "tests/contract/test_make.py types it, and sees that the program which it reaches understands it"
+# What is not run as it stands: how it begins, why, and what runs instead.
 NOT_RUN = {
-    "make": "sets a machine up, or takes minutes; tests/contract/test_make.py types it, and sees that the program which it reaches understands it",
-    "ansible-playbook awx/setup.yml": "needs an AWX; tests/contract/test_roles.py holds it against the modules of awx.awx",
+    "make bench": f"takes minutes; {_TYPED}, and tests/integration/bench/test_measure.py measures each way once",
+    "make judges": f"is a part of the tests, of which this is one; {_TYPED}",
+    "make molecule": f"needs containers; {_TYPED}, and the suite molecule runs the same scenario",
+    "make setup": f"has made what the tests run in; {_TYPED}",
+    "make test": f"is all tests, of which this is one; {_TYPED}",
+    "make unit": f"is a suite of its own; {_TYPED}",
     "ansible-playbook redis_ha.sentinel.rolling_maintenance": (
-        "works on services of the host itself; molecule/rolling_maintenance restarts them on hosts of its own, and upgrades them by tasks of its own"
+        "brings new packages to the host itself; molecule/rolling_maintenance upgrades hosts of its own, by tasks of its own"
     ),
-    "ansible-playbook redis_ha.sentinel.fleet": "names hosts of the reader; tests/integration/roles/test_fleet.py drains one of its own",
 }
-RUN_IN_CHECK_MODE = "ansible-playbook redis_ha.sentinel.rolling_maintenance"
 
 
 @dataclass(frozen=True)
@@ -90,24 +102,26 @@ def begins_with(command: str, beginning: str) -> bool:
     return f"{command} ".startswith(f"{beginning} ")
 
 
+def _named(command: str, beginnings: Iterable[str]) -> str | None:
+    """The longest of these beginnings that the command has."""
+    return max((beginning for beginning in beginnings if begins_with(command, beginning)), key=len, default=None)
+
+
 def run_elsewhere(command: str) -> str | None:
     """The test that runs a command which needs something of its own; nothing for any other."""
-    return next((test for beginning, test in RUN_ELSEWHERE.items() if begins_with(command, beginning)), None)
+    named = _named(command, RUN_ELSEWHERE)
+    return RUN_ELSEWHERE[named] if named else None
 
 
 def why_not_run(command: str) -> str | None:
     """Why a command is run by no test as it stands; nothing if one runs it."""
-    # In check mode nothing is done to a host.
-    in_check_mode = command.startswith(RUN_IN_CHECK_MODE) and command.endswith("--check")
-    if in_check_mode or run_elsewhere(command):
-        return None
-    beginnings = [beginning for beginning in NOT_RUN if begins_with(command, beginning)]
-    return NOT_RUN[max(beginnings, key=len)] if beginnings else None
+    named = _named(command, NOT_RUN)
+    return NOT_RUN[named] if named and not run_elsewhere(command) else None
 
 
 def command_of_a_page(beginning: str) -> str:
-    """The command of the pages that begins with these words; it stands on one page only."""
-    (command,) = {command for block in blocks() for command in block.commands if begins_with(command, beginning)}
+    """The one command of the pages that stands in `RUN_ELSEWHERE` under this beginning, on however many pages."""
+    (command,) = {it for block in blocks() for it in block.commands if _named(it, RUN_ELSEWHERE) == beginning}
     return command
 
 

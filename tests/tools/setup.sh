@@ -110,22 +110,26 @@ ensure_test_tools() {
   fi
 }
 
-# Of the package `ansible`, which brings a hundred collections, the scenarios need what speaks to Docker; all of them would slow every tool down.
-ensure_docker_collection() {
-  local python=$1 community=$cache/collections/ansible_collections/community
-  [ -e "$community/docker/MANIFEST.json" ] && return
-  local work
+# Of the package `ansible`, which brings a hundred collections, the tests need what speaks to Docker and to AWX; all of them would slow every tool down.
+ensure_collections() {
+  local python=$1 there=$cache/collections/ansible_collections missing=() name work
+  for name in awx/awx community/docker community/library_inventory_filtering_v1; do
+    [ -e "$there/$name/MANIFEST.json" ] || missing+=("$name")
+  done
+  [ "${#missing[@]}" -gt 0 ] || return 0
   work=$(mktemp -d -- "$cache/ansible-XXXXXX")
   logged "$python" -m pip download --disable-pip-version-check --no-input --progress-bar off --no-deps --dest "$work" 'ansible>=12,<13'
   logged "$python" -c 'import pathlib, sys, zipfile
-folder = pathlib.Path(sys.argv[1])
-wanted = ("ansible_collections/community/docker/", "ansible_collections/community/library_inventory_filtering_v1/")
-with zipfile.ZipFile(next(folder.glob("ansible-*.whl"))) as wheel:
-    wheel.extractall(folder, [name for name in wheel.namelist() if name.startswith(wanted)])
-' "$work"
-  mkdir -p -- "$community"
-  rm -rf -- "$community/library_inventory_filtering_v1" "$community/docker"
-  mv -- "$work/ansible_collections/community/library_inventory_filtering_v1" "$work/ansible_collections/community/docker" "$community/"
+folder, *wanted = sys.argv[1:]
+beginnings = tuple(f"ansible_collections/{name}/" for name in wanted)
+with zipfile.ZipFile(next(pathlib.Path(folder).glob("ansible-*.whl"))) as wheel:
+    wheel.extractall(folder, [name for name in wheel.namelist() if name.startswith(beginnings)])
+' "$work" "${missing[@]}"
+  for name in "${missing[@]}"; do
+    mkdir -p -- "$there/${name%/*}"
+    rm -rf -- "${there:?}/$name"
+    mv -- "$work/ansible_collections/$name" "$there/$name"
+  done
   rm -rf -- "$work"
 }
 
@@ -151,7 +155,7 @@ fi
 [ -e "$collection/galaxy.yml" ] || ln -sfn ../../../.. "$collection"
 [ "$requirement_set" = run ] || ensure_test_tools
 if [ "$(cat -- "$stamp" 2>/dev/null)" = "$wanted" ] && "$venv/bin/python" -c '' 2>/dev/null; then
-  [ "$requirement_set" = run ] || ensure_docker_collection "$venv/bin/python"
+  [ "$requirement_set" = run ] || ensure_collections "$venv/bin/python"
   exit 0
 fi
 
@@ -165,4 +169,4 @@ fi
 logged "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --progress-bar off \
   -r "$root/requirements/$requirement_set.txt"
 printf '%s\n' "$wanted" >"$stamp"
-[ "$requirement_set" = run ] || ensure_docker_collection "$venv/bin/python"
+[ "$requirement_set" = run ] || ensure_collections "$venv/bin/python"

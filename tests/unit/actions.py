@@ -62,6 +62,8 @@ class Started:
             templar=None,
             shared_loader_obj=None,
         )
+        # Ansible's loader says under which name it has found it; up to 2.18 a refusal of options has the name in it.
+        self.plugin._load_name = kind.__module__
         self._module = module
         self.plugin._display = self.terminal
         self.plugin._execute_module = self._execute

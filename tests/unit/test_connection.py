@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import select
 import socket
 import ssl
@@ -398,17 +399,21 @@ def serving_tls(
     def serve() -> None:
         for answers in connections:
             connection, _peer = listener.accept()
-            try:
-                with context.wrap_socket(connection, server_side=True) as secured:
-                    for answer in answers:
-                        secured.recv(1000)
-                        secured.sendall(answer)
-                    if answers is not connections[-1]:
-                        # Closed as by a server that was killed: with a reset. What it sent before has to be read by then.
-                        secured.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                        (read or threading.Event()).wait(5)
-            except ssl.SSLError:
-                connection.close()
+            with context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False) as secured:
+                try:
+                    secured.do_handshake()
+                except ssl.SSLError:
+                    # What came after the handshake is taken in: what is left unread makes a reset of the end, which may overtake the alert.
+                    while os.read(secured.fileno(), 1000):
+                        pass
+                    continue
+                for answer in answers:
+                    secured.recv(1000)
+                    secured.sendall(answer)
+                if answers is not connections[-1]:
+                    # Closed as by a server that was killed: with a reset. What it sent before has to be read by then.
+                    secured.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    (read or threading.Event()).wait(5)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve, daemon=True)

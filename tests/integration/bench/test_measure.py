@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ from bench import measure
 from bench.measure import NOT_MEASURED, Case, SystematicFailureError
 from bench.report import load
 from lab import Deployment, LabError, find_server
+from lab.make import REAL, checkout_for_make, environment_of_make
+from lab.pages import command_of_a_page
 
 TESTS = Path(__file__).resolve().parents[2]
 
@@ -55,6 +58,15 @@ def test_a_run_is_measured_once_and_then_reported(tmp_path: Path) -> None:
     page = bench("report", str(out), temporary=temporary).stdout
     assert f"| {server.name} | fenced   | redis-py |" in page
     assert "None of 1 fenced runs." in page
+
+
+def test_the_command_of_the_page_measures_the_whole_command(tmp_path: Path) -> None:
+    checkout = checkout_for_make(tmp_path, REAL)
+    command = command_of_a_page("make bench BENCH_ARGS='--servers redis-7.0 --load 0 --runs 0")
+    runs, out = re.findall(r"--adhoc (\d+) --out (\S+)'$", command)[0]
+    subprocess.run(["bash", "-c", command], cwd=checkout, env=environment_of_make(), check=True)
+    measured = load([checkout / out]).runs
+    assert [run["outcome"] for run in measured] == ["switched"] * int(runs)
 
 
 @pytest.mark.parametrize("strategy", ["failover_to", "cluster"])

@@ -47,9 +47,13 @@ def inventory(fleet: Fleet, names: tuple[str, ...] = NAMES, **more: str) -> str:
     return "[deployments]\n" + "\n".join(rows) + "\n"
 
 
-def as_typed(workspace: Workspace, ending: str, inventory: str) -> PlaybookRun:
-    """The command of docs/fleet.md that ends so. What else is asked for stands in the inventory."""
-    return workspace.run_typed(command_of_a_page(f"{COMMAND} {ending}"), inventory=inventory + ALL)
+def as_typed(workspace: Workspace, ending: str, inventory: str, hosts: Mapping[str, str] | None = None) -> PlaybookRun:
+    """The command of docs/fleet.md that ends so, with our hosts for those of the page. What else is asked for stands in the inventory."""
+    command = command_of_a_page(f"{COMMAND} {ending}")
+    for shown, host in (hosts or {}).items():
+        assert shown in command
+        command = command.replace(shown, host)
+    return workspace.run_typed(command, inventory=inventory + ALL)
 
 
 def run(workspace: Workspace, inventory: str, **given: object) -> PlaybookRun:
@@ -86,6 +90,17 @@ def test_one_run_moves_all_and_one_that_is_refused_stops_no_other(fleet: Fleet, 
         own = workspace.reports / f"{page.stem}-{name}.html"
         assert own.exists(), "each has its own report beside it"
         assert f'href="{own.name}"' in text
+
+
+def test_hosts_are_emptied_in_the_deployments_that_are_named_and_in_no_other(
+    fleet: Fleet, workspace: Workspace
+) -> None:
+    old = {name: fleet[name].master() for name in NAMES}
+    hosts = {"192.0.2.21": old["shop"].host, "198.51.100.21": old["search"].host}
+    assert len(set(hosts.values())) == 1, "the other host of each is left to move to"
+    drained = as_typed(workspace, "-e fleet_role=drain", inventory(fleet), hosts)
+    assert drained.succeeded, drained.stdout
+    assert {name for name in NAMES if fleet[name].master() is not old[name]} == {"shop", "search"}
 
 
 def test_slices_are_put_together_by_the_job_after_them_and_a_batch_in_which_one_failed_is_the_last_of_its_slice(

@@ -16,11 +16,12 @@ import pytest
 from bench.light_writers import LightWriters
 from lab import Deployment
 from lab.jobs import survey_answers
-from lab.maintenance import RESTART, Away, Restarter, look_often
+from lab.maintenance import RESTART, Away, Restarter, look_often, service_managers
 from lab.modules import CHECKOUT, run_module
 from lab.pages import command_of_a_page, with_addresses
 from lab.playbooks import PlaybookRun, Workspace
 
+COMMAND = "ansible-playbook redis_ha.sentinel.rolling_maintenance -i inventory -e sentinels=192.0.2.11:26379 -e rolling_maintenance_tasks=restart"
 PLAYBOOKS = CHECKOUT / "playbooks"
 HOSTS = tuple(f"127.0.0.{number}" for number in range(1, 6))
 NAMES = ("shop", "cart", "user")
@@ -55,6 +56,25 @@ def roll(workspace: Workspace, fleet: Deployment, restarter: str, state: Path, *
     return workspace.run("rolling_maintenance.yml", given, project=PLAYBOOKS, inventory=inventory(workspace))
 
 
+def roll_as_typed(
+    workspace: Workspace, fleet: Deployment, restarter: str, state: Path, ending: str = ""
+) -> PlaybookRun:
+    """The command of docs/rolling-maintenance.md, on hosts where nobody must become root, with a service manager of ours."""
+    managers = state.parent / "managers"
+    managers.mkdir()
+    hosts = service_managers(managers, restarter, HOSTS)
+    rows = (
+        f"redis-{number} ansible_host={host} ansible_connection=local ansible_python_interpreter={hosts[host]}\n"
+        for number, host in enumerate(HOSTS, 1)
+    )
+    more = f"ansible_become=false\nrolling_state_file={state}\nrolling_poll_interval=0.5\n"
+    return workspace.run_typed(
+        with_addresses(fleet, command_of_a_page(f"{COMMAND}{ending}")),
+        inventory=f"{''.join(rows)}[all:vars]\n{more}",
+        environment={"ANSIBLE_LIBRARY": str(managers)},
+    )
+
+
 def masters(fleet: Deployment) -> dict[str, str]:
     return {name: fleet.master(name).address for name in NAMES}
 
@@ -72,7 +92,7 @@ def test_every_server_is_restarted_by_a_run_that_stopped_and_one_that_went_on_an
         LightWriters(fleet.sentinel_addresses, NAMES, pause_ms=5.0) as writers,
     ):
         restarter.refuses.add(HOSTS[0])
-        first = roll(workspace, fleet, restarter.url, state)
+        first = roll_as_typed(workspace, fleet, restarter.url, state)
         assert first.status == "failed"
         assert set(restarter.restarted) == {HOSTS[3], HOSTS[4]}, "the hosts without a master come first"
         restarter.refuses.clear()
@@ -154,6 +174,21 @@ def test_a_host_that_nobody_has_is_refused_before_anything_is_done(
     assert not (tmp_path / "state.json").exists()
 
 
+def test_in_check_mode_the_command_says_the_order_and_does_nothing(
+    fleet: Deployment, workspace: Workspace, tmp_path: Path
+) -> None:
+    state = tmp_path / "state.json"
+    run = roll_as_typed(workspace, fleet, "http://127.0.0.1:1", state, " --check")
+    assert run.succeeded, run.stdout
+    assert order_said_by(run) == ["redis-4", "redis-5", "redis-1", "redis-2", "redis-3"]
+    assert not run.results("Restart the services")
+    assert not state.exists()
+
+
+def order_said_by(run: PlaybookRun) -> list[str]:
+    return [line.split()[1].strip(":") for line in run.result("Say in which order")["msg"]]
+
+
 def test_in_check_mode_the_job_of_awx_says_the_order_and_does_nothing(
     fleet: Deployment, workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -166,7 +201,6 @@ def test_in_check_mode_the_job_of_awx_says_the_order_and_does_nothing(
     given = {**answers, "restarter": "http://127.0.0.1:1"}
     run = workspace.run("rolling_maintenance.yml", given, inventory=inventory(workspace), check=True)
     assert run.succeeded, run.stdout
-    said = [line.split()[1].strip(":") for line in run.result("Say in which order")["msg"]]
-    assert said == ["redis-4", "redis-5", "redis-1", "redis-2", "redis-3"]
+    assert order_said_by(run) == ["redis-4", "redis-5", "redis-1", "redis-2", "redis-3"]
     assert not run.results("Restart every server")
     assert not (tmp_path / "state.json").exists()
