@@ -474,7 +474,7 @@ def one_after_the_other(description: Mapping[str, Any], cases: Sequence[Case]) -
                 left.remove(case)
                 try:
                     said = cut_and_mend(lab, writers, case)
-                except Exception:  # noqa: BLE001  whatever it is, the cases after it are to be seen, too
+                except Exception:  # noqa: BLE001 - whatever it is, the cases after it are to be seen, too
                     yield {"name": case.name, "wrong": [traceback.format_exc()]}
                     break
                 yield {"name": case.name, "took_s": round(time.monotonic() - began_s, 1), **said}
