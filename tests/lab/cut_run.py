@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: The redis_ha.sentinel authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A failover in whose course the network is cut at a chosen step: `python -m lab.cut_run`, a case as JSON on standard input.
+"""Failovers in whose course the network is cut at a chosen step: `python -m lab.cut_run`, cases as JSON on standard input, one after the other.
 
 The hosts are containers. A cut is made by iptables inside of one, and concerns this program or other hosts of the deployment; the applications
-that write are on a host of their own and notice nothing of it. Then the network is mended and the program runs again. Prints one line of JSON:
-how both runs ended, what redis-cli says after each, what became of the writes, and in `wrong` whatever contradicts what was promised.
+that write are on a host of their own and notice nothing of it. Then the network is mended and the program runs again. Prints a list as JSON, of
+each case how both runs ended, what redis-cli says after each, what became of the writes, and in `wrong` whatever contradicts what was promised.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -42,7 +42,7 @@ NODE_PORT, SENTINEL_PORT = 6379, 26379
 SHORT_PACKET_BYTES = 100
 """MULTI and its reply are shorter, a transaction and its replies are longer."""
 LOAD_MAX_S = 150
-PAUSE_MS = 5.0
+PAUSE_MS = 10.0
 HEALTHY_S = 60
 AGAIN_S = 45
 """How long after the network was mended a second run may still be refused: Sentinels have to see each other again."""
@@ -246,57 +246,56 @@ class Lab:
         return dict(zip(lines[::2], lines[1::2], strict=True))
 
 
-@contextmanager
-def writers(lab: Lab) -> Iterator[Callable[[str], dict[str, Any]]]:
-    """Four applications on a host of their own. To be called with the master at the end: what became of their writes."""
-    shell = Host(lab.client, "the host of the applications")
-    folder = shell.run("mktemp -d")[0]
-    process = subprocess.Popen(
-        [
-            "docker",
-            "exec",
-            "--interactive",
-            "--workdir",
-            "/opt",
-            lab.client,
-            "python3",
-            "-m",
-            "lab.load",
-            "run",
-            folder,
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    options = {
-        "sentinels": [host.sentinel for host in lab.hosts],
-        "nodes": [host.node for host in lab.hosts],
-        "master_name": lab.master_name,
-        "max_s": LOAD_MAX_S,
-        "pause_ms": PAUSE_MS,
-    }
-    process.stdin.write(json.dumps(options))
-    process.stdin.close()
-    process.stdin = None
-    shell.run(f"timeout 60 sh -c 'until [ -e {folder}/writing ]; do sleep 0.05; done'")
+class Writers:
+    """Four applications on a host of their own, which write in one case after the other."""
 
-    def end(master: str) -> dict[str, Any]:
-        shell.run(f"echo {master} > {folder}/end; mv {folder}/end {folder}/stop")
-        output, _errors = process.communicate(timeout=60)
-        if process.returncode != 0:
-            raise LabError(f"the writers have failed: {output}")
-        recording: dict[str, Any] = json.loads(output)
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._shell = Host(lab.client, "the host of the applications")
+        self._process = subprocess.Popen(
+            ["docker", "exec", "--interactive", "--workdir", "/opt", lab.client, "python3", "-m", "lab.load", "serve"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+        self._folder = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._shell.close()
+
+    def begin(self) -> None:
+        """Returns when writes are acknowledged."""
+        self._folder = self._shell.run("mktemp -d")[0]
+        options = {
+            "sentinels": [host.sentinel for host in self._lab.hosts],
+            "nodes": [host.node for host in self._lab.hosts],
+            "master_name": self._lab.master_name,
+            "max_s": LOAD_MAX_S,
+            "pause_ms": PAUSE_MS,
+        }
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"folder": self._folder, "options": options}) + "\n")
+        self._shell.run(f"timeout 60 sh -c 'until [ -e {self._folder}/writing ]; do sleep 0.05; done'")
+
+    def end(self, master: str) -> dict[str, Any]:
+        """What became of the writes, read back from the master.
+
+        Raises:
+            LabError: They have failed.
+        """
+        self._shell.run(f"echo {master} > {self._folder}/end; mv {self._folder}/end {self._folder}/stop")
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise LabError("the writers have failed")
+        recording: dict[str, Any] = json.loads(line)
         return recording
-
-    try:
-        yield end
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
-        shell.close()
 
 
 def wait_until_nothing_is_on_its_way(lab: Lab) -> None:
@@ -423,48 +422,70 @@ def summary(result: Mapping[str, Any]) -> dict[str, Any]:
     return {key: result.get(key) for key in keys}
 
 
-def main(description: Mapping[str, Any], case: Case) -> int:
-    """Cut, mend, run again, count."""
-    with Lab(description) as lab:
-        if ill := lab.wait_until_whole():
-            raise LabError(f"the deployment was not whole before {case.name}: {ill}")
-        old = lab.by_node(next(iter(lab.named().values())))
-        sibling, target = (host for host in lab.hosts if host is not old)
-        # The first leads where the program promotes, the second where Sentinel does.
-        sentinels = [sibling.sentinel, target.sentinel, old.sentinel]
-        options = {"sentinels": sentinels, "target": target.node, "min_sentinels": 2, "timeout": 12}
-        places = {"master": old, "target": target, "sibling": sibling}
-        with writers(lab) as end:
-            began_s = time.monotonic()
-            first = disturbed(lab, case, options, places)
-            first_s = time.monotonic() - began_s
-            wrong = [f"first run: {text}" for text in contradictions(lab, first, old)]
-            lab.mend()
-            wait_until_nothing_is_on_its_way(lab)
-            second, errors = again(lab, options)
-            if second["outcome"] not in ("switched", "unchanged"):
-                wrong.append(f"second run: {second['outcome']}, {second.get('msg')}")
-            else:
-                wrong += [f"second run: {text}" for text in contradictions(lab, second, old)]
-            wrong += [f"in the end: {text}" for text in (*lab.wait_until_whole(), *lab.left_over())]
-            recording = end(next(iter(lab.named().values())))
-        wrong += [f"{recording[name]} {name}" for name in ("writes_lost", "denied_but_present") if recording[name]]
-    said = {
-        "name": case.name,
+def cut_and_mend(lab: Lab, writers: Writers, case: Case) -> dict[str, Any]:
+    """Cut, mend, run again, count; what is to be said of it.
+
+    Raises:
+        LabError: The case did not come about.
+    """
+    if ill := lab.wait_until_whole():
+        raise LabError(f"the deployment was not whole before {case.name}: {ill}")
+    lab.dropped_packets = 0
+    old = lab.by_node(next(iter(lab.named().values())))
+    sibling, target = (host for host in lab.hosts if host is not old)
+    # The first leads where the program promotes, the second where Sentinel does.
+    sentinels = [sibling.sentinel, target.sentinel, old.sentinel]
+    options = {"sentinels": sentinels, "target": target.node, "min_sentinels": 2, "timeout": 12}
+    places = {"master": old, "target": target, "sibling": sibling}
+    writers.begin()
+    began_s = time.monotonic()
+    first = disturbed(lab, case, options, places)
+    first_s = time.monotonic() - began_s
+    wrong = [f"first run: {text}" for text in contradictions(lab, first, old)]
+    lab.mend()
+    wait_until_nothing_is_on_its_way(lab)
+    second, errors = again(lab, options)
+    if second["outcome"] not in ("switched", "unchanged"):
+        wrong.append(f"second run: {second['outcome']}, {second.get('msg')}")
+    else:
+        wrong += [f"second run: {text}" for text in contradictions(lab, second, old)]
+    wrong += [f"in the end: {text}" for text in (*lab.wait_until_whole(), *lab.left_over())]
+    recording = writers.end(next(iter(lab.named().values())))
+    wrong += [f"{recording[name]} {name}" for name in ("writes_lost", "denied_but_present") if recording[name]]
+    figures = Path(os.environ["LAB_RESULTS"]) / f"partition-{case.name}.json"
+    figures.write_text(json.dumps({**recording, "name": case.name}))
+    return {
         "first": {**summary(first), "sentinel_was_faster": sentinel_was_faster(first), "took_s": round(first_s, 1)},
         "second": {**summary(second), "before": errors},
         "recording": recording,
         "dropped_packets": lab.dropped_packets,
         "wrong": wrong,
+        "timelines": [result["timeline"] for result in (first, second)] if wrong else [],
     }
-    if wrong:
-        said["timelines"] = [result["timeline"] for result in (first, second)]
-    print(json.dumps(said))
-    figures = Path(os.environ["LAB_RESULTS"]) / f"partition-{case.name}.json"
-    figures.write_text(json.dumps({**recording, "name": case.name}))
+
+
+def one_after_the_other(description: Mapping[str, Any], cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
+    """What is to be said of each. One that did not come about is told as wrong, and the next begins with shells and writers of its own."""
+    left = list(cases)
+    while left:
+        with Lab(description) as lab, Writers(lab) as writers:
+            for case in list(left):
+                began_s = time.monotonic()
+                left.remove(case)
+                try:
+                    said = cut_and_mend(lab, writers, case)
+                except Exception:  # noqa: BLE001 - whatever it is, the cases after it are to be seen, too
+                    yield {"name": case.name, "wrong": [traceback.format_exc()]}
+                    break
+                yield {"name": case.name, "took_s": round(time.monotonic() - began_s, 1), **said}
+
+
+def main(description: Mapping[str, Any], cases: Sequence[Case]) -> int:
+    """Does all of them."""
+    print(json.dumps(list(one_after_the_other(description, cases))))
     return 0
 
 
 if __name__ == "__main__":
     request = json.load(sys.stdin)
-    sys.exit(main(request["lab"], Case(**request["case"])))
+    sys.exit(main(request["lab"], [Case(**case) for case in request["cases"]]))

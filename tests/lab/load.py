@@ -8,6 +8,7 @@
                                             ends the writing, reads every acknowledged write back from a node (host:port), prints what became of
                                             them, and keeps it under this name in the folder LAB_RESULTS for the closing lines of a run
     python -m lab.load run FOLDER           what `begin` starts: it writes until `FOLDER/stop` has the address of a node, or until `max_s` have passed
+    python -m lab.load serve                the same, once for each line of standard input, `{"folder": ..., "options": ...}`, until that ends
 
 What became of the writes is one line of JSON. `FOLDER/writing` exists as soon as writes are acknowledged.
 """
@@ -29,7 +30,6 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import LabError
-from lab.recorder import Access, Recorder
 
 _PREFIX = "redis-ha-load-"
 _POLL_S = 0.02
@@ -44,6 +44,9 @@ def run(folder: Path, options: Mapping[str, Any]) -> str:
     Raises:
         LabError: No recording came about.
     """
+    # Those who only begin or end it have no need of redis-py, whose import takes longer than what they do.
+    from lab.recorder import Access, Recorder
+
     recorder = Recorder(
         options["sentinels"],
         options["master_name"],
@@ -139,13 +142,17 @@ def _given_up(folder: Path) -> str:
 
 
 def main(words: list[str]) -> int:
-    """Does one of the three; 1 if no recording came about."""
+    """Does one of the four; 1 if no recording came about."""
     os.umask(0o077)
     try:
         if words[0] == "begin":
             print(begin(sys.stdin.read()))
         elif words[0] == "end":
             print(end(Path(words[1]), *words[2:]))
+        elif words[0] == "serve":
+            for line in sys.stdin:
+                request = json.loads(line)
+                print(run(Path(request["folder"]), request["options"]), flush=True)
         else:
             print(run(Path(words[1]), json.load(sys.stdin)))
     except LabError as error:

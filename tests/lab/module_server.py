@@ -1,7 +1,10 @@
 # SPDX-FileCopyrightText: The redis_ha.sentinel authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs modules in a moment: each is a fork of a process that has loaded what all of them import."""
+"""Runs modules in a moment: each is a fork of a process that has loaded what all of them import.
+
+`python -m lab.module_server COMMAND ...` runs a command that finds in LAB_CONTROLLER_PYTHON what stands for Python (with PYTHONPATH=tests).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -88,3 +92,14 @@ class ModuleServer:
                     raise LabError(f"{name} did not end within {timeout_s} s") from error
             errors.seek(0)
             return output, errors.read()
+
+
+if __name__ == "__main__":
+    from lab.modules import COLLECTIONS, PYTHON, environment_of_modules
+
+    with ModuleServer(PYTHON, environment_of_modules(COLLECTIONS)) as forks:
+        sys.exit(
+            subprocess.run(
+                sys.argv[1:], env={**os.environ, "LAB_CONTROLLER_PYTHON": str(forks.python)}, check=False
+            ).returncode
+        )

@@ -180,7 +180,9 @@ def _beside(words: Sequence[str], run: Run, docker_host: str, inside: Sequence[s
         environment["LAB_SECOND_OCTET"], environment["LAB_THIRD_OCTET"] = str(block[0]), str(block[1])
         ended = False
         try:
-            code = _watch([*_together(inside), "molecule", *(words or _words_for_all())], environment, run)
+            # Modules are forks of a process that has loaded what they import.
+            molecule = [sys.executable, "-m", "lab.module_server", "molecule", *(words or _words_for_all())]
+            code = _watch([*_together(inside), *molecule], environment, run)
             ended = True
         finally:
             run.swept(sweep_run(docker_host, run.name), expected=not ended)
