@@ -11,6 +11,12 @@ from pathlib import Path
 
 _HOOK = Path(__file__).with_name("compiled_once")
 _folder: Path | None = None
+BESIDE = f"""
+if os.environ.get("LAB_COMPILED"):
+    with open({str(_HOOK / "sitecustomize.py")!r}) as hook:
+        exec(compile(hook.read(), hook.name, "exec"), {{"__name__": "sitecustomize"}})
+"""
+"""For a `sitecustomize.py` of one's own, which takes the place of ours: it does what ours does, too. It needs `import os`."""
 
 
 def environment(folder: Path) -> dict[str, str]:

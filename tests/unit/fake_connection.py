@@ -178,10 +178,18 @@ class FakeConnection:
 
 
 class FakeClock(Clock):
-    """The time of the model."""
+    """The time of the model.
+
+    Who has looked for something for long, again and again, is woken late from then on, as on a busy host: what comes then is seen a little later,
+    and most of the looks are saved.
+    """
+
+    LONG_WAIT_S = 3.0
+    LATE_STEP_S = 0.1
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._step_s = self._slept_s = 0.0
 
     def now_s(self) -> float:
         return self._world.clock_s()
@@ -192,7 +200,10 @@ class FakeClock(Clock):
     def sleep(self, seconds: float) -> None:
         if self._world.killed:
             raise Killed
-        self._world.advance(seconds)
+        self._slept_s = seconds + (self._slept_s if seconds == self._step_s else 0.0)
+        self._step_s = seconds
+        late = self._slept_s > self.LONG_WAIT_S
+        self._world.advance(max(seconds, self.LATE_STEP_S) if late else seconds)
 
     def wait_for(self, come: threading.Event, seconds: float) -> bool:
         if not come.is_set():

@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from unit.untraced import untraced
+
 OM, R, C = 0, 1, 2
 """The nodes: the old master, the replica that the program promotes, another replica."""
 MASTER = -1
@@ -597,6 +599,10 @@ def start(scene: Scene) -> State:
 
 def search(scene: Scene, protocol: Protocol, *, first_only: bool = False) -> Found:
     """Every state that can be reached; with ``first_only`` until harm is found."""
+    return untraced(functools.partial(_search, scene, protocol, first_only))
+
+
+def _search(scene: Scene, protocol: Protocol, first_only: bool) -> Found:
     found = Found()
     origin = start(scene)
     came_from: dict[State, State | None] = {origin: None}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
@@ -103,6 +104,7 @@ PAGES = (*SHAPES, "fleet", "drill", "drill_failed")
 """Every kind of page."""
 
 
+@functools.cache
 def shape_pages(shape: str) -> Pages:
     """The page on one of these runs, as the role makes it."""
     about = {"made_at": "2026-11-27 01:02:20 UTC", "operator": "mara", "job": "4711 Move a master"}

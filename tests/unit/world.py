@@ -16,12 +16,14 @@ import itertools
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Event, parse_event
 from unit.builders import L0, L1, L2, OM, R, S
 from unit.fake_sentinel import FakeSentinel
 from unit.faults import Command, Fault, Killed, text
+from unit.untraced import untraced
 
 if TYPE_CHECKING:
     from unit.fake_connection import FakeConnection
@@ -182,7 +184,9 @@ class World:
         if self._behind_s is not None:
             self._behind_s += seconds
             return
-        until_s = self.now_s + max(0.0, seconds)
+        untraced(partial(self._advance, self.now_s + max(0.0, seconds)))
+
+    def _advance(self, until_s: float) -> None:
         while self._events and self._events[0][0] <= until_s:
             moment_s, _number, action = heapq.heappop(self._events)
             self._flow(max(moment_s, self.now_s))

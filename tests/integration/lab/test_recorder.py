@@ -232,17 +232,10 @@ def test_nothing_is_read_back_from_a_replica(shared: Deployment) -> None:
     recorder.cleanup(shared.master().address)
 
 
-@pytest.mark.parametrize("client", CLIENTS)
-def test_writers_log_in_and_speak_tls(tmp_path: Path, client: Client) -> None:
-    certificates = make_certificates(tmp_path)
-    deployment = Deployment(
-        tls=certificates,
-        node_config=["requirepass of-the-nodes", "masterauth of-the-nodes"],
-        node_auth=(None, "of-the-nodes"),
-        sentinel_config=["requirepass of-the-sentinels"],
-        sentinel_auth=(None, "of-the-sentinels"),
-        sentinel_master_config=["sentinel auth-pass {name} of-the-nodes"],
-    )
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Deployment, Access]]:
+    """A deployment that speaks TLS alone and wants passwords, and how to get in."""
+    certificates = make_certificates(tmp_path_factory.mktemp("certificates"))
     access = Access(
         redis_password="of-the-nodes",
         sentinel_password="of-the-sentinels",
@@ -251,7 +244,21 @@ def test_writers_log_in_and_speak_tls(tmp_path: Path, client: Client) -> None:
         client_cert_file=str(certificates.client.cert),
         client_key_file=str(certificates.client.key),
     )
-    with deployment, recorder_of(deployment, client=client, access=access) as recorder:
+    with Deployment(
+        tls=certificates,
+        node_config=["requirepass of-the-nodes", "masterauth of-the-nodes"],
+        node_auth=(None, "of-the-nodes"),
+        sentinel_config=["requirepass of-the-sentinels"],
+        sentinel_auth=(None, "of-the-sentinels"),
+        sentinel_master_config=["sentinel auth-pass {name} of-the-nodes"],
+    ) as deployment:
+        yield deployment, access
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_writers_log_in_and_speak_tls(closed: tuple[Deployment, Access], client: Client) -> None:
+    deployment, access = closed
+    with recorder_of(deployment, client=client, access=access) as recorder:
         recorder.wait_for_writes(500)
         recording = recorder.finish(deployment.master().address)
     assert recording.writes_lost == recording.unknown == recording.refused == 0

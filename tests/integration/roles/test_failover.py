@@ -20,7 +20,7 @@ import pexpect
 import pytest
 import redis
 
-from lab import Deployment, Process
+from lab import Deployment, Process, compiled
 from lab.pages import blocks, command_of_a_page, with_addresses
 from lab.playbooks import PlaybookRun, Workspace
 
@@ -32,9 +32,13 @@ TASKS, SKIPPED = 20, 3
 LONGEST_LINE = 2000
 """Letters in the longest line that -v shows."""
 
-KILLER = """
-# The module is a process of its own. It ends as by kill -9, once, when it is about to send a command.
+KILLER = (
+    f"""
 import os, signal, socket, sys
+{compiled.BESIDE}
+"""
+    + """
+# The module is a process of its own. It ends as by kill -9, once, when it is about to send a command.
 
 def killing(send):
     def instead(self, data, *more):
@@ -44,11 +48,12 @@ def killing(send):
         return send(self, data, *more)
     return instead
 
-if os.environ.get("KILL_AT") and "failover" in "".join(sys.orig_argv):
+if os.environ.get("KILL_AT") and "failover" in "".join(sys.orig_argv + getattr(sys, "argv", [])):
     socket.socket.sendall = killing(socket.socket.sendall)
     socket.socket.send = killing(socket.socket.send)
 """
-# So that the module's name is among the words of its process.
+)
+# So that the name of the module is among the words of its process, or of the fork that takes its place.
 AS_A_FILE = {"ANSIBLE_PIPELINING": "false"}
 
 
