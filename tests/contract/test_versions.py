@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from tools.matrix import CASES, MARK, PAGE, Outcome, table
+from tools.matrix import CASES, MARK, PAGE, Outcome, counted, table
 
 FIRST, SECOND = CASES[:2]
 
@@ -28,6 +28,16 @@ def test_what_cannot_be_had_here_does_not_hide_that_it_passed_elsewhere() -> Non
     passed, failed = (rows(Outcome(FIRST, ended, "as it was"), older=[]) for ended in ("passed", "failed"))
     assert rows(missing, older=passed) == passed
     assert "left out: there is no such Python" in rows(missing, older=failed)[2]
+
+
+def test_a_row_has_what_all_its_suites_say_together() -> None:
+    logs = {
+        "1 failed, 2902 passed in 118.93s (0:01:58)\n+ pytest again\n44 passed, 2 errors in 94.66s\n": "1 failed, 2946 passed, 2 error",
+        "=== 44 passed in 94.66s (0:01:34) ===\n2 failed in 3.00s\n": "44 passed, 2 failed",
+    }
+    for text, said in logs.items():
+        assert counted(text) == said
+    assert counted("Collecting pytest in 3.00s\n") == ""
 
 
 def test_the_page_names_every_case_and_none_that_is_gone() -> None:

@@ -142,7 +142,17 @@ def _handler(awx: Awx) -> type[http.server.BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = do_PATCH = do_DELETE = _do  # noqa: N815
+        def do_GET(self) -> None:
+            self._do()
+
+        def do_POST(self) -> None:
+            self._do()
+
+        def do_PATCH(self) -> None:
+            self._do()
+
+        def do_DELETE(self) -> None:
+            self._do()
 
         def log_message(self, format: str, *args: Any) -> None:
             pass

@@ -252,19 +252,18 @@ def judge(case: Case) -> Outcome:
     # One after the other: what is about servers is about time, too.
     codes = [run([*pytest, *words], log, environment) for words in (("tests/unit",), ("--dist=loadfile", *CORE))]
     seconds = time.monotonic() - started
-    return Outcome(case, "failed" if any(codes) else "passed", counted(log, seconds), seconds)
+    detail = counted(log.read_text()) or f"no test ran, see {log.relative_to(ROOT)}"
+    return Outcome(case, "failed" if any(codes) else "passed", detail, seconds)
 
 
-def counted(log: Path, seconds: float) -> str:
-    """What the closing lines of pytest say together."""
+def counted(text: str) -> str:
+    """What the closing lines of pytest say together; nothing if there is none."""
     lines = r"^(?=.*\b(?:passed|failed|errors?)\b)=* ?(.*) in [0-9.]+s.*$"
-    closing = re.findall(lines, log.read_text(), re.MULTILINE)
-    if not closing:
-        return f"no test ran, see {log.relative_to(ROOT)}"
+    closing = re.findall(lines, text, re.MULTILINE)
     counts: Counter[str] = Counter()
     for number, word in re.findall(r"(\d+) (\w+)", "\n".join(closing)):
         counts[word.removesuffix("s") if word.startswith("error") else word] += int(number)
-    return ", ".join(f"{number} {word}" for word, number in counts.items()) + f" in {seconds / 60:.0f} min"
+    return ", ".join(f"{number} {word}" for word, number in counts.items())
 
 
 def row(outcome: Outcome) -> str:

@@ -86,7 +86,12 @@ install_engine() {
     chmod +x "$policy"
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT
   fi
-  install_or_leave_out 'the Molecule scenarios, which run in containers' docker.io iproute2 iptables mmdebstrap
+  local what='the Molecule scenarios, which run in containers'
+  install_or_leave_out "$what" docker.io iproute2 iptables mmdebstrap
+  # From Debian 13 on, the client is a package of its own, which docker.io only recommends.
+  if can_install && ! command -v docker >/dev/null; then
+    install_or_leave_out "$what" docker-cli
+  fi
 }
 
 # Debian keeps ensurepip, without which no venv gets pip, in a package of its own.
