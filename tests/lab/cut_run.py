@@ -235,7 +235,8 @@ class Lab:
         """Waits until nothing is wrong; what still is when the time is over."""
         deadline_s = time.monotonic() + HEALTHY_S
         while (found := self.ailments()) and time.monotonic() < deadline_s:
-            time.sleep(0.2)
+            # Each look starts dozens of redis-cli.
+            time.sleep(0.4)
         return found
 
     def _sentinel(self, host: Host, question: str) -> list[str]:
@@ -474,7 +475,7 @@ def one_after_the_other(description: Mapping[str, Any], cases: Sequence[Case]) -
                 left.remove(case)
                 try:
                     said = cut_and_mend(lab, writers, case)
-                except Exception:  # noqa: BLE001 - whatever it is, the cases after it are to be seen, too
+                except (LabError, OSError, LookupError, ValueError, subprocess.SubprocessError):
                     yield {"name": case.name, "wrong": [traceback.format_exc()]}
                     break
                 yield {"name": case.name, "took_s": round(time.monotonic() - began_s, 1), **said}

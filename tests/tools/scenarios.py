@@ -40,7 +40,7 @@ from lab.leftovers import Swept, folder_of_this_run, remove_folders_of_dead_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE_BY_SIDE = ("--workers=3", "--continue-on-failure")
-LONGEST = ("partition", "rolling_maintenance", "passwords")
+LONGEST = ("rolling_maintenance", "partition", "failover", "passwords", "precheck_refuses")
 """Begin first. Most of their time is waiting, in which the others go on; what is short fills the end."""
 _END_S = 20
 _SHOWN_LINES = 40
