@@ -100,9 +100,9 @@ _quick: ModuleServer | None = None
 
 @contextmanager
 def quick_starts() -> Iterator[None]:
-    """As long as this lasts, `run_module` and `quick_python` fork a process that has loaded the modules, where they may: hundreds of starts take a part of their time.
+    """As long as this lasts, `run_module` and `quick_python` fork a process that has loaded the modules, where they may.
 
-    What is measured, and what is ended on the way, is a process that begins from nothing.
+    Hundreds of starts take a part of their time. What is measured, and what is ended on the way, is a process that begins from nothing.
     """
     global _quick
     with ModuleServer(PYTHON, environment_of_modules(COLLECTIONS)) as _quick:

@@ -66,7 +66,8 @@ def folder(deployment: Deployment, workspace: Workspace) -> Path:
     )
     # The page's own would upgrade this machine.
     (checkout / "patch.yml").write_text(
-        f"- hosts: all\n  connection: local\n  gather_facts: false\n  vars: {{ansible_python_interpreter: {workspace.python}}}\n  tasks: [ansible.builtin.ping: ]\n"
+        "- hosts: all\n  connection: local\n  gather_facts: false\n"
+        f"  vars: {{ansible_python_interpreter: {workspace.python}}}\n  tasks: [ansible.builtin.ping: ]\n"
     )
     return checkout
 
