@@ -768,10 +768,8 @@ def failed_logins(snapshot: Snapshot, logins: Mapping[tuple[Address, Address], s
 def _login_check(snapshot: Snapshot, follower: Address, texts: Mapping[Address, str]) -> Check:
     node = snapshot.node(follower)
     part = "the master" if snapshot.same(follower, snapshot.master_address) else "a replica"
-    if node is not None and node.master_auth_set is False:
-        lacks = "it has no masterauth"
-    else:
-        lacks = "with its masteruser and masterauth"
+    without = node is not None and node.master_auth_set is False
+    lacks = "it has no masterauth" if without else "with its masteruser and masterauth"
     said = "; ".join(f"{leader}: {text}" for leader, text in texts.items())
     return Check(
         "replication_login",

@@ -188,11 +188,8 @@ def finish(run: Run, plan: Plan) -> None:
     """Go on where an interrupted run stopped: the old master is a replica of the candidate, and not every Sentinel knows."""
     with run.step(FINISH_STEP):
         demotion = _demotion_found(run, plan)
-    if plan.epoch is not None:
-        promotion = _spread(run, plan, plan.epoch)
-    else:
-        # Steering of the interrupted run stands until the priorities are put back, at the end.
-        promotion = _promote(run, plan, plan.leaders, demotion)
+    # Steering of the interrupted run stands until the priorities are put back, at the end.
+    promotion = _promote(run, plan, plan.leaders, demotion) if plan.epoch is None else _spread(run, plan, plan.epoch)
     _establish(run, promotion, demotion)
     _complete(run, plan, promotion, demotion)
     repair(run, plan.repairs)

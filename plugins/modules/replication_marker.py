@@ -202,10 +202,8 @@ def _arrivals(fleet: Fleet, replicas: list[Address], key: str, token: str, timeo
         for address, answer in fleet.gather(waiting, lambda address: fleet.node(address).ask("GET", key)).items():
             after_ms = round(1000 * (time.monotonic() - began_s), 1)
             arrived = answer == token
-            if arrived:
-                detail = f"arrived within {after_ms:g} ms"
-            else:
-                detail = str(answer) if isinstance(answer, (LinkError, ReplyError)) else "not there yet"
+            missing = str(answer) if isinstance(answer, (LinkError, ReplyError)) else "not there yet"
+            detail = f"arrived within {after_ms:g} ms" if arrived else missing
             row = {"arrived": arrived, "after_ms": after_ms if arrived else None, "detail": detail}
             rows[address] = {**address.as_result(), **row}
         waiting = [address for address in waiting if not rows[address]["arrived"]]
