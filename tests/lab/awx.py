@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 from http import HTTPStatus
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from lab.errors import NotToBeHadError
 from lab.modules import COLLECTIONS
+from lab.web import Answer, Asked, WebServer
 
 TOKEN = "the-token-of-a-test"
 _PREFIX = "/api/v2/"
@@ -22,10 +21,10 @@ _SPEC, _APPROVAL = "survey_spec", "create_approval_template"
 _TEMPLATES = ("job_templates", "workflow_job_templates", "projects")
 
 Item = dict[str, Any]
-Answer = tuple[HTTPStatus, Any]
+Reply = tuple[HTTPStatus, Any]
 
 
-class Awx:
+class Awx(WebServer):
     """Answers on loopback as long as the `with` block lasts.
 
     Attributes:
@@ -43,31 +42,30 @@ class Awx:
         for kind, there in names.items():
             for name in there:
                 self._make(kind, {"name": name})
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        super().__init__(self._answer)
 
     @property
     def environment(self) -> dict[str, str]:
         """What leads the modules to it."""
         return {
-            "CONTROLLER_HOST": f"http://127.0.0.1:{self._server.server_port}",
+            "CONTROLLER_HOST": self.url,
             "CONTROLLER_OAUTH_TOKEN": TOKEN,
         }
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
     def named(self, kind: str) -> dict[str, Item]:
         """The objects of a kind, by name; nodes of workflows by their identifier."""
         return {it.get("identifier") or it["name"]: it for it in self.items.get(kind, {}).values()}
 
-    def answer(self, method: str, path: str, query: dict[str, str], sent: Item) -> Answer:
+    def _answer(self, asked: Asked) -> Answer:
+        if asked.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return HTTPStatus.UNAUTHORIZED, b'{"detail": "Who are you?"}'
+        parts = urlsplit(asked.path)
+        status, answer = self._do(
+            asked.method, parts.path, dict(parse_qsl(parts.query)), json.loads(asked.body or "{}")
+        )
+        return status, b"" if answer is None else json.dumps(answer).encode()
+
+    def _do(self, method: str, path: str, query: dict[str, str], sent: Item) -> Reply:
         """Do what is asked for."""
         kind, *rest = path.removeprefix(_PREFIX).strip("/").split("/")
         if not rest:
@@ -98,7 +96,7 @@ class Awx:
         self.items.setdefault(kind, {})[self._next_id] = made
         return made
 
-    def _create(self, kind: str, sent: Item) -> Answer:
+    def _create(self, kind: str, sent: Item) -> Reply:
         return HTTPStatus.CREATED, self._make(kind, sent)
 
     def _found(self, kind: str, query: dict[str, str]) -> list[Item]:
@@ -106,7 +104,7 @@ class Awx:
         there = [it for each in kinds for it in self.items.get(each, {}).values()]
         return [it for it in there if all(str(it.get(field)) == value for field, value in query.items())]
 
-    def _below(self, method: str, item: Item, name: str, sent: Item) -> Answer:
+    def _below(self, method: str, item: Item, name: str, sent: Item) -> Reply:
         url = item["url"]
         if name == _SPEC:
             if method == "POST":
@@ -125,39 +123,6 @@ class Awx:
 
 def _listed(found: list[Item]) -> Item:
     return {"count": len(found), "next": None, "previous": None, "results": found}
-
-
-def _handler(awx: Awx) -> type[http.server.BaseHTTPRequestHandler]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def _do(self) -> None:
-            sent = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
-            asked = urlsplit(self.path)
-            if self.headers["Authorization"] == f"Bearer {TOKEN}":
-                status, answer = awx.answer(self.command, asked.path, dict(parse_qsl(asked.query)), sent)
-            else:
-                status, answer = HTTPStatus.UNAUTHORIZED, {"detail": "Who are you?"}
-            body = b"" if answer is None else json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def do_GET(self) -> None:
-            self._do()
-
-        def do_POST(self) -> None:
-            self._do()
-
-        def do_PATCH(self) -> None:
-            self._do()
-
-        def do_DELETE(self) -> None:
-            self._do()
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    return Handler
 
 
 def need_modules() -> None:

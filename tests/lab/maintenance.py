@@ -6,14 +6,12 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import shlex
 import threading
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self
 
 import redis
 
@@ -21,6 +19,7 @@ from lab.background import Background
 from lab.deployment import Deployment
 from lab.modules import PYTHON
 from lab.process import Process
+from lab.web import Answer, Asked, WebServer
 
 RESTART = Path(__file__).parent / "restart.yml"
 """Tasks for rolling_maintenance_tasks: they ask the `Restarter` whose address is in the variable `restarter`."""
@@ -99,7 +98,7 @@ class Away(Background):
                             del self._away[node]
 
 
-class Restarter:
+class Restarter(WebServer):
     """Restarts every server of a host when a maintenance task asks for it, as the machine's own service manager would."""
 
     def __init__(self, deployment: Deployment, away: Away) -> None:
@@ -108,34 +107,14 @@ class Restarter:
         self.restarted: list[str] = []
         self.refuses: set[str] = set()
         self.keeps_down: set[str] = set()
-        outer = self
+        super().__init__(self._answer)
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                host = self.path.strip("/")
-                if host not in outer.refuses:
-                    outer.restart(host)
-                self.send_response(500 if host in outer.refuses else 200)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def _answer(self, asked: Asked) -> Answer:
+        host = asked.path.strip("/")
+        if host in self.refuses:
+            return 500, b""
+        self.restart(host)
+        return 200, b""
 
     def restart(self, host: str) -> None:
         there = [process for process in self._deployment.processes if process.host == host]

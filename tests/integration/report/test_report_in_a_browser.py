@@ -8,10 +8,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from unit.report_runs import SWITCHED
 from unit.report_shapes import PAGES, SHAPES, shape_pages
 
 from lab.screenshots import PAPER, PHONE, SCREEN, VIEWS, Scheme
+from lab.web import Answer, Asked, WebServer
 
 
 @dataclass
@@ -31,39 +30,27 @@ class Visit:
     complaints: list[str] = field(default_factory=list)
 
 
-class Site:
+class Site(WebServer):
     """Serves one page, as an artifact server would, and counts what is asked for."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.body = b""
-        site = self
+        super().__init__(self._answer, "text/html")
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                site.asked.append(self.path)
-                self.send_response(200)
-                self.send_header("Content-Type", "text/html")
-                self.end_headers()
-                self.wfile.write(site.body)
-
-            def log_message(self, *_: object) -> None:
-                """Quiet."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+    def _answer(self, asked: Asked) -> Answer:
+        self.asked.append(asked.path)
+        return 200, self.body
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}/report.html"
+    def page(self) -> str:
+        return f"{self.url}/report.html"
 
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    served = Site()
-    yield served
-    served.server.shutdown()
-    served.server.server_close()
+    with Site() as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +76,7 @@ def visit(window: Visit, site: Site, html: str, width: int, scheme: Scheme = "li
     window.complaints.clear()
     window.page.set_viewport_size({"width": width, "height": 800})
     window.page.emulate_media(media="null", color_scheme=scheme)
-    window.page.goto(site.url, wait_until="load")
+    window.page.goto(site.page, wait_until="load")
     return window
 
 
@@ -222,7 +209,7 @@ def test_a_page_is_quiet_whole_and_readable(window: Visit, site: Site, shape: st
         assert seen.page.evaluate("document.documentElement.scrollWidth") == width
         assert looks_wrong(seen.page) == [], scheme
     assert seen.page.evaluate(EMPTY_CARDS) == []
-    assert seen.requests == [site.url] or seen.requests == [site.url, "data:,"]
+    assert seen.requests == [site.page] or seen.requests == [site.page, "data:,"]
     assert site.asked == ["/report.html"]
     assert seen.complaints == []
 

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import pytest
 
 from lab import Deployment
 from lab.playbooks import Workspace
+from lab.web import Answer, Asked, WebServer
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs/maintenance-window.md").read_text()
 QUICK = {"failover_precheck": False, "failover_postcheck": False, "failover_report": False}
@@ -39,32 +38,13 @@ def alertmanager() -> Iterator[tuple[str, list[tuple[str, str, Any]]]]:
     """Notes what it is asked, and answers as Alertmanager does."""
     asked: list[tuple[str, str, Any]] = []
 
-    class Answer(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked.append(("POST", self.path, body))
-            self._answer(b'{"silenceID": "4711"}')
+    def answer(request: Asked) -> Answer:
+        is_new = request.method == "POST"
+        asked.append((request.method, request.path, json.loads(request.body) if is_new else None))
+        return 200, b'{"silenceID": "4711"}' if is_new else b""
 
-        def do_DELETE(self) -> None:
-            asked.append(("DELETE", self.path, None))
-            self._answer(b"")
-
-        def _answer(self, body: bytes) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", asked
-        server.shutdown()
-        thread.join()
+    with WebServer(answer) as server:
+        yield server.url, asked
 
 
 def wanted(deployment: Deployment, **more: Any) -> dict[str, Any]:
