@@ -115,12 +115,16 @@ class ScriptWriter(Background):
 
 @pytest.mark.parametrize("server", ["redis-6.0", "redis-7.0"])
 def test_what_a_script_has_written_is_not_lost_either(server: str) -> None:
-    """Redis 6.0 has no pause: its fence is a setting, and that does not stop a script."""
+    """Redis 6.0 has no pause: its fence is a setting, and that does not stop a script.
+
+    What it writes in the moment of the demotion may be missing on the replica there. Then the old master is the master again, and has it.
+    """
     with Deployment(server, replicas=2, sentinels=3) as deployment, ScriptWriter(deployment) as writer:
         deployment.wait_for(lambda: len(writer.acknowledged) > 500, 20, "the script to write")
         result = run_module("failover", sentinels=deployment.sentinel_addresses, master_name="mymaster")
         before = len(writer.acknowledged)
         deployment.wait_for(lambda: len(writer.acknowledged) > before + 200, 20, "the script to write again")
         lost = writer.lost(deployment.master())
-    assert (result["outcome"], result["lossless"]) == ("switched", True), str(result)
+    given_back = server == "redis-6.0" and (result["outcome"], result["error"]) == ("aborted", "late_writes")
+    assert given_back or (result["outcome"], result["lossless"]) == ("switched", True), str(result)
     assert lost == 0
