@@ -92,6 +92,8 @@ def _read(output: str, errors: str) -> dict[str, Any]:
         result: dict[str, Any] = json.loads(output)
     except ValueError as error:
         raise LabError(f"the module printed no result: {output[-2000:]}{errors[-4000:]}") from error
+    # Since ansible-core 2.22 a module hands over what is to be masked, and the controller takes it out of the result (ansible._internal._task).
+    result.pop("_ansible_new_secrets", None)
     return result
 
 

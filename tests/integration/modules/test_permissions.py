@@ -142,6 +142,8 @@ def test_without_a_way_for_the_news_sentinel_promotes(deployment: Deployment, mi
     assert any(sentinel.address in result["promotion_reason"] for sentinel in deployment.sentinels)
     without_events = [note for note in result["notes"] if "it sends no events" in note]
     assert len(without_events) == (0 if missing == "+publish" else 3)
+    # A Sentinel that has just heard of the new master connects to its replicas anew.
+    deployment.wait_ready()
     refused = fail_over(deployment, promotion="program")
     assert (refused["outcome"], refused["error"]) == ("refused", "news_closed"), str(refused)
 
