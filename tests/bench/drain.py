@@ -44,15 +44,15 @@ LOOP_WAIT_S = 60.0
 
 @dataclass(frozen=True)
 class Drained:
-    """One drain: seconds of the whole command, its result, and what became of the writes."""
+    """One drain: seconds of the whole command, its result, what became of the writes, and what the processors did before and during it, in words."""
 
     seconds: float
     result: dict[str, Any]
     gaps_s: Sequence[float]
     acknowledged: int
     lost: int
-    writers_alone: str
-    drain: str
+    processors_before: str
+    processors_during: str
 
     def __str__(self) -> str:
         gaps_ms = sorted(1000 * gap for gap in self.gaps_s)
@@ -61,7 +61,7 @@ class Drained:
         return (
             f"{self.seconds:6.2f} s  {self.result.get('counts')}  lost {self.lost} of {self.acknowledged}  gap median {statistics.median(gaps_ms):.0f} ms, "
             f"99 of 100 {percentile(gaps_ms, 99):.0f} ms, longest {gaps_ms[-1]:.0f} ms (by the program, median/longest: {said_ms} ms)  "
-            f"{self.drain}; before it, by servers and writers alone: {self.writers_alone}"
+            f"{self.processors_during}; before it, by servers and writers alone: {self.processors_before}"
         )
 
 
@@ -111,14 +111,13 @@ def drained(deployment: Deployment, pause_ms: float, max_parallel: int) -> Drain
             "drain", sentinels=deployment.sentinel_addresses, hosts=[host], max_parallel=max_parallel, timeout_s=600.0
         )
         seconds = time.monotonic() - began_s
-        drain = Used.now().since(drain_began)
+        during = Used.now().since(drain_began)
         time.sleep(AFTER_S)
         written = writers.end()
     gaps = [it.longest_gap_s() for it in written.values()]
     acknowledged = sum(len(it.acknowledged) for it in written.values())
-    return Drained(
-        seconds, result, gaps, acknowledged, lost_writes(deployment, written), drain_began.since(writers_began), drain
-    )
+    before = drain_began.since(writers_began)
+    return Drained(seconds, result, gaps, acknowledged, lost_writes(deployment, written), before, during)
 
 
 # ---- killed ----------------------------------------------------------------------------------------------------------

@@ -47,10 +47,7 @@ class Awx(WebServer):
     @property
     def environment(self) -> dict[str, str]:
         """What leads the modules to it."""
-        return {
-            "CONTROLLER_HOST": self.url,
-            "CONTROLLER_OAUTH_TOKEN": TOKEN,
-        }
+        return {"CONTROLLER_HOST": self.url, "CONTROLLER_OAUTH_TOKEN": TOKEN}
 
     def named(self, kind: str) -> dict[str, Item]:
         """The objects of a kind, by name; nodes of workflows by their identifier."""
