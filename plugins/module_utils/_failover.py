@@ -10,25 +10,36 @@ from __future__ import annotations
 
 import os
 import traceback
-from typing import Any
+from dataclasses import replace
+from typing import Any, Callable
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     FailoverError,
     LinkError,
+    Refused,
     ReplyError,
     failure,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FINISH, JOIN, MOVE, NOTHING, REPAIR, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import lock, prepare, repair
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import failed_result, result_of
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import way_back
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import Record, failed_result, gone_on, result_of
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import FENCED, way_back
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import FINISH as FINISH_STEP
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import GOES_ON
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._strategies import join, move
+
+GO_ON_WAIT_S = 12.0
+"""Sentinel looks at a replica every ten seconds, and sees it up only then where its link was down at the look before."""
+GO_ON_POLL_S = 0.5
 
 
 def fail_over(run: Run, check_mode: bool = False) -> dict[str, Any]:
     """Do what the request asks for, or in check mode only plan it.
+
+    Where Sentinel promoted another replica than the one that was asked for, and all else is well, the master is moved on from there: once, by a move
+    like any other.
 
     Args:
         run: The services and the request.
@@ -37,9 +48,15 @@ def fail_over(run: Run, check_mode: bool = False) -> dict[str, Any]:
     Returns:
         The result as the module returns it.
     """
+    result = _result_of_move(run, lambda: prepare(run, listen=not check_mode), check_mode)
+    return _go_on(run, result) if _is_to_go_on(run) else result
+
+
+def _result_of_move(run: Run, decide: Callable[[], Plan], check_mode: bool = False) -> dict[str, Any]:
+    """One move, or none, as its plan has it."""
     run.record.started_at = run.timeline.utc_at()
     try:
-        plan = prepare(run, listen=not check_mode)
+        plan = decide()
         if check_mode:
             would_change = plan.action != NOTHING or bool(plan.repairs)
             return _result(run, "planned" if would_change else "unchanged", would_change)
@@ -84,20 +101,77 @@ def _carry_out(run: Run, plan: Plan) -> None:
 
 
 def _outcome(run: Run) -> dict[str, Any]:
-    record, request = run.record, run.request
-    master = record.new_master
-    if record.moved and master is not None:
-        if request.target is not None and not run.same_now(request.target, master):
-            run.left(f"the master is {master}, not {request.target}: run again to move it there")
-        elif run.snapshot.on_host(master, request.avoid):
-            run.left(f"the master is {master}, on a host to leave: run again to move it away")
-    if record.left:
-        return _failed(
-            run, failure("left_to_do", f"the master is {record.new_master}; left to do: " + "; ".join(record.left))
-        )
+    record = run.record
+    record.elsewhere = _elsewhere(run)
+    left = [*record.left, *filter(None, [record.elsewhere])]
+    if left:
+        return _failed(run, failure("left_to_do", f"the master is {record.new_master}; left to do: " + "; ".join(left)))
     if record.moved:
         return _result(run, "switched", True)
     return _result(run, "unchanged", bool(record.repaired))
+
+
+def _elsewhere(run: Run) -> str:
+    """Where the master is, if it was moved and is not where it was to be, and what to do; else nothing."""
+    master, request = run.record.new_master, run.request
+    if not run.record.moved or master is None:
+        return ""
+    if request.target is not None and not run.same_now(request.target, master):
+        return f"the master is {master}, not {request.target}: run again to move it there"
+    if run.snapshot.on_host(master, request.avoid):
+        return f"the master is {master}, on a host to leave: run again to move it away"
+    return ""
+
+
+# ---- where Sentinel promoted another replica -------------------------------------------------------------------------
+
+
+def _is_to_go_on(run: Run) -> bool:
+    """Whether this run's own move has ended well, but elsewhere. A failover that was joined is somebody else's will."""
+    record = run.record
+    own = record.plan is not None and record.plan.action in (MOVE, FINISH) and record.plan.strategy == FENCED
+    shown, _reason = record.proof
+    return bool(record.elsewhere) and own and shown and not record.left
+
+
+def _go_on(run: Run, ended: dict[str, Any]) -> dict[str, Any]:
+    """Move the master on to where it was to be; one result of both moves."""
+    here = run.record.new_master
+    run.timeline.add(GOES_ON, here, f"{here} is the master and was not to be: it is moved on")
+    further = replace(
+        run,
+        request=replace(run.request, expected_master=here),
+        snapshot=Snapshot("", (), ()),
+        record=Record(asked=run.record.asked),
+        shared=replace(run.shared, snapshot=None),
+    )
+    both = gone_on(ended, _result_of_move(further, lambda: _decided_anew(further)))
+    old_master, new_master = run.record.old_master, further.record.new_master
+    if further.record.moved and old_master and new_master:
+        both["way_back"] = way_back(run.request, run.fleet.options.sentinels, old_master, new_master)
+    return both
+
+
+def _decided_anew(run: Run) -> Plan:
+    """The plan of a move that follows another at once: Sentinels may still be making acquaintance with the replicas of the new master.
+
+    Raises:
+        Refused: Something speaks against it, for longer than that takes.
+    """
+    deadline_s = run.clock.now_s() + GO_ON_WAIT_S
+    while True:
+        run.stop_if_requested()
+        try:
+            plan = prepare(run, listen=True)
+            if plan.action == MOVE:
+                return plan
+            refused = failure("failover_started", f"{plan.old_master} is not ready to be moved on ({plan.action})")
+        except Refused as error:
+            refused = error
+        if run.clock.now_s() >= deadline_s:
+            raise refused
+        run.record = Record(asked=run.record.asked, started_at=run.record.started_at)
+        run.clock.sleep(GO_ON_POLL_S)
 
 
 def _end(run: Run) -> list[dict[str, Any]]:

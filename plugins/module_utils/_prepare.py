@@ -90,9 +90,10 @@ def prepare(run: Run, listen: bool) -> Plan:
         run.record.server_versions = {
             str(node.address): f"{node.product} {node.dotted_version}" for node in run.snapshot.nodes if node.reachable
         }
-        deaf = _listen(run) if listen else ()
+        if listen and run.deaf is None:
+            run.deaf = _listen(run)
     with run.step(PLAN):
-        plan = decide(run.snapshot, request, deaf)
+        plan = decide(run.snapshot, request, run.deaf or ())
         if plan.action == MOVE and plan.strategy != PLAIN:
             _check_logins(run, plan)
     record = run.record
@@ -109,7 +110,7 @@ def _ask_everybody(run: Run) -> Snapshot:
     return take_snapshot(run.fleet, request.master_name, PROBED_COMMANDS, also, request.avoid)
 
 
-def _listen(run: Run) -> Collection[Address]:
+def _listen(run: Run) -> tuple[Address, ...]:
     """Subscribe to the events of every Sentinel; those that send us none."""
     deaf = []
     listen = run.shared.listen or run.fleet.listen
@@ -120,7 +121,7 @@ def _listen(run: Run) -> Collection[Address]:
             deaf.append(address)
             run.timeline.add(EVENTS_LOST, address, error.message)
             run.note(f"{error}; the run goes on without its events")
-    return deaf
+    return tuple(deaf)
 
 
 def _check_logins(run: Run, plan: Plan) -> None:

@@ -8,6 +8,7 @@ Pure. This module is private to the collection redis_ha.sentinel.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +36,7 @@ class Record:
         repaired: What an interrupted run had left and this one put back.
         notes: What the caller should know.
         left: What is left to do.
+        elsewhere: Where the master is and was not to be, and what to do about it; empty if it is where it was to be.
     """
 
     step: str = "discover"
@@ -60,6 +62,7 @@ class Record:
     repaired: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    elsewhere: str = ""
     steps_ms: dict[str, float] = field(default_factory=dict)
     replicas: list[dict[str, Any]] = field(default_factory=list)
     way_back: str | None = None
@@ -144,6 +147,55 @@ def failed_result(record: Record, timeline: list[dict[str, Any]], error: Failove
         "remedy": error.remedy,
         "seen": error.seen,
     }
+
+
+def gone_on(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """One result of two moves: of the first, which has ended well but elsewhere, and of the second, which went on from there.
+
+    Args:
+        first: The result of the first. It is shown that it lost nothing.
+        second: That of the second, with the timeline of both.
+
+    Returns:
+        What a caller gets. The master before is that before both; a second move that came to nothing leaves the first as it is, with a note.
+    """
+    steps_ms = dict(first["phases_ms"])
+    for name, spent_ms in second["phases_ms"].items():
+        steps_ms[name] = round(steps_ms.get(name, 0.0) + spent_ms, 1)
+    both = {
+        "phases_ms": steps_ms,
+        "timeline": second["timeline"],
+        "ended_at": second["ended_at"],
+        "repaired": [*first["repaired"], *second["repaired"]],
+    }
+    if second["outcome"] in ("refused", "aborted"):
+        # The remedy is for one who has asked for that move alone.
+        why = second["msg"].removesuffix(second["remedy"]).rstrip(". ")
+        return {**first, **both, "notes": [*first["notes"], f"it was not moved on: {why}"]}
+    kept = ("understood", "request", "plan", "old_master", "server_versions", "started_at", "fenced_at")
+    notes = [*first["notes"], *second["notes"]]
+    gaps_ms = [result["write_gap_ms"] for result in (first, second) if result["write_gap_ms"] is not None]
+    if len(gaps_ms) > 1:
+        notes.append(f"the run went on from there, so writes stood still twice: {gaps_ms[0]:g} and {gaps_ms[1]:g} ms")
+    return {
+        **second,
+        **{name: first[name] for name in kept},
+        **both,
+        "changed": True,
+        **_proof_of_both(first, second),
+        "write_gap_ms": max(gaps_ms, default=None),
+        "notes": list(dict.fromkeys(notes)),
+        "diff": {"before": first["diff"]["before"], "after": second["diff"]["after"]},
+    }
+
+
+def _proof_of_both(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether neither of two moves lost anything, where it is shown of the first."""
+    if second["lossless"]:
+        return {"lossless": True, "lossless_reason": f"{first['lossless_reason']}; {second['lossless_reason']}"}
+    # What has no end that is known has not moved anything yet, as far as its record goes.
+    reason = second["msg"] if second["lossless"] is None else second["lossless_reason"]
+    return {"lossless": False, "lossless_reason": reason}
 
 
 def nothing_done() -> dict[str, Any]:

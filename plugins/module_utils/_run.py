@@ -62,6 +62,7 @@ class Run:
         snapshot: What everybody said when the run began.
         record: What the result is made of.
         shared: What it shares with others.
+        deaf: The Sentinels that send it no events; ``None`` before it has subscribed.
     """
 
     fleet: Fleet
@@ -72,6 +73,7 @@ class Run:
     snapshot: Snapshot = field(default_factory=lambda: Snapshot("", (), ()))
     record: Record = field(default_factory=Record)
     shared: Shared = field(default_factory=Shared)
+    deaf: tuple[Address, ...] | None = None
 
     @contextmanager
     def step(self, step: Step) -> Iterator[None]:

@@ -182,6 +182,7 @@ DISCONNECTED = "disconnected"
 SETTLED = "settled"
 NOT_SETTLED = "not_settled"
 MOVED_ON = "moved_on"
+GOES_ON = "goes_on"
 EVENTS_LOST = "events_lost"
 WAITING = "waiting"
 
@@ -211,6 +212,7 @@ ENTRY_KINDS: dict[str, str] = {
     SETTLED: "everybody follows the subject",
     NOT_SETTLED: "the time is over and something is left to do",
     MOVED_ON: "Sentinel has failed over to the subject by itself",
+    GOES_ON: "the subject is the master and was not to be: the run moves it on from there",
     EVENTS_LOST: "the subject, a Sentinel, sends no events any more",
     WAITING: "the run waits, and for longer than two seconds by now; the detail says for what",
 }

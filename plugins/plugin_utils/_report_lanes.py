@@ -31,6 +31,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     FINISH,
     FOLLOW,
     FOLLOWING,
+    GOES_ON,
     JOIN,
     LATE_WRITES,
     LOCK,
@@ -451,6 +452,7 @@ NOT_DRAWN: dict[str, str] = {
     RIVAL_SEEN: "its own events tell what it does",
     ANNOUNCE_FAILED: "it names whom it named before",
     DISCONNECTED: "clients have no lane",
+    GOES_ON: "the steps that follow are drawn",
     EVENTS_LOST: "silence is no state",
     WAITING: "nothing changes while it waits",
 }

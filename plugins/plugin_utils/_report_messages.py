@@ -24,6 +24,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     FENCE_LIFTED,
     FENCE_RAISED,
     FOLLOWING,
+    GOES_ON,
     LATE_WRITES,
     MOVED_ON,
     NOT_SETTLED,
@@ -365,6 +366,7 @@ SPOKEN: dict[str, Callable[[_Said], Iterator[Message]]] = {
     SETTLED: _noting("everybody follows it"),
     NOT_SETTLED: _noting("something is left"),
     MOVED_ON: _noting("Sentinel has made it the master"),
+    GOES_ON: _noting("is moved on from"),
     EVENTS_LOST: _noting("sends no events any more"),
     WAITING: _noting("waits"),
 }

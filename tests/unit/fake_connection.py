@@ -75,6 +75,8 @@ class FakeConnection:
         if world.killed:
             raise Killed
         fault = next((fault for fault in world.faults if fault.strikes(self._address, commands)), None) or NO_FAULT
+        if fault.kind == "kill_before":
+            world.kill_program()
         if fault.kind == "stall":
             world.advance(fault.delay_s)
         if fault.kind == "run" and fault.action:
@@ -93,8 +95,6 @@ class FakeConnection:
     def _arrives(self, fault: Fault, commands: list[Command]) -> bool:
         """Whether the server executes it now."""
         world, server = self._world, self._world.server(self._address)
-        if fault.kind == "kill_before":
-            world.kill_program()
         if fault.kind in ("lose_before", "die_before"):
             server.alive = server.alive and fault.kind != "die_before"
             self.lost = True

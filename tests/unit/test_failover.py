@@ -1017,15 +1017,6 @@ def test_an_old_master_that_follows_already_may_have_had_more(link: dict[str, An
     assert _has_everything(new, old) is everything
 
 
-def test_finished_on_a_host_to_leave_it_is_not_called_switched() -> None:
-    world = World(1)
-    world.faults.append(Fault("kill_after", DEMOTE, OM))
-    killed(world, target=R)
-    result = run(world, avoid=(R.host,))
-    assert (result["outcome"], result["error"]) == ("incomplete", "left_to_do")
-    assert f"the master is {R}, on a host to leave" in result["msg"]
-
-
 def test_a_repair_that_cannot_be_written_to_the_file_is_not_called_unchanged() -> None:
     world = World(1)
     world.nodes[S].settings["replica-priority"] = "1000000100"

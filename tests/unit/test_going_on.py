@@ -1,0 +1,244 @@
+# SPDX-FileCopyrightText: The redis_ha.sentinel authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where Sentinel promotes another replica than the one that was asked for, the run goes on from there, once; where it may not, it says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import GO_ON_WAIT_S, fail_over
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Timeline
+from unit.builders import L0, L1, NAME, OM, R, S
+from unit.fake_connection import FakeClock, FakeFleet
+from unit.faults import Fault, text
+from unit.runs import assert_never_split, assert_truthful, killed, masters, run
+from unit.world import World
+
+TRIGGER = f"SENTINEL FAILOVER {NAME}"
+FENCE = "CLIENT PAUSE"
+DEMOTE = "REPLICAOF 10."
+
+
+def prefer(world: World, replica: Address) -> None:
+    """What every Sentinel was told last makes it choose this replica."""
+    for sentinel in world.sentinels.values():
+        for address, seen in sentinel.seen.items():
+            seen.priority, seen.at_s = (1 if address == replica else 100), world.now_s
+
+
+def late(world: World, then: Callable[[], None] = lambda: None) -> None:
+    """This host stands still at its trigger for so long that the leader promotes, and the leader prefers another replica than the target."""
+
+    def be_late() -> None:
+        prefer(world, S)
+        then()
+
+    world.faults.append(Fault("run", DEMOTE, OM, action=be_late))
+    world.faults.append(Fault("stall", TRIGGER, L0, delay_s=0.15))
+
+
+def named(world: World) -> set[Address | None]:
+    return {sentinel.named for sentinel in world.sentinels.values()}
+
+
+def steps(result: dict[str, Any]) -> list[str]:
+    return [entry["step"] for entry in result["timeline"] if entry["kind"] == "step_begins"]
+
+
+def test_it_goes_on_to_the_target() -> None:
+    world = World(1)
+    late(world)
+    result = run(world, target=R, expected_master=OM)
+    assert (result["outcome"], result["error"], result["lossless"]) == ("switched", None, True)
+    assert (result["old_master"], result["new_master"]) == (OM.as_result(), R.as_result())
+    assert result["diff"] == {"before": {"master": str(OM)}, "after": {"master": str(R)}}
+    assert named(world) == set(masters(world)) == {R}
+    assert (world.lost(), len(world.sent(TRIGGER))) == (0, 2)
+    assert_truthful(world, result)
+    assert_never_split(world)
+
+
+def test_the_result_tells_of_both_moves() -> None:
+    world = World(1)
+    late(world)
+    result = run(world, target=R)
+    assert f"Sentinel promoted {S} instead of {R}" in result["notes"]
+    assert [note for note in result["notes"] if "writes stood still twice" in note]
+    assert steps(result).count("fence") == 2
+    assert [entry["subject"] for entry in result["timeline"] if entry["kind"] == "goes_on"] == [str(S)]
+    assert result["plan"]["new_master"] == R.as_result()
+    assert f"target={OM} expected_master={R}" in result["way_back"]
+    gaps_ms = [float(word) for note in result["notes"] if "twice" in note for word in note.split() if word[0].isdigit()]
+    assert len(gaps_ms) == 2
+    assert result["write_gap_ms"] == max(gaps_ms)
+    assert all(str(address) in result["lossless_reason"] for address in (S, R))
+
+
+def test_without_a_target_it_stays_where_sentinel_put_it() -> None:
+    world = World(1)
+    late(world)
+    result = run(world)
+    assert (result["outcome"], result["new_master"]) == ("switched", S.as_result())
+    assert len(world.sent(TRIGGER)) == 1
+
+
+def test_finished_on_a_host_to_leave_it_leaves_that_host() -> None:
+    world = World(1)
+    world.faults.append(Fault("kill_after", DEMOTE, OM))
+    killed(world, target=R)
+    result = run(world, avoid=(R.host,))
+    assert (result["outcome"], result["old_master"], result["lossless"]) == ("switched", OM.as_result(), True)
+    assert masters(world)[0] != R
+    assert world.lost() == 0
+
+
+def test_it_stays_on_a_host_to_leave_where_no_other_is_fit() -> None:
+    world = World(1)
+    world.faults.append(Fault("kill_after", DEMOTE, OM))
+    killed(world, target=R)
+    result = run(world, avoid=(R.host, OM.host, S.host))
+    assert (result["outcome"], result["error"]) == ("incomplete", "left_to_do")
+    assert f"the master is {R}, on a host to leave" in result["msg"]
+    assert masters(world) == [R]
+
+
+def test_it_waits_for_a_sentinel_that_does_not_see_the_replica_yet() -> None:
+    world = World(1)
+    late(world)
+    world.faults.append(
+        Fault("refuse", "SENTINEL REPLICAS", L0, skip=8, times=3, error="ERR No such master with that name")
+    )
+    result = run(world, target=R)
+    assert (result["outcome"], result["new_master"]) == ("switched", R.as_result())
+
+
+@pytest.mark.parametrize("how", ["dead", "silent"])
+def test_it_stays_where_it_is_if_the_target_is_no_longer_fit(how: str) -> None:
+    world = World(1)
+
+    def fall() -> None:
+        if how == "dead":
+            world.nodes[R].alive = False
+        else:
+            world.cut_off.add(R)
+
+    late(world, then=lambda: world.at(world.now_s + 1.6, fall))
+    began_s = world.now_s
+    result = run(world, target=R)
+    assert (result["outcome"], result["new_master"], result["lossless"]) == ("incomplete", S.as_result(), True)
+    assert named(world) == {S}
+    assert world.lost() == 0
+    assert world.now_s - began_s < 45 + GO_ON_WAIT_S + 10
+
+
+def test_a_move_on_that_is_refused_is_told() -> None:
+    world = World(1)
+    late(world)
+    world.faults.append(Fault("refuse", "CLIENT LIST", S, times=9, error="NOPERM none"))
+    result = run(world, target=R)
+    assert (result["outcome"], result["error"], result["lossless"]) == ("incomplete", "left_to_do", True)
+    assert result["new_master"] == S.as_result()
+    assert f"the master is {S}, not {R}: run again to move it there" in result["msg"]
+    assert [note for note in result["notes"] if note.startswith("it was not moved on: ") and "NOPERM" in note]
+    assert steps(result).count("fence") == 1
+    assert_never_split(world)
+
+
+def test_it_goes_on_once_only() -> None:
+    world = World(1)
+    late(world)
+    world.faults.append(Fault("run", DEMOTE, S, action=lambda: prefer(world, OM)))
+    world.faults.append(Fault("stall", TRIGGER, delay_s=0.15))
+    result = run(world, target=R)
+    assert (result["outcome"], result["new_master"], result["old_master"]) == (
+        "incomplete",
+        OM.as_result(),
+        OM.as_result(),
+    )
+    assert len(world.sent(TRIGGER)) == 2
+    assert world.lost() == 0
+
+
+def test_what_is_not_shown_to_have_lost_nothing_is_not_moved_on() -> None:
+    """A person looks first."""
+    world = World(1)
+    world.faults.append(Fault("run", TRIGGER, L0, action=lambda: prefer(world, S)))
+    result = run(world, target=R, strategy="plain", accept_loss=True)
+    assert (result["outcome"], result["new_master"]) == ("incomplete", S.as_result())
+    assert len(world.sent(TRIGGER)) == 1
+
+
+def test_a_failover_that_was_joined_is_not_worked_against() -> None:
+    world = World(1)
+    for seen in world.sentinels[L1].seen.values():
+        seen.at_s = world.now_s
+    world.sentinels[L1].seen[S].priority = 1
+    world.start_failover(world.sentinels[L1])
+    result = run(world, target=R)
+    assert (result["outcome"], result["new_master"]) == ("incomplete", S.as_result())
+    assert not world.sent(TRIGGER)
+
+
+def test_a_run_that_is_asked_to_end_does_not_go_on() -> None:
+    world = World(1)
+    asked: list[bool] = []
+    late(world, then=lambda: asked.append(True))
+    clock, fleet = FakeClock(world), FakeFleet(world)
+    result = fail_over(Run(fleet, Request(NAME, target=R), clock, Timeline(clock), lambda: bool(asked)))
+    fleet.close()
+    assert (result["outcome"], result["new_master"]) == ("incomplete", S.as_result())
+    assert "it was not moved on: the run was asked to end" in result["notes"]
+
+
+def test_a_move_that_was_interrupted_is_finished_and_moved_on() -> None:
+    world = World(1)
+    world.faults.append(Fault("kill_after", DEMOTE, OM))
+    killed(world, target=S)
+    result = run(world, target=R)
+    assert (result["outcome"], result["old_master"], result["new_master"]) == (
+        "switched",
+        OM.as_result(),
+        R.as_result(),
+    )
+    assert result["lossless"]
+    assert world.lost() == 0
+    assert_never_split(world)
+
+
+def moved_on() -> World:
+    world = World(1)
+    late(world)
+    run(world, target=R)
+    return world
+
+
+MESSAGES = len(moved_on().exchanges)
+TRIGGERED = next(
+    number
+    for number, (_at_s, _server, commands) in enumerate(moved_on().exchanges)
+    if any(text(command) == TRIGGER for command in commands)
+)
+
+
+@pytest.mark.parametrize("number", range(TRIGGERED, MESSAGES - 2, 8))
+def test_killed_at_any_message_it_is_brought_to_the_target_by_running_again(number: int) -> None:
+    world = World(1)
+    late(world)
+    world.faults.append(Fault("kill_before", "", skip=number))
+    killed(world, target=R)
+    world.advance(number % 7)
+    result = run(world, target=R)
+    if result["outcome"] == "incomplete":
+        # What is still under way may be anybody's. It is joined, and stays where it leads.
+        assert result["plan"]["action"] == "join"
+        result = run(world, target=R)
+    assert result["outcome"] in ("switched", "unchanged")
+    assert masters(world) == [R]
+    assert world.lost() == 0
+    assert_never_split(world)
