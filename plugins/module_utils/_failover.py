@@ -30,7 +30,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import FI
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import GOES_ON
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._strategies import join, move
 
-GO_ON_WAIT_S = 12.0
+GO_ON_WAIT_S = 15.0
 """Sentinel looks at a replica every ten seconds, and sees it up only then where its link was down at the look before."""
 GO_ON_POLL_S = 0.5
 
@@ -130,8 +130,7 @@ def _is_to_go_on(run: Run) -> bool:
     """Whether this run's own move has ended well, but elsewhere. A failover that was joined is somebody else's will."""
     record = run.record
     own = record.plan is not None and record.plan.action in (MOVE, FINISH) and record.plan.strategy == FENCED
-    shown, _reason = record.proof
-    return bool(record.elsewhere) and own and shown and not record.left
+    return bool(record.elsewhere) and own and not record.left
 
 
 def _go_on(run: Run, ended: dict[str, Any]) -> dict[str, Any]:

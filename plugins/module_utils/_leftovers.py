@@ -106,9 +106,7 @@ def half_told(snapshot: Snapshot) -> Plan | None:
         epoch=max(epochs),
         down_after_ms=snapshot.down_after_ms,
         repairs=find_repairs(snapshot),
-        notes=(
-            f"an interrupted run had promoted {promoted} and told some Sentinels; the others are told, and it is not moved again",
-        ),
+        notes=(f"an interrupted run had promoted {promoted} and told some Sentinels; the others are told",),
     )
 
 
@@ -140,7 +138,5 @@ def half_finished(
         promotion_reason=promoter.reason,
         down_after_ms=snapshot.down_after_ms,
         repairs=repairs,
-        notes=(
-            f"{who} had demoted {old_master} and left the promotion of {shown} to do; it is finished, and not moved again",
-        ),
+        notes=(f"{who} had demoted {old_master} and left the promotion of {shown} to do; it is finished",),
     )

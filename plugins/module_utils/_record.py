@@ -153,7 +153,7 @@ def gone_on(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
     """One result of two moves: of the first, which has ended well but elsewhere, and of the second, which went on from there.
 
     Args:
-        first: The result of the first. It is shown that it lost nothing.
+        first: The result of the first.
         second: That of the second, with the timeline of both.
 
     Returns:
@@ -190,9 +190,11 @@ def gone_on(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
 
 
 def _proof_of_both(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Whether neither of two moves lost anything, where it is shown of the first."""
-    if second["lossless"]:
+    """Whether it is shown that neither of two moves lost anything; else what is not shown of the one that comes first."""
+    if first["lossless"] and second["lossless"]:
         return {"lossless": True, "lossless_reason": f"{first['lossless_reason']}; {second['lossless_reason']}"}
+    if not first["lossless"]:
+        return {"lossless": False, "lossless_reason": first["lossless_reason"]}
     # What has no end that is known has not moved anything yet, as far as its record goes.
     reason = second["msg"] if second["lossless"] is None else second["lossless_reason"]
     return {"lossless": False, "lossless_reason": reason}

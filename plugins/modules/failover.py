@@ -51,6 +51,7 @@ options:
   target:
     description:
       - The replica to promote, as C(host:port). If it is the master already, nothing is done.
+      - Where this host is too slow, Sentinel may promote another replica. Nothing is lost then, and the run moves the master on to this one by itself.
       - If left out, the replica with the lowest C(replica-priority) is promoted; of several, one with the master's own version, else one with a
         newer version, else one with an older version; of several, the one that Sentinel itself prefers.
     type: str
@@ -209,6 +210,7 @@ write_gap_ms:
   description:
     - What clients feel. Milliseconds from the moment when the old master stopped acknowledging writes until the new one takes writes and every Sentinel
       names it. Null without a fence, and where that did not come about.
+    - Where Sentinel promoted another replica and the run moved the master on from there, the longer of the two; a note names both.
   returned: always
   type: float
   sample: 11.4

@@ -653,7 +653,7 @@ def test_of_equal_priorities_the_finished_run_promotes_the_one_that_was_chosen()
     result = run(world)
     assert (result["outcome"], result["plan"]["action"]) == ("switched", "finish")
     assert (result["new_master"], result["lossless"]) == (R.as_result(), True)
-    assert any("finished, and not moved again" in note for note in result["notes"])
+    assert any("; it is finished" in note for note in result["notes"])
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -21,8 +21,8 @@ from unit.runs import assert_never_split, assert_truthful, killed, masters, run
 from unit.world import World
 
 TRIGGER = f"SENTINEL FAILOVER {NAME}"
-FENCE = "CLIENT PAUSE"
 DEMOTE = "REPLICAOF 10."
+PROMOTE = "REPLICAOF NO ONE"
 
 
 def prefer(world: World, replica: Address) -> None:
@@ -165,8 +165,23 @@ def test_it_goes_on_once_only() -> None:
     assert world.lost() == 0
 
 
-def test_what_is_not_shown_to_have_lost_nothing_is_not_moved_on() -> None:
-    """A person looks first."""
+def test_what_may_have_lost_writes_is_moved_on_and_not_called_lossless() -> None:
+    """Sentinel names another replica than ours, which was a master too: what a proxy has sent to ours nobody can show."""
+    world = World(2)
+
+    def rival() -> None:
+        prefer(world, S)
+        world.start_failover(world.sentinels[L1])
+
+    world.faults.append(Fault("run", PROMOTE, R, alone=True, action=rival))
+    result = run(world, target=R)
+    assert (result["outcome"], result["new_master"], result["lossless"]) == ("switched", R.as_result(), False)
+    assert f"{R} was made a master too" in result["lossless_reason"]
+    assert_never_split(world)
+
+
+def test_what_was_not_fenced_is_not_moved_on() -> None:
+    """It may have lost writes, and would again."""
     world = World(1)
     world.faults.append(Fault("run", TRIGGER, L0, action=lambda: prefer(world, S)))
     result = run(world, target=R, strategy="plain", accept_loss=True)
