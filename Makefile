@@ -56,7 +56,7 @@ $(SUITES): setup
 
 .PHONY: coverage
 coverage: setup  ## Lines and branches of module_utils and plugin_utils that unit tests reach: 95 % or more
-	@python tests/tools/check.py coverage -- $(ARGS)
+	@python tests/tools/check.py coverage -- --cov-report=term-missing $(ARGS)
 
 .PHONY: bench
 bench: setup  ## Measure the figures that the documentation gives; BENCH_ARGS goes to it

@@ -45,7 +45,8 @@ LONGEST = ("rolling_maintenance", "partition", "failover", "passwords", "prechec
 _END_S = 20
 _SHOWN_LINES = 40
 """Of each step that failed: what failed in it stands at its end."""
-_STEP = re.compile(r"INFO +\[(?P<name>\w+) > \w+\] Execut(ing|ed)")
+# How a step ended that failed is coloured, whatever is said against it.
+_STEP = re.compile(r"(INFO|ERROR) +\[(?P<name>\w+) > \w+\] (\x1b\[\d+m)?Execut(ing|ed)")
 _RECAP = re.compile(r"(?P<name>\w+) +: actions=\d+ .* failed=(?P<failed>\d+)")
 _BLOCKS = [(second, third) for second in (18, 19) for third in range(0, 256, 16)]
 # What Ansible, Molecule and the image builder write while they run, they write to a folder of this run: not into the home folder of the user.
@@ -126,8 +127,6 @@ def main(words: Sequence[str]) -> int:
         code = int(end.code or 0)
     # What a process uses now is another run's: ours have ended.
     run.left += sorted(traces(used=False) - before)
-    for line in run.failures.told:
-        print(line)
     _tell(run.figures)
     for name, seconds in run.took_s.items():
         print(f"{'FAILED' if run.failed.get(name, True) else 'passed'}  {name:<24} {seconds:6.1f} s")
@@ -140,6 +139,9 @@ def main(words: Sequence[str]) -> int:
     if words[:1] not in (["images"], ["engine"]):
         passed = list(run.failed.values()).count(False)
         print(f"{passed} passed, {len(run.failed) - passed + len(missing)} failed", flush=True)
+    # Last: whoever sees only the end of a long output sees why.
+    for line in run.failures.told:
+        print(line, flush=True)
     return code or int(bool(run.left or missing))
 
 
