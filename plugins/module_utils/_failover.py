@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 import traceback
 from dataclasses import replace
+from functools import partial
 from typing import Any, Callable
 
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._decide import decide
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     FailoverError,
     LinkError,
@@ -21,13 +23,13 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     failure,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FINISH, JOIN, MOVE, NOTHING, REPAIR, Plan
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import lock, prepare, repair
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import ask_everybody, lock, prepare, repair
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import Record, failed_result, gone_on, result_of
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import FENCED, way_back
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import DISCOVER, GOES_ON
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import FINISH as FINISH_STEP
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import GOES_ON
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._strategies import join, move
 
 GO_ON_WAIT_S = 15.0
@@ -52,11 +54,11 @@ def fail_over(run: Run, check_mode: bool = False) -> dict[str, Any]:
     return _go_on(run, result) if _is_to_go_on(run) else result
 
 
-def _result_of_move(run: Run, decide: Callable[[], Plan], check_mode: bool = False) -> dict[str, Any]:
+def _result_of_move(run: Run, planned: Callable[[], Plan], check_mode: bool = False) -> dict[str, Any]:
     """One move, or none, as its plan has it."""
     run.record.started_at = run.timeline.utc_at()
     try:
-        plan = decide()
+        plan = planned()
         if check_mode:
             would_change = plan.action != NOTHING or bool(plan.repairs)
             return _result(run, "planned" if would_change else "unchanged", would_change)
@@ -135,11 +137,12 @@ def _is_to_go_on(run: Run) -> bool:
 
 def _go_on(run: Run, ended: dict[str, Any]) -> dict[str, Any]:
     """Move the master on to where it was to be; one result of both moves."""
-    here = run.record.new_master
+    here, request = run.record.new_master, run.request
     run.timeline.add(GOES_ON, here, f"{here} is the master and was not to be: it is moved on")
     further = replace(
         run,
-        request=replace(run.request, expected_master=here),
+        # With hosts to leave, a master that has left them would stay where it is.
+        request=replace(request, expected_master=here, avoid=() if request.target else request.avoid),
         snapshot=Snapshot("", (), ()),
         record=Record(asked=run.record.asked),
         shared=replace(run.shared, snapshot=None),
@@ -147,7 +150,7 @@ def _go_on(run: Run, ended: dict[str, Any]) -> dict[str, Any]:
     both = gone_on(ended, _result_of_move(further, lambda: _decided_anew(further)))
     old_master, new_master = run.record.old_master, further.record.new_master
     if further.record.moved and old_master and new_master:
-        both["way_back"] = way_back(run.request, run.fleet.options.sentinels, old_master, new_master)
+        both["way_back"] = way_back(request, run.fleet.options.sentinels, old_master, new_master)
     return both
 
 
@@ -158,19 +161,28 @@ def _decided_anew(run: Run) -> Plan:
         Refused: Something speaks against it, for longer than that takes.
     """
     deadline_s = run.clock.now_s() + GO_ON_WAIT_S
-    while True:
-        run.stop_if_requested()
-        try:
-            plan = prepare(run, listen=True)
-            if plan.action == MOVE:
-                return plan
-            refused = failure("failover_started", f"{plan.old_master} is not ready to be moved on ({plan.action})")
-        except Refused as error:
-            refused = error
-        if run.clock.now_s() >= deadline_s:
-            raise refused
-        run.record = Record(asked=run.record.asked, started_at=run.record.started_at)
-        run.clock.sleep(GO_ON_POLL_S)
+    wait = Wait(run)
+    with run.step(DISCOVER):
+        while (refused := _speaks_against(run)) is not None:
+            run.stop_if_requested()
+            if run.clock.now_s() >= deadline_s:
+                raise refused
+            wait.tell(partial(str, refused))
+            run.clock.sleep(GO_ON_POLL_S)
+    return prepare(run, listen=True)
+
+
+def _speaks_against(run: Run) -> FailoverError | None:
+    """What speaks against a move now; if nothing does, what everybody has said is kept for its plan."""
+    snapshot = ask_everybody(run)
+    try:
+        plan = decide(snapshot, run.request, run.deaf or ())
+    except Refused as refused:
+        return refused
+    if plan.action != MOVE:
+        return failure("master_changed", f"{snapshot.master_address} is not to be moved ({plan.action})")
+    run.shared = replace(run.shared, snapshot=snapshot)
+    return None
 
 
 def _end(run: Run) -> list[dict[str, Any]]:

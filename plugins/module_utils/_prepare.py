@@ -85,7 +85,7 @@ def prepare(run: Run, listen: bool) -> Plan:
     request = run.request
     run.record.understood = understood(request)
     with run.step(DISCOVER):
-        run.snapshot = run.shared.snapshot or _ask_everybody(run)
+        run.snapshot = run.shared.snapshot or ask_everybody(run)
         run.record.old_master = run.snapshot.master_address
         run.record.server_versions = {
             str(node.address): f"{node.product} {node.dotted_version}" for node in run.snapshot.nodes if node.reachable
@@ -104,7 +104,8 @@ def prepare(run: Run, listen: bool) -> Plan:
     return plan
 
 
-def _ask_everybody(run: Run) -> Snapshot:
+def ask_everybody(run: Run) -> Snapshot:
+    """What everybody says now."""
     request = run.request
     also = [address for address in (request.target, request.expected_master) if address is not None]
     return take_snapshot(run.fleet, request.master_name, PROBED_COMMANDS, also, request.avoid)

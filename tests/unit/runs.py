@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,9 +14,9 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Timeline
-from unit.builders import NAME, OM
+from unit.builders import L0, NAME, OM, S
 from unit.fake_connection import FakeClock, FakeFleet
-from unit.faults import Killed
+from unit.faults import Fault, Killed
 from unit.world import World
 
 LONG_ENOUGH_S = 45.0
@@ -46,6 +47,24 @@ def killed(world: World, **request: Any) -> None:
     """A run that is killed by a fault of the model."""
     with pytest.raises(Killed):
         run(world, **request)
+
+
+def prefer(world: World, replica: Address) -> None:
+    """What every Sentinel was told last makes it choose this replica."""
+    for sentinel in world.sentinels.values():
+        for address, seen in sentinel.seen.items():
+            seen.priority, seen.at_s = (1 if address == replica else 100), world.now_s
+
+
+def late(world: World, then: Callable[[], None] = lambda: None) -> None:
+    """This host stands still at its trigger for so long that the leader promotes, and the leader prefers another replica than the target."""
+
+    def be_late() -> None:
+        prefer(world, S)
+        then()
+
+    world.faults.append(Fault("run", "REPLICAOF 10.", OM, action=be_late))
+    world.faults.append(Fault("stall", f"SENTINEL FAILOVER {NAME}", L0, delay_s=0.15))
 
 
 def masters(world: World) -> list[Address]:

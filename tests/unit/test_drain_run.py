@@ -34,7 +34,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import
 from unit.builders import L0, NAME, OM, R, S
 from unit.fake_connection import FakeClock, FakeFleet
 from unit.faults import Fault
-from unit.runs import assert_never_split, masters
+from unit.runs import assert_never_split, late, masters
 from unit.world import World
 
 LONG_S = 20.0
@@ -276,6 +276,16 @@ def test_the_master_on_the_host_to_leave_is_moved_off_it_and_loses_nothing() -> 
     (told,) = [one.as_result() for one in ended]
     assert (told["count"], told["of"], told["master"]["outcome"]) == (1, 1, "switched")
     assert told["at_ms"] >= results[NAME]["write_gap_ms"]
+    assert_never_split(world)
+
+
+def test_where_sentinel_promoted_another_replica_the_master_goes_on_to_the_one_that_it_was_given() -> None:
+    world = World()
+    late(world)
+    _plan, results, ended = drained(world, (OM.host,))
+    assert (results[NAME]["outcome"], results[NAME]["new_master"]) == ("switched", R.as_result())
+    assert (results[NAME]["lossless"], world.lost(), masters(world)) == (True, 0, [R])
+    assert len(ended) == 1
     assert_never_split(world)
 
 

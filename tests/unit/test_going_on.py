@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,30 +16,12 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import
 from unit.builders import L0, L1, NAME, OM, R, S
 from unit.fake_connection import FakeClock, FakeFleet
 from unit.faults import Fault, text
-from unit.runs import assert_never_split, assert_truthful, killed, masters, run
+from unit.runs import assert_never_split, assert_truthful, killed, late, masters, prefer, run
 from unit.world import World
 
 TRIGGER = f"SENTINEL FAILOVER {NAME}"
 DEMOTE = "REPLICAOF 10."
 PROMOTE = "REPLICAOF NO ONE"
-
-
-def prefer(world: World, replica: Address) -> None:
-    """What every Sentinel was told last makes it choose this replica."""
-    for sentinel in world.sentinels.values():
-        for address, seen in sentinel.seen.items():
-            seen.priority, seen.at_s = (1 if address == replica else 100), world.now_s
-
-
-def late(world: World, then: Callable[[], None] = lambda: None) -> None:
-    """This host stands still at its trigger for so long that the leader promotes, and the leader prefers another replica than the target."""
-
-    def be_late() -> None:
-        prefer(world, S)
-        then()
-
-    world.faults.append(Fault("run", DEMOTE, OM, action=be_late))
-    world.faults.append(Fault("stall", TRIGGER, L0, delay_s=0.15))
 
 
 def named(world: World) -> set[Address | None]:
