@@ -376,8 +376,8 @@ def check_sentinels_meet(snapshot: Snapshot) -> list[Check]:
                 checks.append(
                     _meet_check(
                         f"Sentinel {view.address} has not been greeted by Sentinel {other.address} for {entry.last_hello_ms} ms",
-                        f"Sentinel {other.address} can send neither to the nodes nor to the other Sentinels: mend its network, or what it logs in with "
-                        "(auth-user, auth-pass, sentinel-user, sentinel-pass).",
+                        f"Sentinel {other.address} greets the others within seconds if it was started just now. If it stays so, it can send neither to the "
+                        "nodes nor to the other Sentinels: mend its network, or what it logs in with (auth-user, auth-pass, sentinel-user, sentinel-pass).",
                     )
                 )
     return checks or [Check("sentinels_meet", OK, "each Sentinel knows and reaches the others")]

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 _POLL_S, _LATER_POLL_S = 0.02, 0.1
 """Between two looks: at first, and where it has not come at once. To look costs more than to wait."""
+_HELLO_AGE_MS = 8000
+"""A Sentinel greets the others every two seconds; one that was started again has not yet."""
 _ASK_TIMEOUT_S = 1.0
 
 
@@ -331,6 +333,8 @@ class Deployment:
             # After a failover Valkey 9.1 keeps showing what the others once thought of the old master.
             if set(other["flags"].split(",")) - {"sentinel", "master_down"}:
                 missing.append(f"Sentinel {other['name']} is {other['flags']}")
+            if int(other["last-hello-message"]) > _HELLO_AGE_MS:
+                missing.append(f"Sentinel {other['name']} has greeted nobody for {other['last-hello-message']} ms")
         if not missing:
             # Refused without a quorum, and the refusal says why.
             _ask(client, "SENTINEL", "CKQUORUM", name)

@@ -160,7 +160,9 @@ def remove_folders_of_dead_runs() -> list[str]:
 
 def traces(*, used: bool) -> set[str]:
     """What is there of the things that a run, its tools or its engine make outside of the checkout; with or without what a process uses."""
-    named = [path for path in Path(tempfile.gettempdir()).iterdir() if path.name.startswith(_TEMPORARY_PREFIXES)]
+    there = Path(tempfile.gettempdir()).iterdir()
+    # No scenario starts ansible-test; somebody else may, at the same time.
+    named = [it for it in there if it.name.startswith(_TEMPORARY_PREFIXES) and not it.name.startswith("ansible-test-")]
     named += _NETWORKS.glob("redis-ha-*")
     folders = [path for path in named if used or not _is_used(path)]
     found = {str(path) for path in folders}

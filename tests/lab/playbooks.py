@@ -112,6 +112,9 @@ class Workspace:
         self.home = self.folder / "home"
         self.reports = self.folder / "reports"
         self.home.mkdir()
+        # A module that is killed leaves there what it was unpacked to.
+        self.temporary = self.folder / "tmp"
+        self.temporary.mkdir()
         # How often Ansible looks whether a task has ended: a thousand times a second takes a part of the processor for itself.
         settings = ["[defaults]", "internal_poll_interval = 0.01", *([] if from_nothing else ["pipelining = true"])]
         (self.home / "ansible.cfg").write_text("\n".join(settings) + "\n")
@@ -134,6 +137,7 @@ class Workspace:
             "ANSIBLE_REMOTE_TMP": str(self.home / "tmp"),
             "ANSIBLE_NOCOLOR": "1",
             "LC_ALL": "C.UTF-8",
+            "TMPDIR": str(self.temporary),
             **self._quick,
             **(more or {}),
         }

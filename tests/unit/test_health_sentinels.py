@@ -334,8 +334,8 @@ CASES = [
         before(with_view(0, peers=(peer_entry(L1), peer_entry(L2, last_hello_ms=12_345)))),
         "critical",
         ("Sentinel 10.0.0.1:26379 has not been greeted by Sentinel 10.0.0.3:26379 for 12345 ms",),
-        "Sentinel 10.0.0.3:26379 can send neither to the nodes nor to the other Sentinels: mend its network, or what it logs in with (auth-user, auth-pass, "
-        "sentinel-user, sentinel-pass).",
+        "Sentinel 10.0.0.3:26379 greets the others within seconds if it was started just now. If it stays so, it can send neither to the nodes nor to the "
+        "other Sentinels: mend its network, or what it logs in with (auth-user, auth-pass, sentinel-user, sentinel-pass).",
     ),
     Case(
         "a ghost",
