@@ -129,10 +129,15 @@ def _elsewhere(run: Run) -> str:
 
 
 def _is_to_go_on(run: Run) -> bool:
-    """Whether this run's own move has ended well, but elsewhere. A failover that was joined is somebody else's will."""
+    """Whether a move of this program has ended well, but elsewhere. A failover of somebody else's that was joined is his will."""
     record = run.record
-    own = record.plan is not None and record.plan.action in (MOVE, FINISH) and record.plan.strategy == FENCED
-    return bool(record.elsewhere) and own and not record.left
+    if not record.elsewhere or record.left or record.plan is None:
+        return False
+    if record.plan.action == JOIN:
+        # Sentinel makes the old master a replica last, an interrupted run of ours first.
+        old_master = run.snapshot.node(record.plan.old_master)
+        return old_master is not None and old_master.replication is not None and not old_master.replication.is_master
+    return record.plan.action in (MOVE, FINISH) and record.plan.strategy == FENCED
 
 
 def _go_on(run: Run, ended: dict[str, Any]) -> dict[str, Any]:

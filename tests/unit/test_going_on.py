@@ -223,18 +223,14 @@ TRIGGERED = next(
 
 
 @pytest.mark.parametrize("number", range(TRIGGERED, MESSAGES - 2, 8))
-def test_killed_at_any_message_it_is_brought_to_the_target_by_running_again(number: int) -> None:
+def test_killed_at_any_message_the_next_run_brings_it_to_the_target(number: int) -> None:
     world = World(1)
     late(world)
     world.faults.append(Fault("kill_before", "", skip=number))
     killed(world, target=R)
     world.advance(number % 7)
     result = run(world, target=R)
-    if result["outcome"] == "incomplete":
-        # What is still under way may be anybody's. It is joined, and stays where it leads.
-        assert result["plan"]["action"] == "join"
-        result = run(world, target=R)
-    assert result["outcome"] in ("switched", "unchanged")
+    assert result["outcome"] in ("switched", "unchanged"), result["msg"]
     assert masters(world) == [R]
     assert world.lost() == 0
     assert_never_split(world)
