@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 # ansible-test has settings of its own, and does not read those that name this folder.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from lab.errors import LEFT_OUT_FILE, NotToBeHadError
+from lab.errors import NotToBeHadError, leave_out
 
 
 @pytest.hookimpl(wrapper=True)
@@ -23,17 +22,9 @@ def pytest_runtest_setup() -> Generator[None, object, object]:
     try:
         return (yield)
     except NotToBeHadError as missing:
-        _leave_out(missing)
+        if leave_out(missing):
+            pytest.skip(f"left out: {missing}")
         raise
 
 
 pytest_runtest_call = pytest_runtest_setup
-
-
-def _leave_out(missing: NotToBeHadError) -> None:
-    if os.environ.get("CI") == "true":
-        return
-    if path := os.environ.get(LEFT_OUT_FILE):
-        with Path(path).open("a") as lines:
-            lines.write(" ".join(str(missing).splitlines()) + "\n")
-    pytest.skip(f"left out: {missing}")

