@@ -129,7 +129,7 @@ def _elsewhere(run: Run) -> str:
 
 
 def _is_to_go_on(run: Run) -> bool:
-    """Whether a move of this program has ended well, but elsewhere. A failover of somebody else's that was joined is his will."""
+    """Whether a move of this program has ended well, but elsewhere. What somebody else began and this run joined stays where it leads."""
     record = run.record
     if not record.elsewhere or record.left or record.plan is None:
         return False
