@@ -140,7 +140,9 @@ def judge(core: Core, archive: Path, words: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="sanity-") as folder:
         target = Path(folder) / "ansible_collections" / "redis_ha" / "sentinel"
         with tarfile.open(archive) as content:
-            content.extractall(target, filter="data")
+            # Python 3.11.2 of Debian 12 has no filters yet.
+            content.extraction_filter = getattr(tarfile, "data_filter", None)
+            content.extractall(target)
         command = [str(environment / "bin" / "ansible-test"), "sanity", "--local", "--requirements", "--color", "no"]
         command += ["--python", version, *words]
         return subprocess.run(command, cwd=target, env=variables, check=False).returncode
