@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -47,8 +47,11 @@ def main(words: Sequence[str]) -> int:
     deadline_s = time.monotonic() + 60 * options.max_minutes
     options.out.parent.mkdir(parents=True, exist_ok=True)
     wanted = [library for library in clients.LIBRARIES if not options.only or library.name in options.only]
+    kept = kept_of_before(options.out, {library.name for library in wanted}) if options.only else []
     with collections_folder(options.commit) as (collections, version), options.out.open("w") as out:
         _put(out, session(version, ["make", "clients"]))
+        for line in kept:
+            _put(out, line)
         for library in wanted:
             if time.monotonic() > deadline_s:
                 _put(out, {"kind": "left out", "library": library.name, "why": "the time was up"})
@@ -64,6 +67,12 @@ def main(words: Sequence[str]) -> int:
     if options.page:
         _write_page(options.out, options.page)
     return 0 if any(line["kind"] == "run" for line in lines) else 1
+
+
+def kept_of_before(measured: Path, anew: Set[str]) -> list[dict[str, Any]]:
+    """What an earlier call has measured of other libraries than those that are measured anew."""
+    lines = _read(measured) if measured.exists() else []
+    return [line for line in lines if line.get("library") not in {None, *anew}]
 
 
 def _measure_library(library: clients.Library, server: str, runs: int, collections: Path, out: TextIO) -> None:

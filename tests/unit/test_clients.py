@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.clients import kept_of_before
 from bench.clients_page import page, table
 from lab import LabError, clients
 from lab.clients.outcomes import outcome
@@ -117,3 +120,16 @@ def test_the_page_has_advice_for_every_library_and_names_what_is_left_out() -> N
         named = set(re.findall(r"\*(.+?)\*", advised))
         assert set() < named <= set(library.settings), "advised and not measured"
     assert "Left out: redis-rb, needs ruby-redis" in text
+
+
+def test_what_was_measured_of_other_libraries_is_kept(tmp_path: Path) -> None:
+    measured = tmp_path / "clients.jsonl"
+    lines = [
+        {"kind": "session", "version": "1"},
+        {"kind": "run", "library": "redis-py", "number": 0},
+        {"kind": "run", "library": "ioredis", "number": 0},
+        {"kind": "left out", "library": "predis", "why": "it cannot be had"},
+    ]
+    measured.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert kept_of_before(measured, {"ioredis"}) == [lines[1], lines[3]]
+    assert kept_of_before(tmp_path / "nothing", {"ioredis"}) == []
