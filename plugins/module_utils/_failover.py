@@ -146,8 +146,8 @@ def _go_on(run: Run, ended: dict[str, Any]) -> dict[str, Any]:
     run.timeline.add(GOES_ON, here, f"{here} is the master and was not to be: it is moved on")
     further = replace(
         run,
-        # With hosts to leave, a master that has left them would stay where it is.
-        request=replace(request, expected_master=here, avoid=() if request.target else request.avoid),
+        # With hosts to leave, a master that has left them would stay where it is. One that dies now is Sentinel's to see to.
+        request=replace(request, expected_master=here, avoid=() if request.target else request.avoid, strategy=FENCED),
         snapshot=Snapshot("", (), ()),
         record=Record(asked=run.record.asked),
         shared=replace(run.shared, snapshot=None),

@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pytest
+from ansible_collections.redis_ha.sentinel.plugins.module_utils import _failover
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._decide import decide
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import GO_ON_WAIT_S, fail_over
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Timeline
 from unit.builders import L0, L1, NAME, OM, R, S
 from unit.fake_connection import FakeClock, FakeFleet
@@ -118,10 +123,25 @@ def test_it_stays_where_it_is_if_the_target_is_no_longer_fit(how: str) -> None:
     assert world.now_s - began_s < 45 + GO_ON_WAIT_S + 10
 
 
+def test_it_is_moved_on_behind_a_fence_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A master that dies before that is Sentinel's to see to: nobody has asked for a failover that may lose writes."""
+    asked: list[Request] = []
+
+    def decided(snapshot: Snapshot, request: Request, deaf: Collection[Address]) -> Plan:
+        asked.append(request)
+        return decide(snapshot, request, deaf)
+
+    monkeypatch.setattr(_failover, "decide", decided)
+    world = World(1)
+    late(world)
+    run(world, target=R, avoid=(OM.host,), accept_loss=True)
+    assert [(it.strategy, it.target, it.avoid, it.expected_master) for it in asked] == [("fenced", R, (), S)]
+
+
 def test_a_move_on_that_is_refused_is_told() -> None:
     world = World(1)
     late(world)
-    world.faults.append(Fault("refuse", "CLIENT LIST", S, times=9, error="NOPERM none"))
+    world.faults.append(Fault("refuse", "CLIENT LIST", S, times=999, error="NOPERM none"))
     result = run(world, target=R)
     assert (result["outcome"], result["error"], result["lossless"]) == ("incomplete", "left_to_do", True)
     assert result["new_master"] == S.as_result()
