@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Callable
@@ -25,6 +26,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FINISH, JOIN, MOVE, NOTHING, REPAIR, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import ask_everybody, lock, prepare, repair
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import Record, failed_result, gone_on, result_of
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import FENCED, way_back
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
@@ -51,7 +53,7 @@ def fail_over(run: Run, check_mode: bool = False) -> dict[str, Any]:
         The result as the module returns it.
     """
     result = _result_of_move(run, lambda: prepare(run, listen=not check_mode), check_mode)
-    return _go_on(run, result) if _is_to_go_on(run) else result
+    return _go_on(run, result) if _is_to_go_on(run, result) else result
 
 
 def _result_of_move(run: Run, planned: Callable[[], Plan], check_mode: bool = False) -> dict[str, Any]:
@@ -104,8 +106,7 @@ def _carry_out(run: Run, plan: Plan) -> None:
 
 def _outcome(run: Run) -> dict[str, Any]:
     record = run.record
-    record.elsewhere = _elsewhere(run)
-    left = [*record.left, *filter(None, [record.elsewhere])]
+    left = [*record.left, *filter(None, [_elsewhere(run)])]
     if left:
         return _failed(run, failure("left_to_do", f"the master is {record.new_master}; left to do: " + "; ".join(left)))
     if record.moved:
@@ -128,10 +129,11 @@ def _elsewhere(run: Run) -> str:
 # ---- where Sentinel promoted another replica -------------------------------------------------------------------------
 
 
-def _is_to_go_on(run: Run) -> bool:
+def _is_to_go_on(run: Run, ended: Mapping[str, Any]) -> bool:
     """Whether a move of this program has ended well, but elsewhere. What somebody else began and this run joined stays where it leads."""
     record = run.record
-    if not record.elsewhere or record.left or record.plan is None:
+    # Where nothing else is left to do, it is the place of the master.
+    if ended["error"] != "left_to_do" or record.left or record.plan is None:
         return False
     if record.plan.action == JOIN:
         # Sentinel makes the old master a replica last, an interrupted run of ours first.
@@ -153,9 +155,8 @@ def _go_on(run: Run, ended: dict[str, Any]) -> dict[str, Any]:
         shared=replace(run.shared, snapshot=None),
     )
     both = gone_on(ended, _result_of_move(further, lambda: _decided_anew(further)))
-    old_master, new_master = run.record.old_master, further.record.new_master
-    if further.record.moved and old_master and new_master:
-        both["way_back"] = way_back(request, run.fleet.options.sentinels, old_master, new_master)
+    if further.record.moved:
+        both["way_back"] = _way_back(run, further.record.new_master)
     return both
 
 
@@ -193,10 +194,17 @@ def _speaks_against(run: Run) -> FailoverError | None:
 def _end(run: Run) -> list[dict[str, Any]]:
     record = run.record
     record.ended_at = run.timeline.utc_at(run.clock.now_s())
-    old_master, new_master = record.old_master, record.new_master
-    if record.moved and old_master and new_master and not run.same_now(old_master, new_master):
-        record.way_back = way_back(run.request, run.fleet.options.sentinels, old_master, new_master)
+    if record.moved:
+        record.way_back = _way_back(run, record.new_master)
     return run.timeline.as_result()
+
+
+def _way_back(run: Run, new_master: Address | None) -> str | None:
+    """The command that moves the master back to where it was; nothing, where it is there or it is not known where."""
+    old_master = run.record.old_master
+    if old_master is None or new_master is None or run.same_now(old_master, new_master):
+        return None
+    return way_back(run.request, run.fleet.options.sentinels, old_master, new_master)
 
 
 def _result(run: Run, outcome: str, changed: bool) -> dict[str, Any]:

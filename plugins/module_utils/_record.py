@@ -36,7 +36,6 @@ class Record:
         repaired: What an interrupted run had left and this one put back.
         notes: What the caller should know.
         left: What is left to do.
-        elsewhere: Where the master is and was not to be, and what to do about it; empty if it is where it was to be.
     """
 
     step: str = "discover"
@@ -62,7 +61,6 @@ class Record:
     repaired: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
-    elsewhere: str = ""
     steps_ms: dict[str, float] = field(default_factory=dict)
     replicas: list[dict[str, Any]] = field(default_factory=list)
     way_back: str | None = None

@@ -162,6 +162,7 @@ def test_it_goes_on_once_only() -> None:
         OM.as_result(),
         OM.as_result(),
     )
+    assert result["way_back"] is None, "it is back already"
     assert len(world.sent(TRIGGER)) == 2
     assert world.lost() == 0
 

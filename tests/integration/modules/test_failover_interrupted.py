@@ -176,13 +176,18 @@ def finished_by_the_next_run(deployment: Deployment, step: str, **more: Any) -> 
     assert_nothing_left(deployment)
 
 
+def prefer(deployment: Deployment, replica: Process) -> None:
+    """Every Sentinel would choose this one."""
+    replica.command("CONFIG", "SET", "replica-priority", "1")
+    deployment.wait_for(lambda: _all_show_priority(deployment, replica, "1"), 30, "the Sentinels to see the priority")
+
+
 def test_where_the_leader_was_left_alone_and_prefers_another_replica_everybody_follows_that_one(
     deployment: Deployment,
 ) -> None:
     """It does not lead the old master, which our run had demoted: Sentinel would do that after failover-timeout only."""
     old_master, (target, preferred) = deployment.master(), deployment.replicas()
-    preferred.command("CONFIG", "SET", "replica-priority", "1")
-    deployment.wait_for(lambda: _all_show_priority(deployment, preferred, "1"), 30, "the Sentinels to see the priority")
+    prefer(deployment, preferred)
     with writers(deployment) as recorder:
         with disturbed_run(
             deployment, {"step": "promoted", "signal": "KILL"}, target=target.address, promotion="program"
@@ -205,8 +210,7 @@ def test_suspended_at_the_trigger_until_sentinel_has_chosen_another_replica_it_m
 ) -> None:
     """What was asked for is one move; where this host is too slow for it, it is two."""
     old_master, (target, preferred) = deployment.master(), deployment.replicas()
-    preferred.command("CONFIG", "SET", "replica-priority", "1")
-    deployment.wait_for(lambda: _all_show_priority(deployment, preferred, "1"), 30, "the Sentinels to see the priority")
+    prefer(deployment, preferred)
     with writers(deployment) as recorder:
         with disturbed_run(
             deployment,
