@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import itertools
 import os
 import re
@@ -45,6 +46,8 @@ COMMANDS = tuple((block, command) for block in BLOCKS for command in block.comma
 LANGUAGES = SHELL | {"yaml", "text", "python"}
 # Settings of client libraries, which `make clients` measures; they are no commands.
 CLIENTS = "docs/clients.md"
+GIVEN = frozenset({"sentinels"})
+"""What the text above a block says that the reader has."""
 # Whatever of these is named nowhere else is run by tests/integration/pages/test_commands.py. What follows `make` may take all day: it has to be named.
 PROGRAMS = frozenset({"ansible", "ansible-galaxy", "ansible-inventory", "ansible-playbook", "export", "unset"})
 # What a run leaves for those that follow.
@@ -82,6 +85,26 @@ def test_every_block_says_what_it_is() -> None:
 def test_python_can_be_read(block: Block) -> None:
     """tests/integration/pages runs what is a whole program."""
     assert ast.parse(block.text).body
+
+
+@pytest.mark.parametrize("block", of_language("python"), ids=str)
+def test_python_uses_no_name_that_nobody_gives_it(block: Block) -> None:
+    assert not free_names(ast.parse(block.text)) - GIVEN
+
+
+def free_names(program: ast.Module) -> set[str]:
+    """Names that are read and bound nowhere."""
+    nodes = list(ast.walk(program))
+    bound = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    bound |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    bound |= {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ExceptHandler)) and node.name}
+    bound |= {
+        (alias.asname or alias.name).partition(".")[0]
+        for node in nodes
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    }
+    return {node.id for node in nodes if isinstance(node, ast.Name)} - bound - set(dir(builtins))
 
 
 # ---- commands ------------------------------------------------------------------------------------------------------

@@ -70,8 +70,8 @@ JUDGES: dict[str, tuple[Command, ...]] = {
 # Each suite is a command; words after -- are added to it.
 SUITES: dict[str, Command] = {
     "unit": ("pytest", "tests/unit", "--numprocesses=2"),
-    # The same, twice as long: fails where it reaches less of what decides than pyproject.toml demands.
-    "coverage": ("pytest", "tests/unit", "--numprocesses=2", "--cov", "--cov-report="),
+    # The same with the newest Python: fails where it reaches less of what decides than pyproject.toml demands.
+    "coverage": ("python", "-m", "tools.newest", "tests/unit", "--numprocesses=2", "--cov", "--cov-report="),
     "contract": ("pytest", "tests/contract", "--numprocesses=2"),
     # Some of its time is waiting for servers. Which tests share a process, and which begin first, says its conftest.py.
     "integration": ("pytest", "tests/integration", "--numprocesses=6"),

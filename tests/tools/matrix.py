@@ -37,6 +37,7 @@ MARK = "<!-- written by tests/tools/matrix.py -->"
 # What the tests themselves need; the versions of ansible-core and redis-py come from the case.
 TEST_TOOLS = (
     "pytest>=9,<10",
+    "pytest-cov>=7,<8",
     "pytest-timeout",
     "pytest-xdist",
     "PyYAML",
@@ -117,15 +118,31 @@ def environment_of(case: Case, log: Path) -> tuple[Path, Path]:
     Raises:
         NotToBeHadError: One of them cannot be had.
     """
-    python = interpreter(case.python, log)
-    tests = CACHE / "environments" / f"tests-{case.python}-{case.core}"
+    tests = environment_of_tests(case, log)
     modules = CACHE / "environments" / f"modules-{case.python}-{case.core}-{case.redis_requirement}"
-    for folder, requirements in (
-        (tests, (case.core_requirement, f"redis{NEWEST}", *TEST_TOOLS)),
-        (modules, (case.core_requirement, case.redis_requirement)),
-    ):
-        make_environment(requirements, folder, python, log)
+    make_environment((case.core_requirement, case.redis_requirement), modules, interpreter(case.python, log), log)
     return tests, modules
+
+
+def environment_of_tests(case: Case, log: Path) -> Path:
+    """The environment that the tests run in.
+
+    Raises:
+        NotToBeHadError: It cannot be had.
+    """
+    folder = CACHE / "environments" / f"tests-{case.python}-{case.core}"
+    requirements = (case.core_requirement, f"redis{NEWEST}", *TEST_TOOLS)
+    make_environment(requirements, folder, interpreter(case.python, log), log)
+    return folder
+
+
+def variables(tests: Path, modules: Path) -> dict[str, str]:
+    """What tests find in their environment: the programs of one, and the Python of the other, which Ansible and the modules run with."""
+    return {
+        "PATH": os.pathsep.join([str(tests / "bin"), os.environ.get("PATH", os.defpath)]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(ROOT / ".cache" / "collections")]),
+        "REDIS_HA_LAB_PYTHON": str(modules / "bin" / "python"),
+    }
 
 
 def judge(case: Case) -> Outcome:
@@ -138,12 +155,7 @@ def judge(case: Case) -> Outcome:
         tests, modules = environment_of(case, log)
     except NotToBeHadError as error:
         return Outcome(case, "left out", str(error))
-    environment = {
-        "PATH": os.pathsep.join([str(tests / "bin"), os.environ.get("PATH", os.defpath)]),
-        "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(ROOT / ".cache" / "collections")]),
-        # Modules, and Ansible itself with its plugins, run in the other.
-        "REDIS_HA_LAB_PYTHON": str(modules / "bin" / "python"),
-    }
+    environment = variables(tests, modules)
     pytest = (tests / "bin" / "python", "-m", "pytest", "-q", "--numprocesses=2")
     # One after the other: what is about servers is about time, too.
     codes = [run_logged([*pytest, *words], log, environment) for words in (("tests/unit",), ("--dist=loadfile", *CORE))]

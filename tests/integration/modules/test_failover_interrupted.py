@@ -30,8 +30,8 @@ FINISHED_S = 30
 """A run that finishes does not wait for anybody: it needs a small part of its `timeout` of 120 s, on a busy machine, too.
 
 `python -m bench.killed` measures it."""
-PAUSE_MS = 8.0
-"""Of each of four writers, so that one of them writes every two milliseconds."""
+PAUSE_MS = 20.0
+"""Of each of four writers, so that one of them writes every five milliseconds."""
 LEFT_OVER = {"min-replicas-to-write": "0", "min-replicas-max-lag": "10", "replica-priority": "100"}
 
 
