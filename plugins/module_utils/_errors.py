@@ -147,7 +147,7 @@ ERRORS: dict[str, Kind] = {
     "promotion_timeout": Kind(
         Unknown, "It may still happen. Look with topology_info; run again to join it or to finish it."
     ),
-    "promotion_in_doubt": Kind(Unknown, "Run again: it is joined or finished then."),
+    "promotion_in_doubt": Kind(Unknown, "Run again: it is joined, finished or begun anew then."),
     "sentinels_split": Kind(
         Unknown,
         "Sentinels of one epoch never agree by themselves. Find out, with topology_info, which of these nodes is the master: {master} should be. On each"

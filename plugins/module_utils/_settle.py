@@ -202,8 +202,16 @@ def _ask_followers(run: Run, master: Address, waiting: Waiting) -> None:
         if answer.sync_in_progress:
             waiting.syncing.add(address)
         waiting.states[address] = why_not_following(run, answer, master)
-        if not answer.is_master and not run.same_now(answer.master, master):
+        if answer.is_master:
+            _deny_if_given_back(run, address)
+        elif not run.same_now(answer.master, master):
             waiting.behind.add(address)
+
+
+def _deny_if_given_back(run: Run, address: Address) -> None:
+    """An old master that is one again has written past the offset that was proved: that is thrown away once it follows."""
+    if run.record.lossless and run.same_now(address, run.record.old_master):
+        run.record.deny_lossless(second_master(address))
 
 
 def _shown_by_sentinels(run: Run, master: Address, addresses: Sequence[Address]) -> dict[Address, str]:

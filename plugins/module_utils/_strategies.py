@@ -110,8 +110,8 @@ def _promote(
     run: Run, plan: Plan, leaders: Sequence[Address], demotion: Demotion, taught: Taught | None = None
 ) -> Promotion:
     if plan.promotion == PROGRAM:
-        return by_program(run, plan, leaders, demotion.seen, demotion.unaware, taught)
-    return by_sentinel(run, plan, leaders, demotion.seen, ours_is_master=demotion.unaware)
+        return by_program(run, plan, leaders, demotion, taught)
+    return by_sentinel(run, plan, leaders, demotion.seen, demotion)
 
 
 def _establish(run: Run, promotion: Promotion, demotion: Demotion | None) -> None:

@@ -22,9 +22,10 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._strategies import _has_everything
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Timeline
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Entry, Timeline
 from unit.builders import L0, L1, L2, NAME, OM, S2, R, S, replication
 from unit.fake_connection import FakeClock, FakeFleet
+from unit.fake_sentinel import FakeSentinel
 from unit.faults import Fault, Killed
 from unit.runs import assert_never_split, assert_truthful, attempt, killed, masters, run
 from unit.world import World
@@ -1061,6 +1062,125 @@ def test_only_clients_that_came_during_the_run_are_waited_for_before_connections
         world.nodes[OM].newcomers.append(newcomer)
         took_ms[who] = run(world)["phases_ms"]["disconnect"]
     assert max(took_ms["before"], took_ms["sentinel"]) < 30 < 60 < took_ms["during"]
+
+
+# ---- somebody makes the old master a master again --------------------------------------------------------------------
+
+
+def give_back(world: World) -> None:
+    """An operator does, who sees no master; clients write there again."""
+    world.promote(world.nodes[OM])
+    world.nodes[OM].has_writers = True
+
+
+def run_with_a_stuck_leader(world: World, end_tilt: Callable[[FakeSentinel], None], **request: Any) -> dict[str, Any]:
+    """The leader goes into TILT right after its trigger. The old master is given back after 8 s, and the TILT ends after 10 s."""
+    clock, fleet = FakeClock(world), FakeFleet(world)
+    stuck: list[FakeSentinel] = []
+
+    def stick(entry: Entry) -> None:
+        if entry.kind == "triggered" and not stuck:
+            stuck.extend(sentinel for sentinel in world.sentinels.values() if sentinel.in_progress)
+            stuck[0].tilt = True
+            world.at(world.now_s + 8.0, lambda: give_back(world))
+            world.at(world.now_s + 10.0, lambda: end_tilt(stuck[0]))
+
+    wanted = Request(NAME, target=R, promotion="sentinel", timeout_s=45.0, **request)
+    result = fail_over(Run(fleet, wanted, clock, Timeline(clock, stick)))
+    fleet.close()
+    assert len(stuck) == 1
+    return result
+
+
+def give_up(leader: FakeSentinel) -> None:
+    leader.tilt = False
+    leader._abort("-failover-abort-slave-timeout")
+
+
+def go_on(leader: FakeSentinel) -> None:
+    leader.tilt = False
+
+
+def test_no_second_trigger_goes_to_a_master_that_somebody_has_given_back() -> None:
+    """It would promote first, and throw away what the old master acknowledges until Sentinel demotes it."""
+    world = World(1)
+    result = run_with_a_stuck_leader(world, give_up)
+    assert (result["outcome"], result["error"], result["lossless"]) == ("unknown", "promotion_in_doubt", None)
+    assert f"somebody has made {OM} a master again" in result["msg"]
+    assert len(world.sent(TRIGGER)) == 1
+    assert masters(world) == [OM]
+    assert_never_split(world)
+    assert world.lost() == 0
+    assert run(world, target=R)["lossless"]
+
+
+def test_a_move_whose_old_master_was_given_back_meanwhile_is_not_called_lossless() -> None:
+    """The leader goes on after all. What it throws away then was written after the offset that was proved."""
+    world = World(1)
+    result = run_with_a_stuck_leader(world, go_on)
+    assert (result["outcome"], result["new_master"], result["lossless"]) == ("switched", R.as_result(), False)
+    assert str(OM) in result["lossless_reason"]
+    assert world.lost() > 0, "not by this run"
+
+
+@pytest.mark.parametrize("promotion", ["program", "sentinel"])
+def test_no_first_trigger_goes_to_it_either_where_this_host_stood_still(promotion: str) -> None:
+    """Between the demotion and the trigger, for so long that somebody lost patience."""
+    world = World(1)
+
+    def stand_still() -> None:
+        world.at(world.now_s + 4.0, lambda: give_back(world))
+        world.advance(4.5)
+
+    after_the_demotion(world, stand_still)
+    result = run(world, target=R, promotion=promotion)
+    assert (result["outcome"], result["error"]) == ("unknown", "promotion_in_doubt")
+    assert not world.sent(TRIGGER)
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
+def after_the_demotion(world: World, action: Callable[[], None]) -> None:
+    """Something happens when the program looks whether the replica has everything."""
+    looks = Fault("run", "INFO replication", R, alone=True, action=action)
+    world.faults.append(Fault("run", DEMOTE, OM, action=lambda: world.faults.append(looks)))
+
+
+def test_an_old_master_that_took_writes_and_is_a_replica_again_has_more_than_was_proved() -> None:
+    world = World(1)
+
+    def stand_still() -> None:
+        world.nodes[R].stuck = True
+        world.at(world.now_s + 1.0, lambda: give_back(world))
+        world.at(world.now_s + 1.5, lambda: world.follow(world.nodes[OM], R))
+        world.advance(2.0)
+
+    after_the_demotion(world, stand_still)
+    result = run(world, target=R)
+    assert (result["outcome"], result["error"]) == ("unknown", "promotion_in_doubt")
+    assert "has been a master again" in result["msg"]
+    assert not world.sent(TRIGGER)
+    again = run(world, target=R)
+    assert (again["outcome"], again["error"]) == ("aborted", "late_writes"), "it has what nobody else has"
+    assert world.lost() == 0
+
+
+def test_nobody_is_told_while_an_old_master_does_not_say_what_it_is() -> None:
+    world = World(1)
+
+    def stand_still() -> None:
+        world.advance(4.0)
+        world.cut_off.add(OM)
+
+    after_the_demotion(world, stand_still)
+    result = run(world, target=R)
+    assert (result["outcome"], result["error"]) == ("unknown", "promotion_in_doubt")
+    assert f"{OM} does not say whether it is still a replica" in result["msg"]
+    assert not world.sent(TRIGGER)
+    world.cut_off.clear()
+    assert run(world, target=R)["lossless"]
+    assert_never_split(world)
+    assert world.lost() == 0
 
 
 # ---- the program has a fault ---------------------------------------------------------------------------------------
