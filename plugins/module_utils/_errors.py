@@ -128,6 +128,12 @@ ERRORS: dict[str, Kind] = {
         Aborted,
         "Nothing was lost. The fence did not hold: look for long pauses of this host, raise down-after-milliseconds, or run again at a quieter time.",
     ),
+    "writes_missing": Kind(
+        Unknown,
+        "Start this Sentinel, or mend the way to it, and run again at once: then {old_master} is made the master again, and nothing is lost. Where its"
+        " process has ended for certain, REPLICAOF NO ONE on {old_master} does that, too. Otherwise Sentinel promotes the replica by itself, within"
+        " {heals_s} s of the interruption, and what only {old_master} has is lost.",
+    ),
     "demotion_refused": Kind(Aborted, "Nothing was moved; writes go on. Look at this node."),
     "demotion_not_sent": Kind(Aborted, "Nothing was moved; writes go on when the pause ends."),
     "demotion_lost": Kind(Aborted, "Nothing was moved; writes go on. Run again."),

@@ -8,6 +8,7 @@ This module is private to the collection redis_ha.sentinel.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -17,6 +18,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
     Look,
     look,
     replication,
+    rivals,
     wait_applied,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._demotion import (
@@ -26,6 +28,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._demotion import
     stop_and_demote,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
+    FailoverError,
     LinkError,
     ReplyError,
     failure,
@@ -36,7 +39,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._follow import (
     follow_in_turn,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM, routes
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FINISH, Plan
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FINISH, SENTINEL_HEALS_MS, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import (
     Raised,
     probe,
@@ -47,6 +50,8 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import 
     steer,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion import (
+    LEADER_SILENCE_S,
+    LOOK_AROUND_S,
     Promotion,
     Taught,
     by_program,
@@ -56,7 +61,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion impor
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Replication
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import COORDINATED, FENCED
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait, each
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._settle import settle
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import ANNOUNCE, JOIN
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import FINISH as FINISH_STEP
@@ -219,9 +224,11 @@ def _demotion_found(run: Run, plan: Plan) -> Demotion:
 
     Raises:
         Aborted: It has not, and the old master is the master again.
+        Unknown: It has not, and a Sentinel may be about to promote it.
         Refused: A node cannot be asked.
     """
     candidate = plan.replica_to_promote
+    seen = look(run)
     try:
         final = replication(run, plan.old_master)
         found = replication(run, candidate)
@@ -230,13 +237,12 @@ def _demotion_found(run: Run, plan: Plan) -> Demotion:
             found = replication(run, candidate)
     except (LinkError, ReplyError) as error:
         raise failure("node_unreachable", str(error)) from error
-    seen = look(run)
     if _has_everything(found, final):
         proof = f"{candidate} has everything up to offset {final.offset}, where {plan.old_master} ended"
         return Demotion(final.position, (candidate,), proof, seen, found.is_master)
     if not found.is_master:
-        _return_to_old_master(run, plan, seen)
-    return Demotion(final.position, (), "", seen, found.is_master)
+        raise _returned_to_old_master(run, plan)
+    return Demotion(final.position, (), "", seen, unaware=True)
 
 
 def _has_everything(candidate: Replication, old_master: Replication) -> bool:
@@ -249,23 +255,32 @@ def _has_everything(candidate: Replication, old_master: Replication) -> bool:
     return old_master.replid == candidate.replid2 and old_master.offset < candidate.second_offset
 
 
-def _return_to_old_master(run: Run, plan: Plan, seen: Look) -> None:
-    """Where the candidate lacks acknowledged writes and certainly nobody promotes it, the old master is made the master again.
+def _returned_to_old_master(run: Run, plan: Plan) -> FailoverError:
+    """The candidate lacks acknowledged writes: where certainly nobody promotes it, the old master is made the master again. The error that says so.
 
-    Raises:
-        Aborted: It is.
+    One that does not answer may be about to promote it. Nobody is told to, for with that the writes would be lost.
     """
-    answered = len(seen.said) == len(run.snapshot.sentinels)
-    quiet = all(
-        not said.entry.failover_in_progress and run.same_now(said.entry.address, plan.old_master)
-        for said in seen.said.values()
-    )
-    if answered and quiet:
-        roll_back(run, plan)
-        raise failure(
-            "late_writes",
-            f"an interrupted run had demoted {plan.old_master}, which had acknowledged more than {plan.new_master} has; it is the master again",
-        )
+    missing = f"{plan.replica_to_promote} has not got all that {plan.old_master} had acknowledged when an interrupted run demoted it"
+    everyone = [view.address for view in run.snapshot.sentinels]
+    deadline_s = run.clock.now_s() + LEADER_SILENCE_S
+    wait = Wait(run)
+    while True:
+        seen = look(run, of=everyone)
+        if found := rivals(run, seen, plan.old_master):
+            said = "; ".join(f"Sentinel {address} {text}" for address, text in found.items())
+            return failure("promotion_in_doubt", f"{missing}, and {said}")
+        if not seen.silent:
+            roll_back(run, plan)
+            return failure("late_writes", f"{missing}; {plan.old_master} is the master again")
+        if run.clock.now_s() >= deadline_s:
+            return failure(
+                "writes_missing",
+                f"{missing}, and whether a Sentinel promotes it is not known: {each(seen.silent, 'Sentinel ')}",
+                old_master=plan.old_master,
+                heals_s=(plan.down_after_ms + SENTINEL_HEALS_MS) // 1000,
+            )
+        wait.tell(functools.partial(each, seen.silent, "Sentinel "))
+        run.clock.sleep(LOOK_AROUND_S)
 
 
 def join(run: Run, plan: Plan) -> None:

@@ -1064,6 +1064,79 @@ def test_only_clients_that_came_during_the_run_are_waited_for_before_connections
     assert max(took_ms["before"], took_ms["sentinel"]) < 30 < 60 < took_ms["during"]
 
 
+# ---- an interrupted run had demoted a master that has more than the replica --------------------------------------------
+
+
+def killed_with_writes_behind_its_fence() -> World:
+    """A script writes behind the fence of 6.0, and the run is killed before it can make the old master a master again."""
+    world = World(1, modern=False)
+    om = world.nodes[OM]
+
+    def write() -> None:
+        om.set_offset(om.offset + 500)
+        world.acknowledged[om.replid] = om.offset
+
+    world.faults.append(Fault("run", DEMOTE, OM, action=write))
+    world.faults.append(Fault("kill_before", "INFO persistence", OM, skip=1))
+    killed(world, target=R)
+    world.faults.clear()
+    assert masters(world) == []
+    assert om.offset > world.nodes[R].offset
+    return world
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+def test_one_slow_answer_does_not_make_the_next_run_throw_those_writes_away(times: int) -> None:
+    world = killed_with_writes_behind_its_fence()
+    world.faults.append(Fault("hang_before", "GET-MASTER-ADDR-BY-NAME", L2, skip=1, times=times))
+    result = run(world, target=R)
+    assert (result["outcome"], result["error"]) == ("aborted", "late_writes")
+    assert masters(world) == [OM]
+    assert not world.sent(TRIGGER)
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
+@pytest.mark.parametrize("request_of", [{}, {"min_sentinels": 2}], ids=["falls silent", "was silent before"])
+def test_while_a_sentinel_may_promote_unseen_nobody_is_told_and_the_writes_are_named(
+    request_of: dict[str, Any],
+) -> None:
+    world = killed_with_writes_behind_its_fence()
+    if request_of:
+        world.sentinels[L2].alive = False
+    else:
+        world.faults.append(Fault("run", "INFO replication", OM, alone=True, action=lambda: world.cut_off.add(L2)))
+    result = run(world, target=R, **request_of)
+    assert (result["outcome"], result["error"], result["changed"]) == ("unknown", "writes_missing", True)
+    assert f"{R} has not got all that {OM} had acknowledged" in result["msg"]
+    assert f"Sentinel {L2}" in result["msg"]
+    assert masters(world) == []
+    assert not world.sent(TRIGGER)
+    world.cut_off.clear()
+    world.sentinels[L2].alive = True
+    assert run(world, target=R)["error"] == "late_writes"
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
+def test_a_sentinel_that_has_begun_to_promote_the_replica_gets_no_second_order() -> None:
+    """Its failover goes where it goes. Told again after it had given up, it would be ours that loses the writes."""
+    world = killed_with_writes_behind_its_fence()
+
+    def begin() -> None:
+        world.start_failover(world.sentinels[L1])
+        world.sentinels[L1].tilt = True
+
+    world.faults.append(Fault("run", "INFO replication", OM, alone=True, action=begin))
+    result = run(world, target=R)
+    assert (result["outcome"], result["error"]) == ("unknown", "promotion_in_doubt")
+    assert f"Sentinel {L1} has begun a failover of its own" in result["msg"]
+    give_up(world.sentinels[L1])
+    assert not world.sent(TRIGGER)
+    assert run(world, target=R)["error"] == "late_writes"
+    assert world.lost() == 0
+
+
 # ---- somebody makes the old master a master again --------------------------------------------------------------------
 
 
