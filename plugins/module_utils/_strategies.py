@@ -271,6 +271,8 @@ def _returned_to_old_master(run: Run, plan: Plan) -> FailoverError:
             return failure("promotion_in_doubt", f"{missing}, and {said}")
         if not seen.silent:
             roll_back(run, plan)
+            run.record.new_master = plan.old_master
+            run.record.repaired.append(f"{plan.old_master} made the master again")
             return failure("late_writes", f"{missing}; {plan.old_master} is the master again")
         if run.clock.now_s() >= deadline_s:
             return failure(

@@ -1097,6 +1097,15 @@ def test_one_slow_answer_does_not_make_the_next_run_throw_those_writes_away(time
     assert world.lost() == 0
 
 
+def test_a_master_that_the_next_run_has_brought_back_is_told_as_a_change() -> None:
+    """Before it there was no master."""
+    world = killed_with_writes_behind_its_fence()
+    result = run(world, target=R)
+    assert (result["outcome"], result["changed"]) == ("aborted", True)
+    assert result["repaired"] == [f"{OM} made the master again"]
+    assert result["new_master"] == OM.as_result()
+
+
 @pytest.mark.parametrize("request_of", [{}, {"min_sentinels": 2}], ids=["falls silent", "was silent before"])
 def test_while_a_sentinel_may_promote_unseen_nobody_is_told_and_the_writes_are_named(
     request_of: dict[str, Any],
