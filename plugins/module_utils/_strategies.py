@@ -19,6 +19,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
     look,
     replication,
     rivals,
+    role,
     wait_applied,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._demotion import (
@@ -30,6 +31,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._demotion import
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     FailoverError,
     LinkError,
+    Refused,
     ReplyError,
     failure,
 )
@@ -42,6 +44,8 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PRO
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FINISH, SENTINEL_HEALS_MS, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import (
     Raised,
+    lock,
+    prepare,
     probe,
     raised_priorities,
     recheck,
@@ -286,11 +290,11 @@ def _returned_to_old_master(run: Run, plan: Plan) -> FailoverError:
 
 
 def join(run: Run, plan: Plan) -> None:
-    """Wait for the end of a failover that somebody else began.
+    """Wait for the end of a failover that somebody else began; where it comes to nothing and has left no master, finish it.
 
     Raises:
         Aborted: It ended without moving the master.
-        Unknown: It has not ended in time.
+        Unknown: It has not ended in time, or there is no master, and it cannot be finished.
     """
     run.record.leader = plan.leaders[0]
     run.record.lossless_reason = (
@@ -299,10 +303,8 @@ def join(run: Run, plan: Plan) -> None:
     with run.step(JOIN):
         new_master = _joined_master(run, plan)
     if new_master is None or run.same_now(new_master, plan.old_master):
-        run.record.new_master = plan.old_master
-        raise failure(
-            "joined_failover_failed", f"the failover that was in progress ended without moving {plan.old_master}"
-        )
+        _finish_what_came_to_nothing(run, plan)
+        return
     run.record.new_master, run.record.moved = new_master, True
     settle(run, replace(plan, new_master=new_master))
     repair(run, plan.repairs)
@@ -324,3 +326,28 @@ def _joined_master(run: Run, plan: Plan) -> Address | None:
         "joined_failover_unfinished",
         f"the failover led by Sentinel {plan.leaders[0]} has not ended within {run.request.timeout_s:g} s",
     )
+
+
+def _finish_what_came_to_nothing(run: Run, plan: Plan) -> None:
+    """A failover that was joined has ended, and moved nothing. Where an interrupted run began it, the old master is a replica, and there is none.
+
+    Raises:
+        Aborted: The old master is still one.
+        Unknown: It is none, and nothing that can be finished was found.
+    """
+    ended = f"the failover that was in progress ended without moving {plan.old_master}"
+    now = role(run, plan.old_master)
+    if now == "master":
+        run.record.new_master = plan.old_master
+        raise failure("joined_failover_failed", ended)
+    no_master = f"{ended}, which {'is a replica' if now else 'does not answer'}"
+    run.shared = replace(run.shared, snapshot=None)
+    try:
+        left = prepare(run, listen=True)
+    except Refused as refused:
+        raise failure("promotion_in_doubt", f"{no_master}; it cannot be finished: {refused.message}") from refused
+    if left.action != FINISH:
+        run.record.new_master = None
+        raise failure("promotion_in_doubt", no_master)
+    lock(run, left)
+    finish(run, left)

@@ -1146,6 +1146,63 @@ def test_a_sentinel_that_has_begun_to_promote_the_replica_gets_no_second_order()
     assert world.lost() == 0
 
 
+# ---- a failover that was joined comes to nothing -----------------------------------------------------------------------
+
+
+def killed_with_a_stuck_leader(world: World, kind: str, word: str, server: Address | None = None) -> FakeSentinel:
+    """A run is killed, and a Sentinel in TILT leads a failover."""
+    world.faults.append(Fault(kind, word, server))
+    killed(world, target=R)
+    leading = [sentinel for sentinel in world.sentinels.values() if sentinel.in_progress]
+    leader = leading[0] if leading else world.sentinels[L1]
+    if not leading:
+        world.start_failover(leader)
+    leader.tilt = True
+    return leader
+
+
+def restart(world: World, leader: FakeSentinel) -> None:
+    """It has forgotten its failover."""
+    leader.state, leader.promoted, leader.tilt = "", None, False
+
+
+def test_a_joined_failover_that_comes_to_nothing_and_left_no_master_is_finished() -> None:
+    world = World(1)
+    leader = killed_with_a_stuck_leader(world, "kill_after", TRIGGER)
+    world.at(world.now_s + 3.0, lambda: restart(world, leader))
+    result = run(world, target=R)
+    assert (result["outcome"], result["error"], result["lossless"]) == ("switched", None, True)
+    assert (result["old_master"], result["new_master"]) == (OM.as_result(), R.as_result())
+    assert_truthful(world, result)
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
+def test_one_that_comes_to_nothing_and_cannot_be_finished_names_no_master() -> None:
+    world = World(1)
+    leader = killed_with_a_stuck_leader(world, "kill_after", TRIGGER)
+    world.nodes[R].alive = False
+    world.at(world.now_s + 3.0, lambda: restart(world, leader))
+    result = run(world, target=R)
+    assert (result["outcome"], result["error"], result["new_master"]) == ("unknown", "promotion_in_doubt", None)
+    assert f"without moving {OM}, which is a replica; it cannot be finished" in result["msg"]
+
+
+def test_one_that_comes_to_nothing_and_left_the_master_is_given_up() -> None:
+    world = World(1)
+    leader = world.sentinels[L1]
+    world.start_failover(leader)
+    leader.tilt = True
+    world.at(world.now_s + 3.0, lambda: restart(world, leader))
+    result = run(world, target=R)
+    assert (result["outcome"], result["error"], result["new_master"]) == (
+        "aborted",
+        "joined_failover_failed",
+        OM.as_result(),
+    )
+    assert_truthful(world, result)
+
+
 # ---- somebody makes the old master a master again --------------------------------------------------------------------
 
 
