@@ -40,6 +40,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._follow import (
     follow,
     follow_in_turn,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._leftovers import is_fence
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM, routes
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FINISH, SENTINEL_HEALS_MS, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import (
@@ -322,10 +323,10 @@ def _joined_master(run: Run, plan: Plan) -> Address | None:
             return known.get(named, named) if named else None
         wait.tell(lambda: f"the failover led by Sentinel {plan.leaders[0]} goes on")
         run.clock.sleep(JOIN_POLL_S)
-    raise failure(
-        "joined_failover_unfinished",
-        f"the failover led by Sentinel {plan.leaders[0]} has not ended within {run.request.timeout_s:g} s",
-    )
+    fences = [it.address for it in plan.repairs if is_fence(it)]
+    fenced = [f"{address} refuses writes until what an interrupted run left is put back" for address in fences]
+    late = f"the failover led by Sentinel {plan.leaders[0]} has not ended within {run.request.timeout_s:g} s"
+    raise failure("joined_failover_unfinished", "; ".join([late, *fenced]))
 
 
 def _finish_what_came_to_nothing(run: Run, plan: Plan) -> None:
@@ -339,6 +340,7 @@ def _finish_what_came_to_nothing(run: Run, plan: Plan) -> None:
     now = role(run, plan.old_master)
     if now == "master":
         run.record.new_master = plan.old_master
+        _put_settings_back(run, plan)
         raise failure("joined_failover_failed", ended)
     no_master = f"{ended}, which {'is a replica' if now else 'does not answer'}"
     run.shared = replace(run.shared, snapshot=None)
@@ -351,3 +353,11 @@ def _finish_what_came_to_nothing(run: Run, plan: Plan) -> None:
         raise failure("promotion_in_doubt", no_master)
     lock(run, left)
     finish(run, left)
+
+
+def _put_settings_back(run: Run, plan: Plan) -> None:
+    """The old master goes on as the master: without the fence that an interrupted run may have left there."""
+    settings = [it for it in plan.repairs if it.settings]
+    if settings:
+        lock(run, plan)
+        repair(run, settings)

@@ -1203,6 +1203,28 @@ def test_one_that_comes_to_nothing_and_left_the_master_is_given_up() -> None:
     assert_truthful(world, result)
 
 
+def test_the_fence_of_6_0_does_not_outlast_a_joined_failover_that_came_to_nothing() -> None:
+    """The run that was killed under it had moved nothing, and the failover has not either: nothing is left that would lift it."""
+    world = World(1, modern=False)
+    leader = killed_with_a_stuck_leader(world, "kill_after", FENCE, OM)
+    assert world.nodes[OM].fenced
+    world.at(world.now_s + 3.0, lambda: restart(world, leader))
+    result = run(world, target=R)
+    assert (result["outcome"], result["error"], result["changed"]) == ("aborted", "joined_failover_failed", True)
+    assert not world.nodes[OM].fenced
+    assert result["repaired"] == [f"put back on {OM}: min-replicas-to-write 1, min-replicas-max-lag 7"]
+
+
+def test_a_fence_that_stands_while_a_joined_failover_goes_on_is_named() -> None:
+    """Lifted before the end, it would let writes through that Sentinel throws away."""
+    world = World(1, modern=False)
+    killed_with_a_stuck_leader(world, "kill_after", FENCE, OM)
+    result = run(world, target=R, timeout_s=5.0)
+    assert (result["outcome"], result["error"]) == ("unknown", "joined_failover_unfinished")
+    assert f"{OM} refuses writes until what an interrupted run left is put back" in result["msg"]
+    assert world.nodes[OM].fenced
+
+
 # ---- somebody makes the old master a master again --------------------------------------------------------------------
 
 
