@@ -18,6 +18,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     SENTINEL_CHECKS,
     Check,
     check_master_known,
+    check_master_node,
     check_sentinels_reachable,
     critical,
 )
@@ -57,9 +58,12 @@ def decide(snapshot: Snapshot, request: Request, deaf: Collection[Address] = ())
     old_master = _agreed_master(snapshot, request)
     repairs = find_repairs(snapshot)
     settled = half_finished(snapshot, request, old_master, repairs, deaf)
-    settled = settled or _stays(snapshot, request, old_master, repairs, notes)
     if settled is not None:
         return settled
+    stays = _stays(snapshot, request, old_master, repairs, notes)
+    if stays is not None:
+        _require_master_role(snapshot, old_master)
+        return stays
     lossy = request.strategy == PLAIN or is_down(snapshot)
     hard = MOVE_CHECKS if lossy else (*MOVE_CHECKS, *LOSSLESS_CHECKS)
     _require([check for demanded in hard for check in demanded(snapshot)])
@@ -133,6 +137,17 @@ def _stays(
         )
         return Plan(REPAIR, old_master, repairs=repairs, notes=(*notes, note))
     return None
+
+
+def _require_master_role(snapshot: Snapshot, named: Address) -> None:
+    """What is to stay the master is one, unless it cannot be asked.
+
+    Raises:
+        Refused: It says that it is a replica.
+    """
+    node = snapshot.node(named)
+    if node is not None and node.role is not None and not node.is_master:
+        _require(check_master_node(snapshot))
 
 
 def _require_known_hosts(snapshot: Snapshot, request: Request) -> None:

@@ -1146,6 +1146,19 @@ def test_a_sentinel_that_has_begun_to_promote_the_replica_gets_no_second_order()
     assert world.lost() == 0
 
 
+@pytest.mark.parametrize("request_of", [{"target": OM}, {"avoid": (R.host,)}], ids=["target", "avoid"])
+def test_a_master_that_an_interrupted_run_demoted_is_not_called_the_master(request_of: dict[str, Any]) -> None:
+    """The replica that it follows has died: nothing can be finished, and nothing is as it was asked for."""
+    world = World(1)
+    world.faults.append(Fault("kill_after", DEMOTE, OM))
+    killed(world, target=R)
+    world.nodes[R].alive = False
+    result = run(world, **request_of)
+    assert masters(world) == []
+    assert (result["outcome"], result["error"], result["new_master"]) == ("refused", "master_is_replica", None)
+    assert f"says it is a replica of {R}" in result["msg"]
+
+
 # ---- a failover that was joined comes to nothing -----------------------------------------------------------------------
 
 

@@ -622,6 +622,16 @@ def test_it_is_not_finished_where_the_replica_follows_another() -> None:
     assert refusal(nodes(DEMOTED, gone(R))).code == "master_is_replica"
 
 
+@pytest.mark.parametrize("request_of", [{"target": OM}, {"avoid": (R.host,)}, {}], ids=["target", "avoid", "repair"])
+def test_a_named_master_that_is_a_replica_is_not_left_as_it_is(request_of: dict[str, Any]) -> None:
+    seen = nodes(DEMOTED, gone(R), STEERED)
+    assert refusal(seen, **request_of).code == "master_is_replica"
+
+
+def test_a_named_master_that_cannot_be_asked_stays_where_it_was_to_be() -> None:
+    assert plan(nodes(gone(OM)), target=OM).action == "nothing"
+
+
 def test_what_is_probed_can_do_no_harm_by_itself() -> None:
     for name, command in PROBED_COMMANDS.items():
         assert " ".join(map(str, command)).startswith(name)
