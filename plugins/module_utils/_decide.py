@@ -21,6 +21,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     check_master_node,
     check_sentinels_reachable,
     critical,
+    expected_mismatch,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._leftovers import (
     find_repairs,
@@ -52,7 +53,7 @@ def decide(snapshot: Snapshot, request: Request, deaf: Collection[Address] = ())
     notes = tuple(check.detail for check in reachable if check.status != "ok")
     if not snapshot.informed_sentinels:
         _require(check_master_known(snapshot))
-    joined = in_progress(snapshot) or half_told(snapshot)
+    joined = in_progress(snapshot) or half_told(snapshot, request)
     if joined is not None:
         return joined
     old_master = _agreed_master(snapshot, request)
@@ -114,16 +115,7 @@ def _stays(
     if request.target is not None and snapshot.same(request.target, old_master):
         return Plan(NOTHING, old_master, repairs=repairs, notes=(*notes, f"{old_master} is the master already"))
     if request.expected_master is not None and not snapshot.same(request.expected_master, old_master):
-        raise refuse(
-            [
-                Check(
-                    "expected_master_mismatch",
-                    "critical",
-                    f"the master is {old_master}, not {request.expected_master} as expected",
-                    "Somebody moved it: look at the deployment again before you go on.",
-                )
-            ]
-        )
+        raise refuse([expected_mismatch(f"the master is {old_master}", request.expected_master)])
     _require_known_hosts(snapshot, request)
     if request.avoid and not snapshot.on_host(old_master, request.avoid):
         note = f"the master {old_master} is on none of the hosts to leave"

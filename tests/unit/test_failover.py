@@ -27,7 +27,7 @@ from unit.builders import L0, L1, L2, NAME, OM, S2, R, S, replication
 from unit.fake_connection import FakeClock, FakeFleet
 from unit.fake_sentinel import FakeSentinel
 from unit.faults import Fault, Killed
-from unit.runs import assert_never_split, assert_truthful, attempt, killed, masters, run
+from unit.runs import assert_never_split, assert_truthful, attempt, killed, late, masters, run
 from unit.world import World
 
 LEASE_MS = 1250
@@ -1157,6 +1157,76 @@ def test_a_master_that_an_interrupted_run_demoted_is_not_called_the_master(reque
     assert masters(world) == []
     assert (result["outcome"], result["error"], result["new_master"]) == ("refused", "master_is_replica", None)
     assert f"says it is a replica of {R}" in result["msg"]
+
+
+# ---- a Sentinel comes back and has not heard yet -----------------------------------------------------------------------
+
+
+def world_with_a_sentinel_that_is_back(behind: Address = L2) -> World:
+    """A move to R had ended long ago. This Sentinel was down meanwhile, and names the old master until the next hello."""
+    world = World(1)
+    sentinel = world.sentinels[behind]
+    sentinel.alive = False
+    run(world, target=R, min_sentinels=2)
+    world.advance(30.0)
+    world.exchanges.clear()
+    sentinel.alive, sentinel.master_alive_at_s = True, world.now_s
+    world.at(world.now_s + 0.05, sentinel.tick)
+    assert {sentinel.named for sentinel in world.sentinels.values()} == {OM, R}
+    return world
+
+
+def disconnected(world: World) -> list[Address]:
+    """Nodes whose clients were sent away; where it was only tried whether that is permitted, they were not."""
+    kills = [
+        (address, commands)
+        for _at_s, address, commands in world.exchanges
+        if ("CLIENT", "KILL", "TYPE", "normal") in commands
+    ]
+    return [address for address, commands in kills if ("DISCARD",) not in commands]
+
+
+def test_a_move_away_from_a_master_that_one_sentinel_does_not_know_yet_is_made() -> None:
+    """Taken for the rest of the move before, it would end well with the master on the node that is to be taken down."""
+    world = world_with_a_sentinel_that_is_back()
+    result = run(world, expected_master=R)
+    assert (result["outcome"], result["lossless"], result["old_master"]) == ("switched", True, R.as_result())
+    assert masters(world) != [R]
+    assert disconnected(world) == [R], "who reads at the old master of before stays there"
+    assert f"expected_master={masters(world)[0]}" in result["way_back"]
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
+@pytest.mark.parametrize("request_of", [{}, {"avoid": (R.host,)}, {"target": OM}])
+def test_another_master_than_the_expected_one_is_refused_there_too(request_of: dict[str, Any]) -> None:
+    world = world_with_a_sentinel_that_is_back()
+    result = run(world, expected_master=S, **request_of)
+    assert (result["outcome"], result["error"]) == ("refused", "expected_master_mismatch")
+    assert f"the master is {R}, not {S} as expected" in result["msg"]
+    assert not world.sent(HELLO)
+    assert not disconnected(world)
+    assert masters(world) == [R]
+
+
+def test_a_sentinel_that_does_not_hear_is_not_waited_for_without_end() -> None:
+    world = world_with_a_sentinel_that_is_back()
+    world.sentinels[L2].deaf = True
+    began_s = world.now_s
+    result = run(world, expected_master=R)
+    assert (result["outcome"], result["error"]) == ("refused", "sentinels_disagree")
+    assert world.now_s - began_s < 10
+
+
+def test_the_same_command_finishes_what_is_half_told_whatever_it_was_to_begin_with() -> None:
+    """Killed as it moved on from the replica that Sentinel had chosen, it has another master to move than the one that it was given."""
+    world = World(1)
+    late(world)
+    world.faults.append(Fault("kill_before", HELLO, L1, skip=2))
+    killed(world, target=R, expected_master=OM)
+    result = run(world, target=R, expected_master=OM)
+    assert (result["outcome"], masters(world)) == ("switched", [R])
+    assert world.lost() == 0
 
 
 # ---- a failover that was joined comes to nothing -----------------------------------------------------------------------
