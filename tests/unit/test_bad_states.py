@@ -375,6 +375,27 @@ def test_two_leaders_that_prefer_different_replicas_are_never_called_switched() 
     assert result["remedy"]
 
 
+@pytest.mark.parametrize("seed", [1, 2, 4, 5])
+def test_a_replica_that_was_named_beside_one_that_is_finished_is_told(seed: int) -> None:
+    """An operator's failover, of a lower epoch than ours: its Sentinel leads clients to another replica until it hears of ours."""
+    world = World(seed)
+    world.faults.append(Fault("kill_after", "REPLICAOF 10.0.0.", OM))
+    killed(world, target=R)
+
+    def rival() -> None:
+        world.sentinels[L1].current_epoch += 1
+        prefer(world, L1, R)
+        prefer(world, L2, S)
+        world.start_failover(world.sentinels[L2])
+
+    world.faults.append(Fault("run", TRIGGER, L1, action=rival))
+    result = run(world, target=R, promotion="sentinel")
+    assert (result["outcome"], result["new_master"]) == ("switched", R.as_result())
+    assert world.violations, "both took writes"
+    assert result["lossless"] is False
+    assert f"{S} was made a master too" in result["lossless_reason"]
+
+
 # ---- killed at any message -----------------------------------------------------------------------------------------
 
 
