@@ -309,7 +309,7 @@ def test_a_failover_that_somebody_else_began_is_joined() -> None:
         ("announce", "lose_after", "switched", None),
         ("announce others", "refuse", "switched", None),
         ("announce others", "die_before", "incomplete", "left_to_do"),
-        ("last look", "die_before", "incomplete", "left_to_do"),
+        ("last look", "die_before", "aborted", "sentinels_missing"),
         ("disconnect", "refuse", "incomplete", "left_to_do"),
         ("steer", "refuse", "refused", "steering_failed"),
         ("lock", "refuse", "refused", None),
