@@ -590,6 +590,22 @@ def check_failover_permitted(snapshot: Snapshot, leaders: Iterable[SentinelView]
     return [Check("failover_permitted", OK, "SENTINEL FAILOVER is permitted")]
 
 
+def expected_mismatch(said: str, expected: Address | None, remedy: str = "") -> Check:
+    """Another master is there than the caller expects.
+
+    Args:
+        said: Which, for a person.
+        expected: What he expects.
+        remedy: What else he can do than to look.
+    """
+    return Check(
+        "expected_master_mismatch",
+        CRITICAL,
+        f"{said}, not {expected} as expected",
+        f"Somebody moved it: look at the deployment again before you go on. {remedy}".strip(),
+    )
+
+
 def check_master_node(snapshot: Snapshot) -> list[Check]:
     """The master itself can be asked, is a master, and is fit to be demoted."""
     address = snapshot.master_address

@@ -18,8 +18,10 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     SENTINEL_CHECKS,
     Check,
     check_master_known,
+    check_master_node,
     check_sentinels_reachable,
     critical,
+    expected_mismatch,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._leftovers import (
     find_repairs,
@@ -51,15 +53,18 @@ def decide(snapshot: Snapshot, request: Request, deaf: Collection[Address] = ())
     notes = tuple(check.detail for check in reachable if check.status != "ok")
     if not snapshot.informed_sentinels:
         _require(check_master_known(snapshot))
-    joined = in_progress(snapshot) or half_told(snapshot)
+    joined = in_progress(snapshot) or half_told(snapshot, request)
     if joined is not None:
         return joined
     old_master = _agreed_master(snapshot, request)
     repairs = find_repairs(snapshot)
     settled = half_finished(snapshot, request, old_master, repairs, deaf)
-    settled = settled or _stays(snapshot, request, old_master, repairs, notes)
     if settled is not None:
         return settled
+    stays = _stays(snapshot, request, old_master, repairs, notes)
+    if stays is not None:
+        _require_master_role(snapshot, old_master)
+        return stays
     lossy = request.strategy == PLAIN or is_down(snapshot)
     hard = MOVE_CHECKS if lossy else (*MOVE_CHECKS, *LOSSLESS_CHECKS)
     _require([check for demanded in hard for check in demanded(snapshot)])
@@ -110,16 +115,7 @@ def _stays(
     if request.target is not None and snapshot.same(request.target, old_master):
         return Plan(NOTHING, old_master, repairs=repairs, notes=(*notes, f"{old_master} is the master already"))
     if request.expected_master is not None and not snapshot.same(request.expected_master, old_master):
-        raise refuse(
-            [
-                Check(
-                    "expected_master_mismatch",
-                    "critical",
-                    f"the master is {old_master}, not {request.expected_master} as expected",
-                    "Somebody moved it: look at the deployment again before you go on.",
-                )
-            ]
-        )
+        raise refuse([expected_mismatch(f"the master is {old_master}", request.expected_master)])
     _require_known_hosts(snapshot, request)
     if request.avoid and not snapshot.on_host(old_master, request.avoid):
         note = f"the master {old_master} is on none of the hosts to leave"
@@ -133,6 +129,17 @@ def _stays(
         )
         return Plan(REPAIR, old_master, repairs=repairs, notes=(*notes, note))
     return None
+
+
+def _require_master_role(snapshot: Snapshot, named: Address) -> None:
+    """What is to stay the master is one, unless it cannot be asked.
+
+    Raises:
+        Refused: It says that it is a replica.
+    """
+    node = snapshot.node(named)
+    if node is not None and node.role is not None and not node.is_master:
+        _require(check_master_node(snapshot))
 
 
 def _require_known_hosts(snapshot: Snapshot, request: Request) -> None:

@@ -128,6 +128,12 @@ ERRORS: dict[str, Kind] = {
         Aborted,
         "Nothing was lost. The fence did not hold: look for long pauses of this host, raise down-after-milliseconds, or run again at a quieter time.",
     ),
+    "writes_missing": Kind(
+        Unknown,
+        "Start this Sentinel, or mend the way to it, and run again at once: then {old_master} is made the master again, and nothing is lost. Where its"
+        " process has ended for certain, REPLICAOF NO ONE on {old_master} does that, too. Otherwise Sentinel promotes the replica by itself, within"
+        " {heals_s} s of the interruption, and what only {old_master} has is lost.",
+    ),
     "demotion_refused": Kind(Aborted, "Nothing was moved; writes go on. Look at this node."),
     "demotion_not_sent": Kind(Aborted, "Nothing was moved; writes go on when the pause ends."),
     "demotion_lost": Kind(Aborted, "Nothing was moved; writes go on. Run again."),
@@ -147,7 +153,7 @@ ERRORS: dict[str, Kind] = {
     "promotion_timeout": Kind(
         Unknown, "It may still happen. Look with topology_info; run again to join it or to finish it."
     ),
-    "promotion_in_doubt": Kind(Unknown, "Run again: it is joined or finished then."),
+    "promotion_in_doubt": Kind(Unknown, "Run again: it is joined, finished or begun anew then."),
     "sentinels_split": Kind(
         Unknown,
         "Sentinels of one epoch never agree by themselves. Find out, with topology_info, which of these nodes is the master: {master} should be. On each"

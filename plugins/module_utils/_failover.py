@@ -123,6 +123,9 @@ def _elsewhere(run: Run) -> str:
         return f"the master is {master}, not {request.target}: run again to move it there"
     if run.snapshot.on_host(master, request.avoid):
         return f"the master is {master}, on a host to leave: run again to move it away"
+    if request.target is None and run.same_now(request.expected_master, master):
+        # An interrupted run, or somebody else, was about to make it the master; the caller wants it moved from there.
+        return f"the master is {master}, from where it was to be moved: run again to move it away"
     return ""
 
 

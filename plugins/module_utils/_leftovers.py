@@ -9,12 +9,17 @@ Pure. This module is private to the collection redis_ha.sentinel.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import fenced_nodes, steered_nodes
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
+    expected_mismatch,
+    fenced_nodes,
+    steered_nodes,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import is_foreign, known_replicas, other_names
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._leaders import find_promoter, fit_leaders
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FINISH, JOIN, Plan, Repair
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FINISH, JOIN, Plan, Repair, refuse
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import FENCED, Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
@@ -74,8 +79,25 @@ def in_progress(snapshot: Snapshot) -> Plan | None:
     return None
 
 
-def half_told(snapshot: Snapshot) -> Plan | None:
-    """An interrupted run had promoted a replica and told some Sentinels, not all; they spread it themselves within two seconds."""
+@dataclass(frozen=True)
+class News:
+    """Some Sentinels name a new master already, and some not yet; they spread it themselves within two seconds.
+
+    Attributes:
+        old_master: The master before, which follows the new one.
+        promoted: The new master.
+        aware: Sentinels that name it.
+        epoch: Since which epoch.
+    """
+
+    old_master: Address
+    promoted: Address
+    aware: tuple[Address, ...]
+    epoch: int
+
+
+def news_under_way(snapshot: Snapshot) -> News | None:
+    """A new master of which not every Sentinel knows: an interrupted run did not come further, or a Sentinel was away."""
     views = [view for view in snapshot.informed_sentinels if view.master and view.current]
     epochs = {view.master.config_epoch for view in views if view.master}
     if len(epochs) < 2:
@@ -94,26 +116,58 @@ def half_told(snapshot: Snapshot) -> Plan | None:
         return None
     if former.is_master or not snapshot.same(former.role.master, promoted):
         return None
+    return News(old, promoted, tuple(view.address for view in aware), max(epochs))
+
+
+def half_told(snapshot: Snapshot, request: Request) -> Plan | None:
+    """An interrupted run had promoted a replica and told some Sentinels, not all.
+
+    A caller who expects the new master to be there knows of a move that has ended: for him it is a Sentinel that was away, and nothing to be finished.
+
+    Raises:
+        Refused: The caller expects neither of the two.
+    """
+    news = news_under_way(snapshot)
+    if news is None or snapshot.same(request.expected_master, news.promoted):
+        return None
+    if not _begins_as_expected(snapshot, request, news.old_master, news.promoted):
+        raise refuse([expected_mismatch(f"the master is {news.promoted}", request.expected_master)])
     return Plan(
         FINISH,
-        old,
+        news.old_master,
         strategy=FENCED,
-        new_master=promoted,
-        others=known_replicas(snapshot, (old, promoted)),
-        leaders=tuple(view.address for view in aware),
+        new_master=news.promoted,
+        others=known_replicas(snapshot, (news.old_master, news.promoted)),
+        leaders=news.aware,
         promotion=PROGRAM,
         promotion_reason="an interrupted run had begun to tell the Sentinels",
-        epoch=max(epochs),
+        epoch=news.epoch,
         down_after_ms=snapshot.down_after_ms,
         repairs=find_repairs(snapshot),
-        notes=(f"an interrupted run had promoted {promoted} and told some Sentinels; the others are told",),
+        notes=(f"an interrupted run had promoted {news.promoted} and told some Sentinels; the others are told",),
     )
+
+
+def _begins_as_expected(snapshot: Snapshot, request: Request, old_master: Address, promoted: Address) -> bool:
+    """Whether a move that is to be finished begins at the master that the caller expects, or leads where he asks for.
+
+    A run that was killed as it moved the master on had another master to move than the one that it was given.
+    """
+    if request.expected_master is None or snapshot.same(request.expected_master, old_master):
+        return True
+    if request.target is not None:
+        return snapshot.same(request.target, promoted)
+    return bool(request.avoid) and not snapshot.on_host(promoted, request.avoid)
 
 
 def half_finished(
     snapshot: Snapshot, request: Request, old_master: Address, repairs: tuple[Repair, ...], deaf: Collection[Address]
 ) -> Plan | None:
-    """An interrupted run had demoted the master and had not yet triggered the failover: no master is left."""
+    """An interrupted run had demoted the master and had not yet triggered the failover: no master is left.
+
+    Raises:
+        Refused: The caller expects another master than the two.
+    """
     node = snapshot.node(old_master)
     if node is None or not node.reachable or node.role is None or node.is_master or node.role.master is None:
         return None
@@ -124,6 +178,11 @@ def half_finished(
     followed = candidate.role.master if candidate.role is not None and not candidate.is_master else None
     if followed is not None and not snapshot.same(followed, old_master):
         return None
+    expected = _begins_as_expected(snapshot, request, old_master, promoted)
+    if not expected and not snapshot.same(request.expected_master, promoted):
+        was = f"the master was {old_master}, which an interrupted run has demoted"
+        remedy = f"To have that finished, run again with expected_master={old_master}."
+        raise refuse([expected_mismatch(was, request.expected_master, remedy)])
     shown = next((address for address in known_replicas(snapshot, ()) if snapshot.same(address, promoted)), promoted)
     who = "a failover under another name" if other_names(snapshot) else "an interrupted run"
     promoter = find_promoter(snapshot, request, shown, fit_leaders(snapshot, shown), deaf)

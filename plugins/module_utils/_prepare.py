@@ -19,6 +19,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
     look,
     replication,
     rewrite,
+    sentinels_missing,
     wait_applied,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
@@ -36,6 +37,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     ReplyError,
     failure,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._leftovers import news_under_way
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._logins import try_logins
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import MOVE, Plan, Repair, Steering, refuse
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
@@ -67,6 +69,9 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import
 LOCK_NAME = "redis_ha.sentinel:failover"
 """The name of our connection to the old master, by which two runs see each other in CLIENT LIST."""
 
+NEWS_WAIT_S = 5.0
+"""Sentinels tell each other who the master is every two seconds; one that has just been started has to connect before."""
+NEWS_POLL_S = 0.25
 STEERING_WAIT_S = 32.0
 """Three INFO periods of Sentinel (10 s each, and its ticks)."""
 STEERING_POLL_S = 0.04
@@ -85,7 +90,7 @@ def prepare(run: Run, listen: bool) -> Plan:
     request = run.request
     run.record.understood = understood(request)
     with run.step(DISCOVER):
-        run.snapshot = run.shared.snapshot or ask_everybody(run)
+        run.snapshot = _snapshot_of_all_who_know(run)
         run.record.old_master = run.snapshot.master_address
         run.record.server_versions = {
             str(node.address): f"{node.product} {node.dotted_version}" for node in run.snapshot.nodes if node.reachable
@@ -102,6 +107,21 @@ def prepare(run: Run, listen: bool) -> Plan:
     record.old_master, record.new_master = plan.old_master, plan.new_master
     record.notes += plan.notes
     return plan
+
+
+def _snapshot_of_all_who_know(run: Run) -> Snapshot:
+    """What everybody says, once every Sentinel has heard of the master that the caller expects; one that was away hears of it within two seconds."""
+    snapshot = run.shared.snapshot or ask_everybody(run)
+    deadline_s = run.clock.now_s() + NEWS_WAIT_S
+    wait = Wait(run)
+    while (news := news_under_way(snapshot)) and snapshot.same(run.request.expected_master, news.promoted):
+        run.stop_if_requested()
+        if run.clock.now_s() >= deadline_s:
+            break
+        wait.tell(lambda: "not every Sentinel has heard of the master yet")
+        run.clock.sleep(NEWS_POLL_S)
+        snapshot = ask_everybody(run)
+    return snapshot
 
 
 def ask_everybody(run: Run) -> Snapshot:
@@ -458,10 +478,7 @@ def refuse_if_disturbed(run: Run, plan: Plan, leader: Address) -> Look:
         seen = look(run, tilt=True)
     wanted = sentinels_wanted(run.snapshot, run.request.min_sentinels)
     if leader in seen.silent or len(seen.said) < wanted:
-        raise failure(
-            "sentinels_missing",
-            "; ".join(f"Sentinel {address} has stopped answering: {text}" for address, text in seen.silent.items()),
-        )
+        raise sentinels_missing(seen)
     for address, said in seen.said.items():
         if said.tilt:
             raise failure("tilt", f"Sentinel {address} has gone into TILT")

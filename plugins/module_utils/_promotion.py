@@ -21,10 +21,11 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
     look_questions,
     named_master,
     parse_said,
+    replication,
     rivals,
     role,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._demotion import roll_back
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._demotion import Demotion, roll_back
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     FailoverError,
     LinkError,
@@ -151,8 +152,7 @@ def by_program(
     run: Run,
     plan: Plan,
     leaders: Sequence[Address],
-    seen: Look | None,
-    ours_is_master: bool = False,
+    demotion: Demotion,
     taught: Taught | None = None,
 ) -> Promotion:
     """Trigger, promote, and carry the news; wherever that is not certainly safe any more, leave the rest to Sentinel.
@@ -161,23 +161,22 @@ def by_program(
         run: The run.
         plan: What to do.
         leaders: Sentinels that may lead, the best first.
-        seen: The last look at all Sentinels.
-        ours_is_master: An earlier run has promoted the candidate, and perhaps nobody knows of it.
+        demotion: That of the old master.
         taught: What the others have read already.
 
     Raises:
         Aborted: No Sentinel took it; the old master is the master again.
-        Unknown: How it ends could not be established.
+        Unknown: How it ends could not be established, or somebody has made the old master a master again.
     """
-    taken = _trigger(run, plan, leaders, seen)
+    taken = _trigger(run, plan, leaders, demotion.seen, demotion)
     if taken is None:
-        raise _rolled_back(run, plan, (), ours_is_master)
+        raise _rolled_back(run, plan, (), demotion.unaware)
     epoch = _epoch(run, taken) if taken.ours else None
     if epoch is None:
         begun = f"Sentinel {taken.leader} leads a failover that may not be of this run"
         late = f"Sentinel {taken.leader} did not say its epoch within {EPOCH_WAIT_S * 1000:g} ms"
         _leave_to_sentinel(run, late if taken.ours else begun)
-        return by_sentinel(run, plan, leaders, seen, taken, ours_is_master)
+        return by_sentinel(run, plan, leaders, None, demotion, taken)
     ways = routes(run.snapshot, plan.replica_to_promote, taken.leader)
     to_teach = {} if _is_taught(taught, taken, epoch) else _others(ways, taken.leader)
     with run.step(PROMOTE):
@@ -187,7 +186,8 @@ def by_program(
             promotion = _announce(run, plan, taken, epoch, ways)
         if promotion is not None:
             return promotion
-    return by_sentinel(run, plan, leaders, seen, taken, ours_is_master or promoted is not False)
+    known = replace(demotion, unaware=demotion.unaware or promoted is not False)
+    return by_sentinel(run, plan, leaders, None, known, taken)
 
 
 def _leave_to_sentinel(run: Run, reason: str) -> None:
@@ -341,9 +341,39 @@ def _tell(run: Run, way: Route | str, sentinel: Address, epoch: int, master: Add
     return False
 
 
-def _fresh(run: Run, seen: Look | None) -> Look:
-    """A look that is young enough to act on."""
-    return seen if seen is not None and _is_young(run, seen) else look(run)
+def _fresh(run: Run, plan: Plan, seen: Look | None, demotion: Demotion | None) -> Look:
+    """A look that is young enough to act on. Where it has to be taken anew, time has passed, and it is seen that the demotion still stands.
+
+    Raises:
+        Unknown: It does not, or that cannot be seen.
+    """
+    if seen is not None and _is_young(run, seen):
+        return seen
+    if demotion is not None:
+        _see_it_stand(run, plan, demotion)
+    return look(run)
+
+
+def _see_it_stand(run: Run, plan: Plan, demotion: Demotion) -> None:
+    """See that the old master has taken no write since it was demoted: away from one that does, every failover loses some.
+
+    Raises:
+        Unknown: Somebody has made it a master since, or it does not answer.
+    """
+    old_master = plan.old_master
+    try:
+        now = replication(run, old_master)
+    except (LinkError, ReplyError) as error:
+        raise _nobody_told(f"{old_master} does not say whether it is still a replica ({error.message})") from error
+    if now.is_master:
+        raise _nobody_told(f"somebody has made {old_master} a master again")
+    # As a replica of a candidate that is a master it goes on with that one.
+    if now.offset > demotion.final.offset and not demotion.unaware:
+        raise _nobody_told(f"{old_master} has been a master again since it was demoted, and went on to {now.position}")
+
+
+def _nobody_told(why: str) -> FailoverError:
+    return failure("promotion_in_doubt", f"{why}; no Sentinel was told to fail over after that")
 
 
 def _is_young(run: Run, seen: Look) -> bool:
@@ -353,19 +383,23 @@ def _is_young(run: Run, seen: Look) -> bool:
 # ---- trigger ---------------------------------------------------------------------------------------------------------
 
 
-def _trigger(run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | None) -> Taken | None:
+def _trigger(
+    run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | None, demotion: Demotion | None
+) -> Taken | None:
     """Tell the first Sentinel that takes it to fail over; nothing, if every one has certainly not taken it."""
-    taken = _tell_to_fail_over(run, plan, leaders, seen)
+    taken = _tell_to_fail_over(run, plan, leaders, seen, demotion)
     if taken is not None:
         run.record.leader = taken.leader
     return taken
 
 
-def _tell_to_fail_over(run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | None) -> Taken | None:
+def _tell_to_fail_over(
+    run: Run, plan: Plan, leaders: Sequence[Address], seen: Look | None, demotion: Demotion | None
+) -> Taken | None:
     words = ("COORDINATED",) if plan.strategy == COORDINATED else ()
     with run.step(TRIGGER):
         for leader in leaders:
-            seen = _fresh(run, seen)
+            seen = _fresh(run, plan, seen, demotion)
             if (rival := _rival(run, plan, seen)) is not None:
                 return rival
             sent_at_s = run.clock.now_s()
@@ -425,8 +459,8 @@ def by_sentinel(
     plan: Plan,
     leaders: Sequence[Address],
     seen: Look | None,
+    demotion: Demotion | None = None,
     taken: Taken | None = None,
-    ours_is_master: bool = False,
 ) -> Promotion:
     """Let a Sentinel promote, and wait for it; where it gives up, tell one again.
 
@@ -435,16 +469,18 @@ def by_sentinel(
         plan: What to do.
         leaders: Sentinels that may lead, the best first.
         seen: The last look at all Sentinels.
+        demotion: That of the old master, where it is none any more. Where the program, or an earlier run, has promoted the candidate, and perhaps
+            nobody knows of it, only what a Sentinel names counts.
         taken: The failover that is under way already.
-        ours_is_master: The program, or an earlier run, has promoted the candidate, and perhaps nobody knows of it: only what a Sentinel names counts.
 
     Raises:
         Aborted: No Sentinel promotes; the old master is the master, or the master again.
-        Unknown: How it ends could not be established.
+        Unknown: How it ends could not be established, or somebody has made the old master a master again.
     """
+    ours_is_master = demotion is not None and demotion.unaware
     told: list[Address] = []
     for _attempt in range(ATTEMPTS):
-        taken = taken or _trigger(run, plan, leaders, seen)
+        taken = taken or _trigger(run, plan, leaders, seen, demotion)
         if taken is None:
             break
         told.append(taken.leader)
@@ -534,7 +570,8 @@ def _rolled_back(run: Run, plan: Plan, told: Sequence[Address], ours_was_master:
         promoted = [f"{plan.replica_to_promote} was a master"]
     if may_act or promoted:
         said = [f"Sentinel {address} {text}" for address, text in may_act.items()]
-        stays = f"; {plan.old_master} stays a replica" if plan.strategy == FENCED else ""
+        replica = plan.strategy == FENCED and role(run, plan.old_master) == "replica"
+        stays = f"; {plan.old_master} stays a replica" if replica else ""
         return failure("promotion_in_doubt", "; ".join([*said, *promoted]) + stays)
     detail = "; ".join(note for note in run.record.notes if "Sentinel" in note) or "no Sentinel could be reached"
     if plan.strategy != FENCED:

@@ -152,11 +152,13 @@ def _wait_settled(run: Run, plan: Plan, master: Address, waiting: Waiting) -> tu
 def _look_for_a_second_master(run: Run, master: Address, seen: Look) -> None:
     """A failover beside ours may have led clients to another replica for a while, also between two looks: then its Sentinel has said so."""
     record = run.record
-    if not record.lossless or record.fenced_at_s is None:
+    if not record.lossless:
         return
+    # Where an interrupted run is finished, writes were stopped by that one, before this one heard anything.
+    since_s = record.fenced_at_s or 0.0
     named = [said.named for said in seen.said.values()]
     for channel in ("+promoted-slave", "+switch-master"):
-        events = run.timeline.events(record.fenced_at_s, channel, run.request.master_name)
+        events = run.timeline.events(since_s, channel, run.request.master_name)
         named += [event.instance for _sentinel, event in events]
     other = next((it for it in named if names_a_third(run, it, master)), None)
     if other is not None:
@@ -202,8 +204,16 @@ def _ask_followers(run: Run, master: Address, waiting: Waiting) -> None:
         if answer.sync_in_progress:
             waiting.syncing.add(address)
         waiting.states[address] = why_not_following(run, answer, master)
-        if not answer.is_master and not run.same_now(answer.master, master):
+        if answer.is_master:
+            _deny_if_given_back(run, address)
+        elif not run.same_now(answer.master, master):
             waiting.behind.add(address)
+
+
+def _deny_if_given_back(run: Run, address: Address) -> None:
+    """An old master that is one again has written past the offset that was proved: that is thrown away once it follows."""
+    if run.record.lossless and run.same_now(address, run.record.old_master):
+        run.record.deny_lossless(second_master(address))
 
 
 def _shown_by_sentinels(run: Run, master: Address, addresses: Sequence[Address]) -> dict[Address, str]:

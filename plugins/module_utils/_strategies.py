@@ -8,6 +8,7 @@ This module is private to the collection redis_ha.sentinel.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -17,6 +18,8 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
     Look,
     look,
     replication,
+    rivals,
+    role,
     wait_applied,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._demotion import (
@@ -26,7 +29,9 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._demotion import
     stop_and_demote,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
+    FailoverError,
     LinkError,
+    Refused,
     ReplyError,
     failure,
 )
@@ -35,10 +40,13 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._follow import (
     follow,
     follow_in_turn,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._leftovers import is_fence
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM, routes
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FINISH, Plan
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FINISH, SENTINEL_HEALS_MS, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import (
     Raised,
+    lock,
+    prepare,
     probe,
     raised_priorities,
     recheck,
@@ -47,6 +55,8 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import 
     steer,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion import (
+    LEADER_SILENCE_S,
+    LOOK_AROUND_S,
     Promotion,
     Taught,
     by_program,
@@ -56,7 +66,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion impor
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Replication
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import COORDINATED, FENCED
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait, each
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._settle import settle
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import ANNOUNCE, JOIN
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import FINISH as FINISH_STEP
@@ -110,8 +120,8 @@ def _promote(
     run: Run, plan: Plan, leaders: Sequence[Address], demotion: Demotion, taught: Taught | None = None
 ) -> Promotion:
     if plan.promotion == PROGRAM:
-        return by_program(run, plan, leaders, demotion.seen, demotion.unaware, taught)
-    return by_sentinel(run, plan, leaders, demotion.seen, ours_is_master=demotion.unaware)
+        return by_program(run, plan, leaders, demotion, taught)
+    return by_sentinel(run, plan, leaders, demotion.seen, demotion)
 
 
 def _establish(run: Run, promotion: Promotion, demotion: Demotion | None) -> None:
@@ -219,9 +229,11 @@ def _demotion_found(run: Run, plan: Plan) -> Demotion:
 
     Raises:
         Aborted: It has not, and the old master is the master again.
+        Unknown: It has not, and a Sentinel may be about to promote it.
         Refused: A node cannot be asked.
     """
     candidate = plan.replica_to_promote
+    seen = look(run)
     try:
         final = replication(run, plan.old_master)
         found = replication(run, candidate)
@@ -230,13 +242,12 @@ def _demotion_found(run: Run, plan: Plan) -> Demotion:
             found = replication(run, candidate)
     except (LinkError, ReplyError) as error:
         raise failure("node_unreachable", str(error)) from error
-    seen = look(run)
     if _has_everything(found, final):
         proof = f"{candidate} has everything up to offset {final.offset}, where {plan.old_master} ended"
         return Demotion(final.position, (candidate,), proof, seen, found.is_master)
     if not found.is_master:
-        _return_to_old_master(run, plan, seen)
-    return Demotion(final.position, (), "", seen, found.is_master)
+        raise _returned_to_old_master(run, plan)
+    return Demotion(final.position, (), "", seen, unaware=True)
 
 
 def _has_everything(candidate: Replication, old_master: Replication) -> bool:
@@ -249,31 +260,42 @@ def _has_everything(candidate: Replication, old_master: Replication) -> bool:
     return old_master.replid == candidate.replid2 and old_master.offset < candidate.second_offset
 
 
-def _return_to_old_master(run: Run, plan: Plan, seen: Look) -> None:
-    """Where the candidate lacks acknowledged writes and certainly nobody promotes it, the old master is made the master again.
+def _returned_to_old_master(run: Run, plan: Plan) -> FailoverError:
+    """The candidate lacks acknowledged writes: where certainly nobody promotes it, the old master is made the master again. The error that says so.
 
-    Raises:
-        Aborted: It is.
+    One that does not answer may be about to promote it. Nobody is told to, for with that the writes would be lost.
     """
-    answered = len(seen.said) == len(run.snapshot.sentinels)
-    quiet = all(
-        not said.entry.failover_in_progress and run.same_now(said.entry.address, plan.old_master)
-        for said in seen.said.values()
-    )
-    if answered and quiet:
-        roll_back(run, plan)
-        raise failure(
-            "late_writes",
-            f"an interrupted run had demoted {plan.old_master}, which had acknowledged more than {plan.new_master} has; it is the master again",
-        )
+    missing = f"{plan.replica_to_promote} has not got all that {plan.old_master} had acknowledged when an interrupted run demoted it"
+    everyone = [view.address for view in run.snapshot.sentinels]
+    deadline_s = run.clock.now_s() + LEADER_SILENCE_S
+    wait = Wait(run)
+    while True:
+        seen = look(run, of=everyone)
+        if found := rivals(run, seen, plan.old_master):
+            said = "; ".join(f"Sentinel {address} {text}" for address, text in found.items())
+            return failure("promotion_in_doubt", f"{missing}, and {said}")
+        if not seen.silent:
+            roll_back(run, plan)
+            run.record.new_master = plan.old_master
+            run.record.repaired.append(f"{plan.old_master} made the master again")
+            return failure("late_writes", f"{missing}; {plan.old_master} is the master again")
+        if run.clock.now_s() >= deadline_s:
+            return failure(
+                "writes_missing",
+                f"{missing}, and whether a Sentinel promotes it is not known: {each(seen.silent, 'Sentinel ')}",
+                old_master=plan.old_master,
+                heals_s=(plan.down_after_ms + SENTINEL_HEALS_MS) // 1000,
+            )
+        wait.tell(functools.partial(each, seen.silent, "Sentinel "))
+        run.clock.sleep(LOOK_AROUND_S)
 
 
 def join(run: Run, plan: Plan) -> None:
-    """Wait for the end of a failover that somebody else began.
+    """Wait for the end of a failover that somebody else began; where it comes to nothing and has left no master, finish it.
 
     Raises:
         Aborted: It ended without moving the master.
-        Unknown: It has not ended in time.
+        Unknown: It has not ended in time, or there is no master, and it cannot be finished.
     """
     run.record.leader = plan.leaders[0]
     run.record.lossless_reason = (
@@ -282,10 +304,8 @@ def join(run: Run, plan: Plan) -> None:
     with run.step(JOIN):
         new_master = _joined_master(run, plan)
     if new_master is None or run.same_now(new_master, plan.old_master):
-        run.record.new_master = plan.old_master
-        raise failure(
-            "joined_failover_failed", f"the failover that was in progress ended without moving {plan.old_master}"
-        )
+        _finish_what_came_to_nothing(run, plan)
+        return
     run.record.new_master, run.record.moved = new_master, True
     settle(run, replace(plan, new_master=new_master))
     repair(run, plan.repairs)
@@ -303,7 +323,41 @@ def _joined_master(run: Run, plan: Plan) -> Address | None:
             return known.get(named, named) if named else None
         wait.tell(lambda: f"the failover led by Sentinel {plan.leaders[0]} goes on")
         run.clock.sleep(JOIN_POLL_S)
-    raise failure(
-        "joined_failover_unfinished",
-        f"the failover led by Sentinel {plan.leaders[0]} has not ended within {run.request.timeout_s:g} s",
-    )
+    fences = [it.address for it in plan.repairs if is_fence(it)]
+    fenced = [f"{address} refuses writes until what an interrupted run left is put back" for address in fences]
+    late = f"the failover led by Sentinel {plan.leaders[0]} has not ended within {run.request.timeout_s:g} s"
+    raise failure("joined_failover_unfinished", "; ".join([late, *fenced]))
+
+
+def _finish_what_came_to_nothing(run: Run, plan: Plan) -> None:
+    """A failover that was joined has ended, and moved nothing. Where an interrupted run began it, the old master is a replica, and there is none.
+
+    Raises:
+        Aborted: The old master is still one.
+        Unknown: It is none, and nothing that can be finished was found.
+    """
+    ended = f"the failover that was in progress ended without moving {plan.old_master}"
+    now = role(run, plan.old_master)
+    if now == "master":
+        run.record.new_master = plan.old_master
+        _put_settings_back(run, plan)
+        raise failure("joined_failover_failed", ended)
+    no_master = f"{ended}, which {'is a replica' if now else 'does not answer'}"
+    run.shared = replace(run.shared, snapshot=None)
+    try:
+        left = prepare(run, listen=True)
+    except Refused as refused:
+        raise failure("promotion_in_doubt", f"{no_master}; it cannot be finished: {refused.message}") from refused
+    if left.action != FINISH:
+        run.record.new_master = None
+        raise failure("promotion_in_doubt", no_master)
+    lock(run, left)
+    finish(run, left)
+
+
+def _put_settings_back(run: Run, plan: Plan) -> None:
+    """The old master goes on as the master: without the fence that an interrupted run may have left there."""
+    settings = [it for it in plan.repairs if it.settings]
+    if settings:
+        lock(run, plan)
+        repair(run, settings)

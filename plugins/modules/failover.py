@@ -64,6 +64,7 @@ options:
   expected_master:
     description:
       - The master that the caller believes to be there, as C(host:port). If another one is, nothing is done and the task fails.
+      - What an interrupted run began elsewhere is finished only where it leads to O(target), or off the hosts of O(avoid).
     type: str
 seealso:
   - module: redis_ha.sentinel.topology_info

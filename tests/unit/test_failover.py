@@ -22,11 +22,12 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._strategies import _has_everything
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Timeline
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Entry, Timeline
 from unit.builders import L0, L1, L2, NAME, OM, S2, R, S, replication
 from unit.fake_connection import FakeClock, FakeFleet
+from unit.fake_sentinel import FakeSentinel
 from unit.faults import Fault, Killed
-from unit.runs import assert_never_split, assert_truthful, attempt, killed, masters, run
+from unit.runs import assert_never_split, assert_truthful, attempt, killed, late, masters, run
 from unit.world import World
 
 LEASE_MS = 1250
@@ -308,7 +309,7 @@ def test_a_failover_that_somebody_else_began_is_joined() -> None:
         ("announce", "lose_after", "switched", None),
         ("announce others", "refuse", "switched", None),
         ("announce others", "die_before", "incomplete", "left_to_do"),
-        ("last look", "die_before", "incomplete", "left_to_do"),
+        ("last look", "die_before", "aborted", "sentinels_missing"),
         ("disconnect", "refuse", "incomplete", "left_to_do"),
         ("steer", "refuse", "refused", "steering_failed"),
         ("lock", "refuse", "refused", None),
@@ -1061,6 +1062,369 @@ def test_only_clients_that_came_during_the_run_are_waited_for_before_connections
         world.nodes[OM].newcomers.append(newcomer)
         took_ms[who] = run(world)["phases_ms"]["disconnect"]
     assert max(took_ms["before"], took_ms["sentinel"]) < 30 < 60 < took_ms["during"]
+
+
+# ---- an interrupted run had demoted a master that has more than the replica --------------------------------------------
+
+
+def killed_with_writes_behind_its_fence() -> World:
+    """A script writes behind the fence of 6.0, and the run is killed before it can make the old master a master again."""
+    world = World(1, modern=False)
+    om = world.nodes[OM]
+
+    def write() -> None:
+        om.set_offset(om.offset + 500)
+        world.acknowledged[om.replid] = om.offset
+
+    world.faults.append(Fault("run", DEMOTE, OM, action=write))
+    world.faults.append(Fault("kill_before", "INFO persistence", OM, skip=1))
+    killed(world, target=R)
+    world.faults.clear()
+    assert masters(world) == []
+    assert om.offset > world.nodes[R].offset
+    return world
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+def test_one_slow_answer_does_not_make_the_next_run_throw_those_writes_away(times: int) -> None:
+    world = killed_with_writes_behind_its_fence()
+    world.faults.append(Fault("hang_before", "GET-MASTER-ADDR-BY-NAME", L2, skip=1, times=times))
+    result = run(world, target=R)
+    assert (result["outcome"], result["error"]) == ("aborted", "late_writes")
+    assert masters(world) == [OM]
+    assert not world.sent(TRIGGER)
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
+def test_a_master_that_the_next_run_has_brought_back_is_told_as_a_change() -> None:
+    """Before it there was no master."""
+    world = killed_with_writes_behind_its_fence()
+    result = run(world, target=R)
+    assert (result["outcome"], result["changed"]) == ("aborted", True)
+    assert result["repaired"] == [f"{OM} made the master again"]
+    assert result["new_master"] == OM.as_result()
+
+
+@pytest.mark.parametrize("request_of", [{}, {"min_sentinels": 2}], ids=["falls silent", "was silent before"])
+def test_while_a_sentinel_may_promote_unseen_nobody_is_told_and_the_writes_are_named(
+    request_of: dict[str, Any],
+) -> None:
+    world = killed_with_writes_behind_its_fence()
+    if request_of:
+        world.sentinels[L2].alive = False
+    else:
+        world.faults.append(Fault("run", "INFO replication", OM, alone=True, action=lambda: world.cut_off.add(L2)))
+    result = run(world, target=R, **request_of)
+    assert (result["outcome"], result["error"], result["changed"]) == ("unknown", "writes_missing", True)
+    assert f"{R} has not got all that {OM} had acknowledged" in result["msg"]
+    assert f"Sentinel {L2}" in result["msg"]
+    assert masters(world) == []
+    assert not world.sent(TRIGGER)
+    world.cut_off.clear()
+    world.sentinels[L2].alive = True
+    assert run(world, target=R)["error"] == "late_writes"
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
+def test_a_sentinel_that_has_begun_to_promote_the_replica_gets_no_second_order() -> None:
+    """Its failover goes where it goes. Told again after it had given up, it would be ours that loses the writes."""
+    world = killed_with_writes_behind_its_fence()
+
+    def begin() -> None:
+        world.start_failover(world.sentinels[L1])
+        world.sentinels[L1].tilt = True
+
+    world.faults.append(Fault("run", "INFO replication", OM, alone=True, action=begin))
+    result = run(world, target=R)
+    assert (result["outcome"], result["error"]) == ("unknown", "promotion_in_doubt")
+    assert f"Sentinel {L1} has begun a failover of its own" in result["msg"]
+    give_up(world.sentinels[L1])
+    assert not world.sent(TRIGGER)
+    assert run(world, target=R)["error"] == "late_writes"
+    assert world.lost() == 0
+
+
+@pytest.mark.parametrize("request_of", [{"target": OM}, {"avoid": (R.host,)}], ids=["target", "avoid"])
+def test_a_master_that_an_interrupted_run_demoted_is_not_called_the_master(request_of: dict[str, Any]) -> None:
+    """The replica that it follows has died: nothing can be finished, and nothing is as it was asked for."""
+    world = World(1)
+    world.faults.append(Fault("kill_after", DEMOTE, OM))
+    killed(world, target=R)
+    world.nodes[R].alive = False
+    result = run(world, **request_of)
+    assert masters(world) == []
+    assert (result["outcome"], result["error"], result["new_master"]) == ("refused", "master_is_replica", None)
+    assert f"says it is a replica of {R}" in result["msg"]
+
+
+# ---- a Sentinel comes back and has not heard yet -----------------------------------------------------------------------
+
+
+def world_with_a_sentinel_that_is_back(behind: Address = L2) -> World:
+    """A move to R had ended long ago. This Sentinel was down meanwhile, and names the old master until the next hello."""
+    world = World(1)
+    sentinel = world.sentinels[behind]
+    sentinel.alive = False
+    run(world, target=R, min_sentinels=2)
+    world.advance(30.0)
+    world.exchanges.clear()
+    sentinel.alive, sentinel.master_alive_at_s = True, world.now_s
+    world.at(world.now_s + 0.05, sentinel.tick)
+    assert {sentinel.named for sentinel in world.sentinels.values()} == {OM, R}
+    return world
+
+
+def disconnected(world: World) -> list[Address]:
+    """Nodes whose clients were sent away; where it was only tried whether that is permitted, they were not."""
+    kills = [
+        (address, commands)
+        for _at_s, address, commands in world.exchanges
+        if ("CLIENT", "KILL", "TYPE", "normal") in commands
+    ]
+    return [address for address, commands in kills if ("DISCARD",) not in commands]
+
+
+def test_a_move_away_from_a_master_that_one_sentinel_does_not_know_yet_is_made() -> None:
+    """Taken for the rest of the move before, it would end well with the master on the node that is to be taken down."""
+    world = world_with_a_sentinel_that_is_back()
+    result = run(world, expected_master=R)
+    assert (result["outcome"], result["lossless"], result["old_master"]) == ("switched", True, R.as_result())
+    assert masters(world) != [R]
+    assert disconnected(world) == [R], "who reads at the old master of before stays there"
+    assert f"expected_master={masters(world)[0]}" in result["way_back"]
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
+@pytest.mark.parametrize("request_of", [{}, {"avoid": (R.host,)}, {"target": OM}])
+def test_another_master_than_the_expected_one_is_refused_there_too(request_of: dict[str, Any]) -> None:
+    world = world_with_a_sentinel_that_is_back()
+    result = run(world, expected_master=S, **request_of)
+    assert (result["outcome"], result["error"]) == ("refused", "expected_master_mismatch")
+    assert f"the master is {R}, not {S} as expected" in result["msg"]
+    assert not world.sent(HELLO)
+    assert not disconnected(world)
+    assert masters(world) == [R]
+
+
+def test_a_sentinel_that_does_not_hear_is_not_waited_for_without_end() -> None:
+    world = world_with_a_sentinel_that_is_back()
+    world.sentinels[L2].deaf = True
+    began_s = world.now_s
+    result = run(world, expected_master=R)
+    assert (result["outcome"], result["error"]) == ("refused", "sentinels_disagree")
+    assert world.now_s - began_s < 10
+
+
+def test_the_same_command_finishes_what_is_half_told_whatever_it_was_to_begin_with() -> None:
+    """Killed as it moved on from the replica that Sentinel had chosen, it has another master to move than the one that it was given."""
+    world = World(1)
+    late(world)
+    world.faults.append(Fault("kill_before", HELLO, L1, skip=2))
+    killed(world, target=R, expected_master=OM)
+    result = run(world, target=R, expected_master=OM)
+    assert (result["outcome"], masters(world)) == ("switched", [R])
+    assert world.lost() == 0
+
+
+# ---- a failover that was joined comes to nothing -----------------------------------------------------------------------
+
+
+def killed_with_a_stuck_leader(world: World, kind: str, word: str, server: Address | None = None) -> FakeSentinel:
+    """A run is killed, and a Sentinel in TILT leads a failover."""
+    world.faults.append(Fault(kind, word, server))
+    killed(world, target=R)
+    leading = [sentinel for sentinel in world.sentinels.values() if sentinel.in_progress]
+    leader = leading[0] if leading else world.sentinels[L1]
+    if not leading:
+        world.start_failover(leader)
+    leader.tilt = True
+    return leader
+
+
+def restart(world: World, leader: FakeSentinel) -> None:
+    """It has forgotten its failover."""
+    leader.state, leader.promoted, leader.tilt = "", None, False
+
+
+def test_a_joined_failover_that_comes_to_nothing_and_left_no_master_is_finished() -> None:
+    world = World(1)
+    leader = killed_with_a_stuck_leader(world, "kill_after", TRIGGER)
+    world.at(world.now_s + 3.0, lambda: restart(world, leader))
+    result = run(world, target=R)
+    assert (result["outcome"], result["error"], result["lossless"]) == ("switched", None, True)
+    assert (result["old_master"], result["new_master"]) == (OM.as_result(), R.as_result())
+    assert_truthful(world, result)
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
+def test_one_that_comes_to_nothing_and_cannot_be_finished_names_no_master() -> None:
+    world = World(1)
+    leader = killed_with_a_stuck_leader(world, "kill_after", TRIGGER)
+    world.nodes[R].alive = False
+    world.at(world.now_s + 3.0, lambda: restart(world, leader))
+    result = run(world, target=R)
+    assert (result["outcome"], result["error"], result["new_master"]) == ("unknown", "promotion_in_doubt", None)
+    assert f"without moving {OM}, which is a replica; it cannot be finished" in result["msg"]
+
+
+def test_one_that_comes_to_nothing_and_left_the_master_is_given_up() -> None:
+    world = World(1)
+    leader = world.sentinels[L1]
+    world.start_failover(leader)
+    leader.tilt = True
+    world.at(world.now_s + 3.0, lambda: restart(world, leader))
+    result = run(world, target=R)
+    assert (result["outcome"], result["error"], result["new_master"]) == (
+        "aborted",
+        "joined_failover_failed",
+        OM.as_result(),
+    )
+    assert_truthful(world, result)
+
+
+def test_the_fence_of_6_0_does_not_outlast_a_joined_failover_that_came_to_nothing() -> None:
+    """The run that was killed under it had moved nothing, and the failover has not either: nothing is left that would lift it."""
+    world = World(1, modern=False)
+    leader = killed_with_a_stuck_leader(world, "kill_after", FENCE, OM)
+    assert world.nodes[OM].fenced
+    world.at(world.now_s + 3.0, lambda: restart(world, leader))
+    result = run(world, target=R)
+    assert (result["outcome"], result["error"], result["changed"]) == ("aborted", "joined_failover_failed", True)
+    assert not world.nodes[OM].fenced
+    assert result["repaired"] == [f"put back on {OM}: min-replicas-to-write 1, min-replicas-max-lag 7"]
+
+
+def test_a_fence_that_stands_while_a_joined_failover_goes_on_is_named() -> None:
+    """Lifted before the end, it would let writes through that Sentinel throws away."""
+    world = World(1, modern=False)
+    killed_with_a_stuck_leader(world, "kill_after", FENCE, OM)
+    result = run(world, target=R, timeout_s=5.0)
+    assert (result["outcome"], result["error"]) == ("unknown", "joined_failover_unfinished")
+    assert f"{OM} refuses writes until what an interrupted run left is put back" in result["msg"]
+    assert world.nodes[OM].fenced
+
+
+# ---- somebody makes the old master a master again --------------------------------------------------------------------
+
+
+def give_back(world: World) -> None:
+    """An operator does, who sees no master; clients write there again."""
+    world.promote(world.nodes[OM])
+    world.nodes[OM].has_writers = True
+
+
+def run_with_a_stuck_leader(world: World, end_tilt: Callable[[FakeSentinel], None], **request: Any) -> dict[str, Any]:
+    """The leader goes into TILT right after its trigger. The old master is given back after 8 s, and the TILT ends after 10 s."""
+    clock, fleet = FakeClock(world), FakeFleet(world)
+    stuck: list[FakeSentinel] = []
+
+    def stick(entry: Entry) -> None:
+        if entry.kind == "triggered" and not stuck:
+            stuck.extend(sentinel for sentinel in world.sentinels.values() if sentinel.in_progress)
+            stuck[0].tilt = True
+            world.at(world.now_s + 8.0, lambda: give_back(world))
+            world.at(world.now_s + 10.0, lambda: end_tilt(stuck[0]))
+
+    wanted = Request(NAME, target=R, promotion="sentinel", timeout_s=45.0, **request)
+    result = fail_over(Run(fleet, wanted, clock, Timeline(clock, stick)))
+    fleet.close()
+    assert len(stuck) == 1
+    return result
+
+
+def give_up(leader: FakeSentinel) -> None:
+    leader.tilt = False
+    leader._abort("-failover-abort-slave-timeout")
+
+
+def go_on(leader: FakeSentinel) -> None:
+    leader.tilt = False
+
+
+def test_no_second_trigger_goes_to_a_master_that_somebody_has_given_back() -> None:
+    """It would promote first, and throw away what the old master acknowledges until Sentinel demotes it."""
+    world = World(1)
+    result = run_with_a_stuck_leader(world, give_up)
+    assert (result["outcome"], result["error"], result["lossless"]) == ("unknown", "promotion_in_doubt", None)
+    assert f"somebody has made {OM} a master again" in result["msg"]
+    assert len(world.sent(TRIGGER)) == 1
+    assert masters(world) == [OM]
+    assert_never_split(world)
+    assert world.lost() == 0
+    assert run(world, target=R)["lossless"]
+
+
+def test_a_move_whose_old_master_was_given_back_meanwhile_is_not_called_lossless() -> None:
+    """The leader goes on after all. What it throws away then was written after the offset that was proved."""
+    world = World(1)
+    result = run_with_a_stuck_leader(world, go_on)
+    assert (result["outcome"], result["new_master"], result["lossless"]) == ("switched", R.as_result(), False)
+    assert str(OM) in result["lossless_reason"]
+    assert world.lost() > 0, "not by this run"
+
+
+@pytest.mark.parametrize("promotion", ["program", "sentinel"])
+def test_no_first_trigger_goes_to_it_either_where_this_host_stood_still(promotion: str) -> None:
+    """Between the demotion and the trigger, for so long that somebody lost patience."""
+    world = World(1)
+
+    def stand_still() -> None:
+        world.at(world.now_s + 4.0, lambda: give_back(world))
+        world.advance(4.5)
+
+    after_the_demotion(world, stand_still)
+    result = run(world, target=R, promotion=promotion)
+    assert (result["outcome"], result["error"]) == ("unknown", "promotion_in_doubt")
+    assert not world.sent(TRIGGER)
+    assert_never_split(world)
+    assert world.lost() == 0
+
+
+def after_the_demotion(world: World, action: Callable[[], None]) -> None:
+    """Something happens when the program looks whether the replica has everything."""
+    looks = Fault("run", "INFO replication", R, alone=True, action=action)
+    world.faults.append(Fault("run", DEMOTE, OM, action=lambda: world.faults.append(looks)))
+
+
+def test_an_old_master_that_took_writes_and_is_a_replica_again_has_more_than_was_proved() -> None:
+    world = World(1)
+
+    def stand_still() -> None:
+        world.nodes[R].stuck = True
+        world.at(world.now_s + 1.0, lambda: give_back(world))
+        world.at(world.now_s + 1.5, lambda: world.follow(world.nodes[OM], R))
+        world.advance(2.0)
+
+    after_the_demotion(world, stand_still)
+    result = run(world, target=R)
+    assert (result["outcome"], result["error"]) == ("unknown", "promotion_in_doubt")
+    assert "has been a master again" in result["msg"]
+    assert not world.sent(TRIGGER)
+    again = run(world, target=R)
+    assert (again["outcome"], again["error"]) == ("aborted", "late_writes"), "it has what nobody else has"
+    assert world.lost() == 0
+
+
+def test_nobody_is_told_while_an_old_master_does_not_say_what_it_is() -> None:
+    world = World(1)
+
+    def stand_still() -> None:
+        world.advance(4.0)
+        world.cut_off.add(OM)
+
+    after_the_demotion(world, stand_still)
+    result = run(world, target=R)
+    assert (result["outcome"], result["error"]) == ("unknown", "promotion_in_doubt")
+    assert f"{OM} does not say whether it is still a replica" in result["msg"]
+    assert not world.sent(TRIGGER)
+    world.cut_off.clear()
+    assert run(world, target=R)["lossless"]
+    assert_never_split(world)
+    assert world.lost() == 0
 
 
 # ---- the program has a fault ---------------------------------------------------------------------------------------

@@ -228,6 +228,19 @@ def test_a_move_that_was_interrupted_is_finished_and_moved_on() -> None:
     assert_never_split(world)
 
 
+def test_finished_on_the_master_that_was_to_be_moved_it_is_moved_on() -> None:
+    """Else a playbook would take down the node that an interrupted run has made the master."""
+    world = World(1)
+    world.faults.append(Fault("kill_after", DEMOTE, OM))
+    killed(world, target=R)
+    result = run(world, expected_master=R)
+    assert (result["outcome"], result["lossless"]) == ("switched", True)
+    assert masters(world) != [R]
+    assert result["new_master"] == masters(world)[0].as_result()
+    assert world.lost() == 0
+    assert_never_split(world)
+
+
 def moved_on() -> World:
     world = World(1)
     late(world)

@@ -609,7 +609,19 @@ def test_what_a_killed_run_had_demoted_is_finished() -> None:
 
 def test_it_is_finished_whatever_else_is_asked_for() -> None:
     assert plan(nodes(DEMOTED), target=S).new_master == R
-    assert plan(nodes(DEMOTED), expected_master=S).action == "finish"
+    assert plan(nodes(DEMOTED), expected_master=OM).action == "finish"
+
+
+def test_another_master_than_the_expected_one_is_not_finished() -> None:
+    refused = refusal(nodes(DEMOTED), expected_master=S)
+    assert (refused.code, f"expected_master={OM}" in refused.remedy) == ("expected_master_mismatch", True)
+    assert refusal(nodes(DEMOTED), expected_master=S, target=S).code == "expected_master_mismatch"
+    assert refusal(nodes(DEMOTED), expected_master=S, avoid=(R.host,)).code == "expected_master_mismatch"
+
+
+@pytest.mark.parametrize("request_of", [{"target": R}, {"avoid": (OM.host,)}], ids=["target", "avoid"])
+def test_what_leads_where_it_is_asked_for_is_finished_wherever_it_began(request_of: dict[str, Any]) -> None:
+    assert plan(nodes(DEMOTED), expected_master=S, **request_of).action == "finish"
 
 
 def test_it_is_finished_also_where_the_replica_is_a_master_already() -> None:
@@ -620,6 +632,16 @@ def test_it_is_not_finished_where_the_replica_follows_another() -> None:
     heir = replica_node(R, role=Role("replica", 1, ELSEWHERE, "connected"))
     assert refusal(nodes(DEMOTED, heir)).code == "master_is_replica"
     assert refusal(nodes(DEMOTED, gone(R))).code == "master_is_replica"
+
+
+@pytest.mark.parametrize("request_of", [{"target": OM}, {"avoid": (R.host,)}, {}], ids=["target", "avoid", "repair"])
+def test_a_named_master_that_is_a_replica_is_not_left_as_it_is(request_of: dict[str, Any]) -> None:
+    seen = nodes(DEMOTED, gone(R), STEERED)
+    assert refusal(seen, **request_of).code == "master_is_replica"
+
+
+def test_a_named_master_that_cannot_be_asked_stays_where_it_was_to_be() -> None:
+    assert plan(nodes(gone(OM)), target=OM).action == "nothing"
 
 
 def test_what_is_probed_can_do_no_harm_by_itself() -> None:
