@@ -22,12 +22,17 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import
 
 def find_repairs(snapshot: Snapshot) -> tuple[Repair, ...]:
     """What an interrupted run left on the nodes."""
+    return (*_settings_left(snapshot), *_left_behind(snapshot))
+
+
+def _settings_left(snapshot: Snapshot) -> tuple[Repair, ...]:
+    """Settings that an interrupted run left."""
     repairs = [
         Repair(address, (("replica-priority", priority),)) for address, priority in steered_nodes(snapshot).items()
     ]
     for address, (count, lag) in fenced_nodes(snapshot).items():
         repairs.append(Repair(address, (("min-replicas-to-write", count), ("min-replicas-max-lag", lag))))
-    return (*repairs, *_left_behind(snapshot))
+    return tuple(repairs)
 
 
 def _left_behind(snapshot: Snapshot) -> list[Repair]:
@@ -66,7 +71,8 @@ def in_progress(snapshot: Snapshot) -> Plan | None:
                 view.master.address,
                 leaders=(view.address,),
                 others=known_replicas(snapshot, ()),
-                repairs=find_repairs(snapshot),
+                # Whom a replica is to follow is not known before its end.
+                repairs=_settings_left(snapshot),
                 notes=(
                     f"a failover led by Sentinel {view.address} is in progress ({view.master.failover_state}); it is joined, and none is begun",
                 ),

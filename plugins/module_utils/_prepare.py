@@ -180,7 +180,7 @@ def repair(run: Run, repairs: Sequence[Repair]) -> None:
     """Put back what an interrupted run left.
 
     Raises:
-        Refused, Incomplete: A node does not take it.
+        Refused, Incomplete: A node does not take it, or somebody has moved the master since.
     """
     if not repairs:
         return
@@ -189,6 +189,7 @@ def repair(run: Run, repairs: Sequence[Repair]) -> None:
             client = run.fleet.node(it.address)
             try:
                 if it.follow is not None:
+                    _refuse_if_moved(run, it.address, it.follow)
                     client.order("REPLICAOF", it.follow.host, it.follow.port)
                 else:
                     client.transact(*(("CONFIG", "SET", name, value) for name, value in it.settings))
@@ -199,6 +200,20 @@ def repair(run: Run, repairs: Sequence[Repair]) -> None:
                 ) from error
             run.record.repaired.append(str(it))
             run.timeline.add(REPAIRED, it.address, str(it))
+
+
+def _refuse_if_moved(run: Run, replica: Address, master: Address) -> None:
+    """A drain may have asked everybody a while ago: a replica that was promoted since would lose what it has acknowledged.
+
+    Raises:
+        Refused: They are no longer a replica and a master.
+        LinkError, ReplyError: One of them cannot be asked.
+    """
+    roles = {address: parse_role(run.fleet.node(address).ask("ROLE")) for address in (replica, master)}
+    if roles[replica].is_master:
+        raise failure("master_changed", f"{replica} has become a master")
+    if not roles[master].is_master:
+        raise failure("master_changed", f"{master} is no longer a master")
 
 
 # ---- priorities ------------------------------------------------------------------------------------------------------

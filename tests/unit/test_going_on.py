@@ -202,6 +202,22 @@ def test_a_failover_that_was_joined_is_not_worked_against() -> None:
     assert not world.sent(TRIGGER)
 
 
+def test_a_joined_failover_is_not_undone_by_a_replica_that_an_interrupted_run_had_not_told() -> None:
+    """The interrupted run wanted R, and S still follows the old master. An operator leads to S: nobody may tell S to follow R by then."""
+    world = World(1)
+    world.faults.append(Fault("kill_before", f"REPLICAOF {R.host}", S))
+    killed(world, target=R, expected_master=OM)
+    world.advance(15.0)
+    assert (masters(world), world.nodes[S].master) == ([R], OM)
+    prefer(world, S)
+    world.start_failover(world.sentinels[L1])
+    result = run(world, target=R, expected_master=OM)
+    assert (result["outcome"], result["new_master"]) == ("incomplete", S.as_result())
+    assert masters(world) == [S]
+    assert not [repair for repair in result["repaired"] if "follow" in repair]
+    assert_truthful(world, result)
+
+
 def test_a_run_that_is_asked_to_end_does_not_go_on() -> None:
     world = World(1)
     asked: list[bool] = []
