@@ -23,6 +23,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     ReplyError,
     failure,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._leftovers import begun_by_a_run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FINISH, JOIN, MOVE, NOTHING, REPAIR, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import ask_everybody, lock, prepare, repair
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import Record, failed_result, gone_on, result_of
@@ -89,12 +90,12 @@ def _fault(error: Exception) -> str:
 
 
 def _carry_out(run: Run, plan: Plan) -> None:
+    node = run.snapshot.node(plan.old_master)
+    if (plan.action != NOTHING or plan.repairs) and node is not None and node.reachable:
+        lock(run, plan)
     if plan.action == JOIN:
         join(run, plan)
         return
-    node = run.snapshot.node(plan.old_master)
-    if (plan.action in (MOVE, FINISH, REPAIR) or plan.repairs) and node is not None and node.reachable:
-        lock(run, plan)
     if plan.action != FINISH:
         # The steering of the run that is finished has to stand until Sentinel has chosen.
         repair(run, plan.repairs)
@@ -136,9 +137,7 @@ def _is_to_go_on(run: Run, ended: Mapping[str, Any]) -> bool:
     if ended["error"] != "left_to_do" or record.left or record.plan is None:
         return False
     if record.plan.action == JOIN:
-        # Sentinel makes the old master a replica last, an interrupted run of ours first.
-        old_master = run.snapshot.node(record.plan.old_master)
-        return old_master is not None and old_master.replication is not None and not old_master.replication.is_master
+        return begun_by_a_run(run.snapshot)
     return record.plan.action in (MOVE, FINISH) and record.plan.strategy == FENCED
 
 

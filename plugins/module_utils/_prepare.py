@@ -37,7 +37,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     failure,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._logins import try_logins
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import MOVE, Plan, Repair, Steering, refuse
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import JOIN, MOVE, Plan, Repair, Steering, refuse
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
     ClientRow,
@@ -147,7 +147,8 @@ def lock(run: Run, plan: Plan) -> None:
             rows = _check_lock(run, client)
         except (LinkError, ReplyError) as error:
             raise failure("node_unreachable", str(error)) from error
-        _note_pause(run, plan.old_master, rows)
+        if plan.action != JOIN:
+            _note_pause(run, plan.old_master, rows)
 
 
 def _note_pause(run: Run, master: Address, rows: Sequence[ClientRow]) -> None:

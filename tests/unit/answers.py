@@ -238,6 +238,7 @@ class SentinelAnswers:
         world, sentinel = self._world, self._sentinel
         flags = "master"
         flags += ",failover_in_progress" if sentinel.in_progress else ""
+        flags += ",coordinated_failover" if sentinel.hands_over else ""
         flags += "" if world.nodes[sentinel.master].alive else ",s_down,o_down"
         master = sentinel.shown(sentinel.master)
         script = {"client-reconfig-script": sentinel.script} if sentinel.script else {}

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -18,10 +18,10 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Timeline
-from unit.builders import L0, L1, NAME, OM, R, S
+from unit.builders import L0, L1, NAME, OM, S2, R, S
 from unit.fake_connection import FakeClock, FakeFleet
 from unit.faults import Fault, text
-from unit.runs import assert_never_split, assert_truthful, killed, late, masters, prefer, run
+from unit.runs import assert_never_split, assert_truthful, attempt, killed, late, masters, prefer, run
 from unit.world import World
 
 TRIGGER = f"SENTINEL FAILOVER {NAME}"
@@ -31,6 +31,14 @@ PROMOTE = "REPLICAOF NO ONE"
 
 def named(world: World) -> set[Address | None]:
     return {sentinel.named for sentinel in world.sentinels.values()}
+
+
+def wait_until(world: World, come: Callable[[], bool]) -> None:
+    """Let time pass until it has come about."""
+    deadline_s = world.now_s + 60.0
+    while not come():
+        assert world.now_s < deadline_s
+        world.advance(0.005)
 
 
 def steps(result: dict[str, Any]) -> list[str]:
@@ -200,6 +208,81 @@ def test_a_failover_that_was_joined_is_not_worked_against() -> None:
     result = run(world, target=R)
     assert (result["outcome"], result["new_master"]) == ("incomplete", S.as_result())
     assert not world.sent(TRIGGER)
+
+
+def test_a_coordinated_failover_of_somebody_else_is_not_moved_on() -> None:
+    """It makes the old master a replica first, as an interrupted run of ours does."""
+    world = World(1)
+    prefer(world, S)
+    leader = world.sentinels[L1]
+    leader.begin(forced=True)
+    leader.hands_over = True
+    wait_until(world, lambda: leader.state == "wait_promotion")
+    assert not world.nodes[OM].is_master
+    result = run(world, target=R)
+    assert (result["plan"]["action"], result["outcome"], result["new_master"]) == (
+        "join",
+        "incomplete",
+        S.as_result(),
+    )
+    assert f"the master is {S}, not {R}: run again to move it there" in result["msg"]
+    assert not world.sent(TRIGGER)
+
+
+def test_a_failover_of_somebody_else_is_not_moved_on_though_sentinel_has_demoted_the_old_master() -> None:
+    """Its leader waits for a slow copy; another Sentinel follows the new master already, and has made the old one a replica."""
+    world = World(1, replicas=(R, S, S2))
+    prefer(world, S)
+    slow = world.nodes[S2]
+    slow.stuck, slow.linked = True, False
+    world.start_failover(world.sentinels[L1])
+    wait_until(world, lambda: not world.nodes[OM].is_master)
+    assert world.sentinels[L1].state == "reconf_slaves"
+    world.at(world.now_s + 5.0, lambda: setattr(slow, "stuck", False))
+    result = run(world, target=R)
+    assert (result["plan"]["action"], result["outcome"], result["new_master"]) == (
+        "join",
+        "incomplete",
+        S.as_result(),
+    )
+    assert not world.sent(TRIGGER)
+
+
+def test_a_failover_that_an_interrupted_run_began_is_moved_on_though_sentinel_has_seen_the_promotion() -> None:
+    """The old master follows the replica that the run had wanted. Sentinel would have led it to the one that it promoted."""
+    world = World(1)
+    late(world)
+    world.faults.append(Fault("kill_after", TRIGGER))
+    killed(world, target=R)
+    wait_until(world, lambda: world.sentinels[L0].state == "reconf_slaves")
+    result = run(world, target=R)
+    assert (result["plan"]["action"], result["outcome"], result["new_master"]) == ("join", "switched", R.as_result())
+    assert world.lost() == 0
+    assert_never_split(world)
+
+
+def test_a_failover_of_a_run_that_is_alive_is_not_joined() -> None:
+    """Two live runs would undo each other: each would move the master on from where the other has moved it."""
+    world = World(1)
+    second: list[dict[str, Any]] = []
+
+    def begin() -> None:
+        heard = list(world.listeners)
+        second.append(attempt(world, target=R, expected_master=OM))
+        world.listeners[:] = heard
+
+    waiting = Fault("run", "ROLE", S, alone=True, skip=3, times=0, action=begin)
+    world.faults.append(waiting)
+    clock, fleet = FakeClock(world), FakeFleet(world)
+    timeline = Timeline(clock, lambda entry: setattr(waiting, "times", 1) if entry.kind == "triggered" else None)
+    first = fail_over(Run(fleet, Request(NAME, target=S, promotion="sentinel", timeout_s=45.0), clock, timeline))
+    fleet.close()
+    (result,) = second
+    assert (result["outcome"], result["error"], result["plan"]["action"]) == ("refused", "another_run", "join")
+    assert (result["changed"], result["repaired"]) == (False, [])
+    assert (first["outcome"], first["new_master"], first["lossless"]) == ("switched", S.as_result(), True)
+    assert f"Sentinel promoted {R} instead of {S}" not in first["notes"]
+    assert (len(world.sent(TRIGGER)), masters(world), world.lost()) == (1, [S], 0)
 
 
 def test_a_joined_failover_is_not_undone_by_a_replica_that_an_interrupted_run_had_not_told() -> None:
