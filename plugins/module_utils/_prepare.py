@@ -274,6 +274,7 @@ class Raised:
             try:
                 self._run.fleet.node(steer.address).ask("CONFIG", "SET", "replica-priority", steer.priority)
             except (LinkError, ReplyError) as error:
+                self._run.record.altered = True
                 self._run.left_or_noted(
                     f"{steer.address}: set replica-priority back to {steer.priority} ({error.message}); the next run does it"
                 )

@@ -34,6 +34,7 @@ class Record:
         lossless: Whether the new master is shown to have every acknowledged write.
         beside: A replica that this run, or an earlier one, made a master and that did not stay one, as long as it is not shown that nothing was written there.
         repaired: What an interrupted run had left and this one put back.
+        altered: Whether a setting that this run had changed may stay so, because it could not be put back.
         notes: What the caller should know.
         left: What is left to do.
     """
@@ -59,6 +60,7 @@ class Record:
     lossless_reason: str = ""
     beside: Address | None = None
     repaired: list[str] = field(default_factory=list)
+    altered: bool = False
     notes: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     steps_ms: dict[str, float] = field(default_factory=dict)
@@ -133,7 +135,7 @@ def result_of(record: Record, timeline: list[dict[str, Any]], outcome: str, chan
 def failed_result(record: Record, timeline: list[dict[str, Any]], error: FailoverError) -> dict[str, Any]:
     """The result of a run that ended with an error."""
     outcome = "aborted" if error.outcome == "refused" and record.fenced_at_s is not None else error.outcome
-    changed = record.moved or outcome in ("incomplete", "unknown") or bool(record.repaired)
+    changed = record.moved or outcome in ("incomplete", "unknown") or bool(record.repaired) or record.altered
     if error.code != "left_to_do":
         record.notes += record.left
     return {

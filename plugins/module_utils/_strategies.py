@@ -159,6 +159,7 @@ def _restore_failover_timeout(run: Run, sentinel: Address, milliseconds: int) ->
     try:
         run.fleet.sentinel(sentinel).ask(*_failover_timeout(run, milliseconds))
     except (LinkError, ReplyError) as error:
+        run.record.altered = True
         run.left(f"set failover-timeout {milliseconds} on Sentinel {sentinel}: {error}")
 
 

@@ -140,6 +140,27 @@ def test_a_failover_timeout_that_stays_lowered_is_named_where_nothing_was_moved(
     result = run(world, strategy="coordinated")
     assert (result["outcome"], result["error"], result["leader"]) == ("aborted", "trigger_refused", None)
     assert any("set failover-timeout 60000" in note for note in result["notes"])
+    assert result["changed"]
+
+
+def test_a_priority_that_stays_raised_is_named_where_nothing_was_moved() -> None:
+    world = World(1)
+    cut: list[bool] = []
+
+    def cut_off() -> None:
+        cut.append(True)
+        world.cut_off.add(S)
+
+    world.faults.append(
+        Fault("run", "CONFIG SET replica-priority 1000000100", S, action=lambda: world.at(world.now_s + 0.01, cut_off))
+    )
+    clock, fleet = FakeClock(world), FakeFleet(world)
+    request = Request(NAME, target=R, promotion="sentinel")
+    result = fail_over(Run(fleet, request, clock, Timeline(clock), lambda: bool(cut)))
+    assert (result["outcome"], result["error"], masters(world)) == ("refused", "interrupted", [OM])
+    assert world.nodes[S].settings["replica-priority"] == "1000000100"
+    assert any(f"{S}: set replica-priority back to 100" in note for note in result["notes"])
+    assert result["changed"]
 
 
 def test_plain_says_that_writes_may_be_lost() -> None:
