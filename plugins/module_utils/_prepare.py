@@ -262,6 +262,8 @@ class Raised:
             try:
                 self._run.fleet.node(steer.address).order("CONFIG", "SET", "replica-priority", steer.raised)
             except (LinkError, ReplyError) as error:
+                if isinstance(error, ReplyError):
+                    self._raised.remove(steer)  # It has said that it is not raised.
                 raise failure(
                     "steering_failed", f"{steer.address}: its replica-priority could not be raised: {error.message}"
                 ) from error

@@ -163,6 +163,15 @@ def test_a_priority_that_stays_raised_is_named_where_nothing_was_moved() -> None
     assert result["changed"]
 
 
+def test_a_priority_that_may_not_be_raised_is_not_said_to_be_changed() -> None:
+    world = World(1)
+    refused = Fault("refuse", "CONFIG SET replica-priority", S, skip=1, times=9, error="NOPERM none")
+    world.faults.append(refused)
+    result = run(world, target=R, promotion="sentinel")
+    assert (result["outcome"], result["error"], result["changed"]) == ("refused", "steering_failed", False)
+    assert not any("set replica-priority back" in note for note in result["notes"])
+
+
 def test_plain_says_that_writes_may_be_lost() -> None:
     world = World(1)
     result = run(world, strategy="plain", accept_loss=True)
