@@ -171,7 +171,8 @@ def gone_on(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
     if second["outcome"] in ("refused", "aborted"):
         # The remedy is for one who has asked for that move alone.
         why = second["msg"].removesuffix(second["remedy"]).rstrip(". ")
-        return {**first, **both, "notes": [*first["notes"], f"it was not moved on: {why}"]}
+        notes = [*first["notes"], *second["notes"], f"it was not moved on: {why}"]
+        return {**first, **both, "notes": list(dict.fromkeys(notes))}
     kept = ("understood", "request", "plan", "old_master", "server_versions", "started_at", "fenced_at")
     notes = [*first["notes"], *second["notes"]]
     gaps_ms = [result["write_gap_ms"] for result in (first, second) if result["write_gap_ms"] is not None]

@@ -17,11 +17,11 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Timeline
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Entry, Timeline
 from unit.builders import L0, L1, NAME, OM, S2, R, S
 from unit.fake_connection import FakeClock, FakeFleet
 from unit.faults import Fault, text
-from unit.runs import assert_never_split, assert_truthful, attempt, killed, late, masters, prefer, run
+from unit.runs import LONG_ENOUGH_S, assert_never_split, assert_truthful, attempt, killed, late, masters, prefer, run
 from unit.world import World
 
 TRIGGER = f"SENTINEL FAILOVER {NAME}"
@@ -157,6 +157,38 @@ def test_a_move_on_that_is_refused_is_told() -> None:
     assert [note for note in result["notes"] if note.startswith("it was not moved on: ") and "NOPERM" in note]
     assert steps(result).count("fence") == 1
     assert_never_split(world)
+
+
+def run_told(
+    world: World, on_entry: Callable[[Entry], None], stop_requested: Callable[[], bool] = lambda: False, **request: Any
+) -> dict[str, Any]:
+    """A run, of which each entry is handed on."""
+    clock, fleet = FakeClock(world), FakeFleet(world)
+    wanted = Request(NAME, **{"timeout_s": LONG_ENOUGH_S, **request})
+    try:
+        return fail_over(Run(fleet, wanted, clock, Timeline(clock, on_entry), stop_requested))
+    finally:
+        world.listeners.clear()
+        fleet.close()
+
+
+def test_what_a_move_on_that_came_to_nothing_has_left_is_told() -> None:
+    world = World(1)
+    cut: list[bool] = []
+
+    def cut_off() -> None:
+        cut.append(True)
+        world.cut_off.add(OM)
+
+    raised = Fault(
+        "run", "CONFIG SET replica-priority 1000000100", OM, action=lambda: world.at(world.now_s + 0.01, cut_off)
+    )
+    world.faults += [Fault("run", DEMOTE, OM, action=lambda: prefer(world, S)), raised]
+    result = run_told(world, lambda _entry: None, lambda: bool(cut), target=R, promotion="sentinel")
+    assert (result["outcome"], result["new_master"]) == ("incomplete", S.as_result())
+    assert world.nodes[OM].settings["replica-priority"] == "1000000100"
+    assert "it was not moved on: the run was asked to end" in result["notes"]
+    assert [note for note in result["notes"] if note.startswith(f"{OM}: set replica-priority back to 100")]
 
 
 def test_it_goes_on_once_only() -> None:
