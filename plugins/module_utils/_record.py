@@ -167,27 +167,39 @@ def gone_on(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
         "timeline": second["timeline"],
         "ended_at": second["ended_at"],
         "repaired": [*first["repaired"], *second["repaired"]],
+        "fenced_at": first["fenced_at"] or second["fenced_at"],
     }
+    both["write_gap_ms"], told = _gap_of_both(first, second)
+    notes = [*first["notes"], *second["notes"], *told]
     if second["outcome"] in ("refused", "aborted"):
         # The remedy is for one who has asked for that move alone.
         why = second["msg"].removesuffix(second["remedy"]).rstrip(". ")
-        notes = [*first["notes"], *second["notes"], f"it was not moved on: {why}"]
+        notes.append(f"it was not moved on: {why}")
         return {**first, **both, "notes": list(dict.fromkeys(notes))}
-    kept = ("understood", "request", "plan", "old_master", "server_versions", "started_at", "fenced_at")
-    notes = [*first["notes"], *second["notes"]]
-    gaps_ms = [result["write_gap_ms"] for result in (first, second) if result["write_gap_ms"] is not None]
-    if len(gaps_ms) > 1:
-        notes.append(f"the run went on from there, so writes stood still twice: {gaps_ms[0]:g} and {gaps_ms[1]:g} ms")
+    kept = ("understood", "request", "plan", "old_master", "server_versions", "started_at")
     return {
         **second,
         **{name: first[name] for name in kept},
         **both,
         "changed": True,
         **_proof_of_both(first, second),
-        "write_gap_ms": max(gaps_ms, default=None),
         "notes": list(dict.fromkeys(notes)),
         "diff": {"before": first["diff"]["before"], "after": second["diff"]["after"]},
     }
+
+
+def _gap_of_both(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[float | None, list[str]]:
+    """The longer of two write stops, or nothing, where one of them is not known; and what to say of two."""
+    stops_ms = [first["write_gap_ms"]]
+    if second["outcome"] == "aborted":
+        stops_ms.append(second["seen"].get("stood_ms"))
+    elif second["outcome"] != "refused":
+        stops_ms.append(second["write_gap_ms"])
+    if len(stops_ms) < 2:
+        return stops_ms[0], []
+    told = " and ".join("a time that is not known" if stop_ms is None else f"{stop_ms:g} ms" for stop_ms in stops_ms)
+    longest_ms = None if None in stops_ms else max(stops_ms)
+    return longest_ms, [f"the run went on from there, so writes stood still twice: {told}"]
 
 
 def _proof_of_both(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

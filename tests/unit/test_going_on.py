@@ -191,6 +191,50 @@ def test_what_a_move_on_that_came_to_nothing_has_left_is_told() -> None:
     assert [note for note in result["notes"] if note.startswith(f"{OM}: set replica-priority back to 100")]
 
 
+def test_how_long_writes_stood_still_for_a_move_on_that_was_given_up_counts_too() -> None:
+    world = World(1)
+    late(world)
+
+    def stick(entry: Entry) -> None:
+        if entry.kind == "step_begins" and entry.step == "teach" and not world.nodes[OM].is_master:
+            world.nodes[R].stuck = True
+
+    result = run_told(world, stick, target=R, catch_up_timeout_s=2.0)
+    assert (result["outcome"], result["new_master"]) == ("incomplete", S.as_result())
+    assert 1900 < result["write_gap_ms"] < 2100
+    assert [note for note in result["notes"] if "writes stood still twice: 11" in note and " ms and 20" in note]
+
+
+@pytest.mark.parametrize("kind", ["unknown", "aborted"])
+def test_where_it_is_not_known_how_long_writes_stood_still_no_time_is_told(kind: str) -> None:
+    world = World(1)
+    late(world)
+    lost = Fault("hang_before", DEMOTE, S) if kind == "unknown" else Fault("refuse", DEMOTE, S, error="ERR no")
+
+    def lose(entry: Entry) -> None:
+        if entry.kind == "goes_on":
+            world.faults.append(lost)
+        if kind == "unknown" and lost.struck:
+            world.cut_off.add(S)
+
+    result = run_told(world, lose, target=R)
+    assert lost.struck
+    assert result["outcome"] == ("unknown" if kind == "unknown" else "incomplete")
+    assert result["write_gap_ms"] is None
+    assert [note for note in result["notes"] if note.endswith("ms and a time that is not known")]
+
+
+def test_how_long_writes_stood_still_before_an_interrupted_run_was_finished_is_not_known() -> None:
+    world = World(1)
+    world.faults.append(Fault("kill_after", DEMOTE, OM))
+    killed(world, target=S)
+    world.advance(10.0)
+    result = run(world, target=R)
+    assert (result["outcome"], result["write_gap_ms"]) == ("switched", None)
+    assert result["fenced_at"] is not None
+    assert [note for note in result["notes"] if "writes stood still twice: a time that is not known and " in note]
+
+
 def test_it_goes_on_once_only() -> None:
     world = World(1)
     late(world)
