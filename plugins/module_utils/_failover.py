@@ -30,6 +30,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import R
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import FENCED, way_back
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._settle import moved_on_since
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import DISCOVER, GOES_ON
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import FINISH as FINISH_STEP
@@ -38,6 +39,9 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._strategies impo
 GO_ON_WAIT_S = 15.0
 """Sentinel looks at a replica every ten seconds, and sees it up only then where its link was down at the look before."""
 GO_ON_POLL_S = 0.5
+
+MOVED_SINCE = ("master_changed", "expected_master_mismatch")
+"""Errors of a move that follows another at once: the master may be where neither of them has led it."""
 
 
 def fail_over(run: Run, check_mode: bool = False) -> dict[str, Any]:
@@ -153,7 +157,9 @@ def _go_on(run: Run, ended: dict[str, Any]) -> dict[str, Any]:
         record=Record(asked=run.record.asked),
         shared=replace(run.shared, snapshot=None),
     )
-    both = gone_on(ended, _result_of_move(further, lambda: _decided_anew(further)))
+    second = _result_of_move(further, lambda: _decided_anew(further))
+    moved_since = moved_on_since(run, here) if here is not None and second["error"] in MOVED_SINCE else None
+    both = gone_on(ended if moved_since is None else _failed(run, moved_since), second)
     if further.record.moved:
         both["way_back"] = _way_back(run, further.record.new_master)
     return both

@@ -27,6 +27,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import unresolved
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import is_asked
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
+    FailoverError,
     LinkError,
     ReplyError,
 )
@@ -251,6 +252,18 @@ def _moved_on(run: Run, seen: Look, master: Address, epoch: int) -> tuple[Addres
         return None
     later_epoch, address = max(later, key=lambda found: found[0])
     return address, later_epoch
+
+
+def moved_on_since(run: Run, master: Address) -> FailoverError | None:
+    """Look once whether somebody has moved the master on after our move to ``master``; if so, put it down: the error to raise."""
+    said = look(run).said.values()
+    before = [view.master.config_epoch for view in run.snapshot.informed_sentinels if view.master]
+    ours = max([*before, *(it.entry.config_epoch for it in said if run.same_now(it.named, master))])
+    later = [(it.entry.config_epoch, it.named) for it in said if it.named and it.entry.config_epoch > ours]
+    if not later:
+        return None
+    epoch, now_master = max(later, key=lambda found: found[0])
+    return moved_on_error(run, master, now_master, epoch)
 
 
 def _unsettled_sentinels(run: Run, seen: Look, master: Address, epoch: int) -> dict[Address, str]:

@@ -235,6 +235,28 @@ def test_how_long_writes_stood_still_before_an_interrupted_run_was_finished_is_n
     assert [note for note in result["notes"] if "writes stood still twice: a time that is not known and " in note]
 
 
+def test_a_master_that_somebody_moved_while_it_was_to_be_moved_on_is_named() -> None:
+    world = World(1)
+    late(world)
+
+    def operator() -> None:
+        prefer(world, OM)
+        world.start_failover(world.sentinels[L1])
+
+    def wait(entry: Entry) -> None:
+        if entry.kind == "goes_on":
+            shown = Fault("refuse", "SENTINEL REPLICAS", L0, times=6, error="ERR No such master with that name")
+            world.faults.append(shown)
+            world.at(world.now_s + 0.5, operator)
+
+    result = run_told(world, wait, target=R)
+    assert named(world) == {OM}
+    assert (result["outcome"], result["error"], result["lossless"]) == ("incomplete", "moved_on", False)
+    assert (result["new_master"], result["diff"]["after"]["master"]) == (OM.as_result(), str(OM))
+    assert f"the master was moved to {S}, and Sentinel has failed over from there to {OM}" in result["msg"]
+    assert result["way_back"] is None
+
+
 def test_it_goes_on_once_only() -> None:
     world = World(1)
     late(world)
