@@ -172,9 +172,7 @@ def gone_on(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
     both["write_gap_ms"], told = _gap_of_both(first, second)
     notes = [*first["notes"], *second["notes"], *told]
     if second["outcome"] in ("refused", "aborted"):
-        # The remedy is for one who has asked for that move alone.
-        why = second["msg"].removesuffix(second["remedy"]).rstrip(". ")
-        notes.append(f"it was not moved on: {why}")
+        notes.append(f"it was not moved on: {_why_not(second)}")
         return {**first, **both, "notes": list(dict.fromkeys(notes))}
     kept = ("understood", "request", "plan", "old_master", "server_versions", "started_at")
     return {
@@ -186,6 +184,14 @@ def gone_on(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
         "notes": list(dict.fromkeys(notes)),
         "diff": {"before": first["diff"]["before"], "after": second["diff"]["after"]},
     }
+
+
+def _why_not(second: Mapping[str, Any]) -> str:
+    """Why a second move came to nothing, in words for a note."""
+    if second["error"] == "program_failed":
+        return str(second["msg"])
+    # The remedy is for one who has asked for that move alone.
+    return str(second["msg"]).removesuffix(second["remedy"]).rstrip(". ")
 
 
 def _gap_of_both(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[float | None, list[str]]:

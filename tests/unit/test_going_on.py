@@ -257,6 +257,18 @@ def test_a_master_that_somebody_moved_while_it_was_to_be_moved_on_is_named() -> 
     assert result["way_back"] is None
 
 
+def test_a_fault_of_the_program_in_the_move_on_is_to_be_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(*_: object) -> None:
+        raise KeyError("a fault")
+
+    monkeypatch.setattr(_failover, "_speaks_against", fault)
+    world = World(1)
+    late(world)
+    result = attempt(world, target=R)
+    assert (result["outcome"], result["new_master"]) == ("incomplete", S.as_result())
+    assert [note for note in result["notes"] if "KeyError in fault" in note and "please report it" in note]
+
+
 def test_it_goes_on_once_only() -> None:
     world = World(1)
     late(world)
