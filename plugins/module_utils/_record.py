@@ -219,6 +219,17 @@ def _proof_of_both(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[
     return {"lossless": False, "lossless_reason": reason}
 
 
+def tried_again(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """One result of two attempts at one move: that of the second, with what the first had put back or left."""
+    return {
+        **second,
+        "changed": first["changed"] or second["changed"],
+        "started_at": first["started_at"],
+        "repaired": [*first["repaired"], *second["repaired"]],
+        "notes": list(dict.fromkeys([*first["notes"], *second["notes"]])),
+    }
+
+
 def nothing_done() -> dict[str, Any]:
     """The result of a run whose options could not even be used."""
     return result_of(Record(step="options"), [], "refused", changed=False)

@@ -348,3 +348,20 @@ def test_a_replica_that_was_to_follow_is_left_alone_if_the_master_was_moved_to_i
     _plan, results, _ended = drained(world, (OM.host,))
     assert told.struck == 0
     assert (results[NAME]["outcome"], results[NAME]["new_master"], masters(world)) == ("unchanged", S.as_result(), [S])
+
+
+def test_what_was_put_back_before_somebody_moved_the_master_is_told_though_nothing_is_left_to_do() -> None:
+    world = World()
+    world.nodes[S].settings["replica-priority"] = "1000000100"
+
+    def operator() -> None:
+        world.start_failover(world.sentinels[L0])
+        world.advance(15.0)
+
+    world.faults.append(Fault("run", "INFO replication", OM, alone=True, action=operator))
+    _plan, results, ended = drained(world, (OM.host,))
+    assert (results[NAME]["outcome"], results[NAME]["error"], masters(world)) == ("unchanged", None, [R])
+    assert world.nodes[S].settings["replica-priority"] == "100"
+    assert results[NAME]["repaired"] == [f"put back on {S}: replica-priority 100"]
+    assert results[NAME]["changed"]
+    assert ended[0].as_result()["master"]["changed"]
