@@ -122,11 +122,12 @@ def _establish(run: Run, promotion: Promotion, demotion: Demotion | None) -> Non
 def _complete(
     run: Run, plan: Plan, promotion: Promotion, demotion: Demotion | None, raised: Raised | None = None
 ) -> None:
+    deadline_s = run.clock.now_s() + run.request.timeout_s
     if promotion.by == PROGRAM or demotion is not None:
         costly = follow(run, plan, promotion)
         disconnect_clients(run, plan, promotion.master)
-        follow_in_turn(run, plan, costly, promotion.master)
-    settle(run, plan, raised)
+        follow_in_turn(run, plan, costly, promotion.master, deadline_s)
+    settle(run, plan, raised, deadline_s)
 
 
 def coordinated(run: Run, plan: Plan) -> None:

@@ -929,6 +929,21 @@ def test_clients_of_the_old_master_do_not_wait_for_a_replica_that_needs_a_copy_o
     assert sent == [OM, S]
 
 
+def test_all_replicas_together_are_waited_for_no_longer_than_timeout() -> None:
+    """Each gets its copy only when the one before has its own: with four of them it would be five times as long."""
+    slow = (S, S2, Address("10.0.0.5", 6379), Address("10.0.0.6", 6379))
+    world = World(1, replicas=(R, *slow))
+    for address in slow:
+        straggler = world.nodes[address]
+        straggler.data = [("history-of-its-own", 5.0)]
+        straggler.linked, straggler.stuck = False, True
+    result = run(world, timeout_s=20.0)
+    assert (result["outcome"], result["lossless"]) == ("incomplete", True)
+    assert all(str(address) in result["msg"] for address in slow)
+    assert 20_000 <= result["phases_ms"]["follow"] + result["phases_ms"]["settle"] < 25_000
+    assert [world.nodes[address].master for address in slow] == [R] * len(slow)
+
+
 def ends_a_wait(commands: list[Any]) -> bool:
     words = [" ".join(map(str, command)) for command in commands]
     return words[0].startswith("CLIENT KILL TYPE normal") or words[0] == f"REPLICAOF {R.host} {R.port}"
