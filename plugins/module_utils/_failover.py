@@ -23,6 +23,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     ReplyError,
     failure,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import other_names
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._leftovers import begun_by_a_run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FINISH, JOIN, MOVE, NOTHING, REPAIR, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import ask_everybody, lock, prepare, repair
@@ -124,11 +125,19 @@ def _elsewhere(run: Run) -> str:
     master, request = run.record.new_master, run.request
     if not run.record.moved or master is None:
         return ""
+    if _target_is_avoided(run):
+        return f"the master is {master}; {request.target} is on a host to leave: name a target on another host"
     if request.target is not None and not run.same_now(request.target, master):
         return f"the master is {master}, not {request.target}: run again to move it there"
     if run.snapshot.on_host(master, request.avoid):
         return f"the master is {master}, on a host to leave: run again to move it away"
     return ""
+
+
+def _target_is_avoided(run: Run) -> bool:
+    """Whether the caller has asked for what cannot be. A move of its own is refused then; what somebody has begun is finished."""
+    target = run.request.target
+    return target is not None and run.snapshot.on_host(target, run.request.avoid)
 
 
 # ---- where Sentinel promoted another replica -------------------------------------------------------------------------
@@ -139,6 +148,8 @@ def _is_to_go_on(run: Run, ended: Mapping[str, Any]) -> bool:
     record = run.record
     # Where nothing else is left to do, it is the place of the master.
     if ended["error"] != "left_to_do" or record.left or record.plan is None:
+        return False
+    if _target_is_avoided(run) or other_names(run.snapshot):
         return False
     if record.plan.action == JOIN:
         return begun_by_a_run(run.snapshot)

@@ -309,6 +309,35 @@ def test_what_was_not_fenced_is_not_moved_on() -> None:
     assert len(world.sent(TRIGGER)) == 1
 
 
+def test_it_does_not_go_on_to_a_target_on_a_host_to_leave() -> None:
+    """What an interrupted run began is finished first, whatever is asked for."""
+    world = World(1)
+    world.faults.append(Fault("kill_after", DEMOTE, OM))
+    killed(world, target=S)
+    result = run(world, target=R, avoid=(R.host,))
+    assert (result["outcome"], result["error"], result["new_master"]) == ("incomplete", "left_to_do", S.as_result())
+    assert f"{R} is on a host to leave: name a target on another host" in result["msg"]
+    assert masters(world) == [S]
+
+
+def test_it_does_not_wait_to_go_on_where_the_servers_have_another_name_too() -> None:
+    """Nothing is moved under two names, and no other name goes away by itself."""
+    world = World(1)
+    world.faults.append(Fault("kill_after", DEMOTE, OM))
+    killed(world, target=S)
+    for sentinel in world.sentinels.values():
+        sentinel.other_names = ("another",)
+    began_s = world.now_s
+    result = run(world, target=R)
+    assert (result["plan"]["action"], result["outcome"], result["new_master"]) == (
+        "finish",
+        "incomplete",
+        S.as_result(),
+    )
+    assert f"the master is {S}, not {R}" in result["msg"]
+    assert world.now_s - began_s < GO_ON_WAIT_S
+
+
 def test_a_failover_that_was_joined_is_not_worked_against() -> None:
     world = World(1)
     for seen in world.sentinels[L1].seen.values():
