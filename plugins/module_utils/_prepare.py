@@ -26,7 +26,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     sentinel_objections,
     sentinels_wanted,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import PROBED_COMMANDS
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import PROBED_COMMANDS, is_asked
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._decide import decide
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
@@ -175,6 +175,16 @@ def _check_lock(run: Run, client: Client) -> tuple[ClientRow, ...]:
             connection=others[0].id,
         )
     return rows
+
+
+def lock_new_master(run: Run, master: Address) -> None:
+    """Keep other runs away from the new master, too, until this one has ended: what it still holds is not what an interrupted run left."""
+    if not is_asked(run.snapshot, master):
+        return
+    try:
+        run.fleet.lock(master).set_name(LOCK_NAME)
+    except (LinkError, ReplyError) as error:
+        run.note(f"a second run is not kept away from {master} ({error.message})")
 
 
 def repair(run: Run, repairs: Sequence[Repair]) -> None:

@@ -39,6 +39,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PRO
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FINISH, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import (
     Raised,
+    lock_new_master,
     probe,
     raised_priorities,
     recheck,
@@ -122,6 +123,7 @@ def _establish(run: Run, promotion: Promotion, demotion: Demotion | None) -> Non
 def _complete(
     run: Run, plan: Plan, promotion: Promotion, demotion: Demotion | None, raised: Raised | None = None
 ) -> None:
+    lock_new_master(run, promotion.master)
     deadline_s = run.clock.now_s() + run.request.timeout_s
     if promotion.by == PROGRAM or demotion is not None:
         costly = follow(run, plan, promotion)
@@ -145,6 +147,7 @@ def coordinated(run: Run, plan: Plan) -> None:
         finally:
             if before_ms > COORDINATED_TIMEOUT_MS:
                 _restore_failover_timeout(run, leader, before_ms)
+        lock_new_master(run, promotion.master)
         settle(run, plan, raised)
 
 
@@ -289,6 +292,7 @@ def join(run: Run, plan: Plan) -> None:
             "joined_failover_failed", f"the failover that was in progress ended without moving {plan.old_master}"
         )
     run.record.new_master, run.record.moved = new_master, True
+    lock_new_master(run, new_master)
     settle(run, replace(plan, new_master=new_master))
     repair(run, plan.repairs)
 

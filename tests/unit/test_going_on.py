@@ -424,6 +424,30 @@ def test_a_failover_of_a_run_that_is_alive_is_not_joined() -> None:
     assert (len(world.sent(TRIGGER)), masters(world), world.lost()) == (1, [S], 0)
 
 
+def test_a_run_that_is_alive_is_seen_at_the_new_master_until_it_has_ended() -> None:
+    """It still waits for a copy of everything: the priority that it holds raised is not what an interrupted run left."""
+    world = World(1, replicas=(R, S, S2))
+    slow = world.nodes[S2]
+    slow.data = [("history-of-its-own", 5.0)]
+    slow.linked, slow.stuck = False, True
+    second: list[dict[str, Any]] = []
+
+    def begin() -> None:
+        heard = list(world.listeners)
+        world.at(world.now_s + 3.0, lambda: setattr(slow, "stuck", False))
+        second.append(attempt(world, target=S))
+        world.listeners[:] = heard
+
+    copying = Fault("run", "INFO replication", S2, alone=True, skip=130, action=begin)
+    world.faults.append(copying)
+    first = run(world, target=R)
+    (result,) = second
+    assert (result["outcome"], result["error"]) == ("refused", "another_run")
+    assert (result["changed"], result["repaired"]) == (False, [])
+    assert (first["outcome"], first["new_master"], first["lossless"]) == ("switched", R.as_result(), True)
+    assert masters(world) == [R]
+
+
 def test_a_joined_failover_is_not_undone_by_a_replica_that_an_interrupted_run_had_not_told() -> None:
     """The interrupted run wanted R, and S still follows the old master. An operator leads to S: nobody may tell S to follow R by then."""
     world = World(1)
