@@ -61,8 +61,9 @@ options:
     default: 1.0
   timeout:
     description:
-      - How many seconds to wait for the promotion, and then for all replicas to follow. From 5 to 86400. Allow for a full synchronisation where one is to be
-        expected.
+      - How many seconds to wait for the promotion, and then for all replicas together to follow. From 5 to 86400.
+      - Allow for a full synchronisation where one is to be expected. Replicas that need one get it one after the other.
+      - A run that moves the master on from where Sentinel had promoted a replica waits as long once more.
     type: float
     default: 120.0
 """

@@ -141,6 +141,7 @@ def _catch_up(run: Run, plan: Plan, fence: Fence) -> None:
                 {
                     "wanted_offset": fence.position.offset,
                     "behind": {str(address): text for address, text in behind.items()},
+                    "stood_ms": stood_ms,
                 },
                 stood_ms=stood_ms,
             )

@@ -35,7 +35,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain_record im
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import fail_over
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import unexplained_watchers
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import Record
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import Record, tried_again
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Event
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Shared
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
@@ -234,7 +234,7 @@ class Moves:
         is_good = row.moves and self.clock.now_s() - self.asked_at_s <= SNAPSHOT_IS_GOOD_S
         result = self._fail_over(fleet, row, self.snapshots[row.name] if is_good else None)
         if is_good and result["error"] in CHANGED_SINCE:
-            result = self._fail_over(fleet, row, None)
+            result = tried_again(result, self._fail_over(fleet, row, None))
         return result
 
     def _fail_over(self, fleet: Fleet, row: Row, snapshot: Snapshot | None) -> dict[str, Any]:

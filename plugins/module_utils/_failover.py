@@ -23,12 +23,15 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     ReplyError,
     failure,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import other_names
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._leftovers import begun_by_a_run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FINISH, JOIN, MOVE, NOTHING, REPAIR, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import ask_everybody, lock, prepare, repair
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import Record, failed_result, gone_on, result_of
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import FENCED, way_back
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._settle import moved_on_since
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import DISCOVER, GOES_ON
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import FINISH as FINISH_STEP
@@ -37,6 +40,9 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._strategies impo
 GO_ON_WAIT_S = 15.0
 """Sentinel looks at a replica every ten seconds, and sees it up only then where its link was down at the look before."""
 GO_ON_POLL_S = 0.5
+
+MOVED_SINCE = ("master_changed", "expected_master_mismatch")
+"""Errors of a move that follows another at once: the master may be where neither of them has led it."""
 
 
 def fail_over(run: Run, check_mode: bool = False) -> dict[str, Any]:
@@ -89,12 +95,12 @@ def _fault(error: Exception) -> str:
 
 
 def _carry_out(run: Run, plan: Plan) -> None:
+    node = run.snapshot.node(plan.old_master)
+    if (plan.action != NOTHING or plan.repairs) and node is not None and node.reachable:
+        lock(run, plan)
     if plan.action == JOIN:
         join(run, plan)
         return
-    node = run.snapshot.node(plan.old_master)
-    if (plan.action in (MOVE, FINISH, REPAIR) or plan.repairs) and node is not None and node.reachable:
-        lock(run, plan)
     if plan.action != FINISH:
         # The steering of the run that is finished has to stand until Sentinel has chosen.
         repair(run, plan.repairs)
@@ -119,6 +125,8 @@ def _elsewhere(run: Run) -> str:
     master, request = run.record.new_master, run.request
     if not run.record.moved or master is None:
         return ""
+    if _target_is_avoided(run):
+        return f"the master is {master}; {request.target} is on a host to leave: name a target on another host"
     if request.target is not None and not run.same_now(request.target, master):
         return f"the master is {master}, not {request.target}: run again to move it there"
     if run.snapshot.on_host(master, request.avoid):
@@ -127,6 +135,12 @@ def _elsewhere(run: Run) -> str:
         # An interrupted run, or somebody else, was about to make it the master; the caller wants it moved from there.
         return f"the master is {master}, from where it was to be moved: run again to move it away"
     return ""
+
+
+def _target_is_avoided(run: Run) -> bool:
+    """Whether the caller has asked for what cannot be. A move of its own is refused then; what somebody has begun is finished."""
+    target = run.request.target
+    return target is not None and run.snapshot.on_host(target, run.request.avoid)
 
 
 # ---- where Sentinel promoted another replica -------------------------------------------------------------------------
@@ -138,10 +152,10 @@ def _is_to_go_on(run: Run, ended: Mapping[str, Any]) -> bool:
     # Where nothing else is left to do, it is the place of the master.
     if ended["error"] != "left_to_do" or record.left or record.plan is None:
         return False
+    if _target_is_avoided(run) or other_names(run.snapshot):
+        return False
     if record.plan.action == JOIN:
-        # Sentinel makes the old master a replica last, an interrupted run of ours first.
-        old_master = run.snapshot.node(record.plan.old_master)
-        return old_master is not None and old_master.replication is not None and not old_master.replication.is_master
+        return begun_by_a_run(run.snapshot)
     return record.plan.action in (MOVE, FINISH) and record.plan.strategy == FENCED
 
 
@@ -157,7 +171,9 @@ def _go_on(run: Run, ended: dict[str, Any]) -> dict[str, Any]:
         record=Record(asked=run.record.asked),
         shared=replace(run.shared, snapshot=None),
     )
-    both = gone_on(ended, _result_of_move(further, lambda: _decided_anew(further)))
+    second = _result_of_move(further, lambda: _decided_anew(further))
+    moved_since = moved_on_since(run, here) if here is not None and second["error"] in MOVED_SINCE else None
+    both = gone_on(ended if moved_since is None else _failed(run, moved_since), second)
     if further.record.moved:
         both["way_back"] = _way_back(run, further.record.new_master)
     return both

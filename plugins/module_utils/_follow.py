@@ -132,19 +132,22 @@ def _why_not_ours(run: Run, plan: Plan, master: Address, now: Replication) -> st
     )
 
 
-def follow_in_turn(run: Run, plan: Plan, costly: Sequence[Address], master: Address) -> None:
+def follow_in_turn(run: Run, plan: Plan, costly: Sequence[Address], master: Address, deadline_s: float) -> None:
     """Let those that cannot resynchronise partially follow, one after the other: each costs the new master a copy of all its data.
 
-    The copy for the one before may have taken minutes. So each is asked anew, and nobody is told once no Sentinel names this master any more.
+    The copy for the one before may have taken minutes. So each is asked anew, and nobody is told once no Sentinel names this master any more, or the
+    time is over: what is late then, the end of the run names.
     """
     if not costly:
         return
     with run.step(FOLLOW):
         for address in costly:
+            if run.clock.now_s() >= deadline_s:
+                return
             if not any(run.same_now(said.named, master) for said in look(run).said.values()):
                 return
             if let_follow_anew(run, plan, address, master):
-                _wait_linked(run, address, master)
+                _wait_linked(run, address, master, deadline_s)
 
 
 def let_follow_anew(run: Run, plan: Plan, address: Address, master: Address) -> bool:
@@ -208,9 +211,8 @@ def _demote_stray(run: Run, address: Address, master: Address) -> None:
         )
 
 
-def _wait_linked(run: Run, address: Address, master: Address) -> None:
-    """Until the copy has come, at most ``timeout``; what is late then, the end of the run names."""
-    deadline_s = run.clock.now_s() + run.request.timeout_s
+def _wait_linked(run: Run, address: Address, master: Address, deadline_s: float) -> None:
+    """Until the copy has come, or the time is over."""
     wait = Wait(run)
     while run.clock.now_s() < deadline_s:
         try:

@@ -22,17 +22,25 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PRO
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FINISH, JOIN, Plan, Repair, refuse
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import FENCED, Request
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Snapshot
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import SentinelView, Snapshot
+
+BEFORE_THE_PROMOTION = ("wait_start", "select_slave", "send_slaveof_noone", "wait_promotion")
+"""The states of a failover whose leader has not yet seen the promoted replica become a master."""
 
 
 def find_repairs(snapshot: Snapshot) -> tuple[Repair, ...]:
     """What an interrupted run left on the nodes."""
+    return (*_settings_left(snapshot), *_left_behind(snapshot))
+
+
+def _settings_left(snapshot: Snapshot) -> tuple[Repair, ...]:
+    """Settings that an interrupted run left."""
     repairs = [
         Repair(address, (("replica-priority", priority),)) for address, priority in steered_nodes(snapshot).items()
     ]
     for address, (count, lag) in fenced_nodes(snapshot).items():
         repairs.append(Repair(address, (("min-replicas-to-write", count), ("min-replicas-max-lag", lag))))
-    return (*repairs, *_left_behind(snapshot))
+    return tuple(repairs)
 
 
 def _left_behind(snapshot: Snapshot) -> list[Repair]:
@@ -71,12 +79,33 @@ def in_progress(snapshot: Snapshot) -> Plan | None:
                 view.master.address,
                 leaders=(view.address,),
                 others=known_replicas(snapshot, ()),
-                repairs=find_repairs(snapshot),
+                # Whom a replica is to follow is not known before its end.
+                repairs=_settings_left(snapshot),
                 notes=(
                     f"a failover led by Sentinel {view.address} is in progress ({view.master.failover_state}); it is joined, and none is begun",
                 ),
             )
     return None
+
+
+def begun_by_a_run(snapshot: Snapshot) -> bool:
+    """Whether it is shown that an interrupted run of this program began the failovers that are in progress.
+
+    Such a run had made the old master a replica before. Sentinel itself does that last: eight seconds and more after it has seen the promotion, and
+    makes it a replica of the one that it promoted. Only in a coordinated failover do the servers do it before.
+    """
+    led = [view for view in snapshot.informed_sentinels if view.master and view.master.failover_in_progress]
+    return bool(led) and all(_demoted_before(snapshot, view) for view in led)
+
+
+def _demoted_before(snapshot: Snapshot, leader: SentinelView) -> bool:
+    if leader.master is None or leader.master.coordinated:
+        return False
+    old_master = snapshot.node(leader.master.address)
+    if old_master is None or old_master.role is None or old_master.is_master:
+        return False
+    promotion_seen = leader.master.failover_state not in BEFORE_THE_PROMOTION
+    return not promotion_seen or not snapshot.same(old_master.role.master, leader.current)
 
 
 @dataclass(frozen=True)

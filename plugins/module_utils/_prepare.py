@@ -27,7 +27,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
     sentinel_objections,
     sentinels_wanted,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import PROBED_COMMANDS
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import PROBED_COMMANDS, is_asked
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._decide import decide
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
@@ -39,7 +39,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._leftovers import news_under_way
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._logins import try_logins
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import MOVE, Plan, Repair, Steering, refuse
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import JOIN, MOVE, Plan, Repair, Steering, refuse
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
     ClientRow,
@@ -167,7 +167,8 @@ def lock(run: Run, plan: Plan) -> None:
             rows = _check_lock(run, client)
         except (LinkError, ReplyError) as error:
             raise failure("node_unreachable", str(error)) from error
-        _note_pause(run, plan.old_master, rows)
+        if plan.action != JOIN:
+            _note_pause(run, plan.old_master, rows)
 
 
 def _note_pause(run: Run, master: Address, rows: Sequence[ClientRow]) -> None:
@@ -196,11 +197,21 @@ def _check_lock(run: Run, client: Client) -> tuple[ClientRow, ...]:
     return rows
 
 
+def lock_new_master(run: Run, master: Address) -> None:
+    """Keep other runs away from the new master, too, until this one has ended: what it still holds is not what an interrupted run left."""
+    if not is_asked(run.snapshot, master):
+        return
+    try:
+        run.fleet.lock(master).set_name(LOCK_NAME)
+    except (LinkError, ReplyError) as error:
+        run.note(f"a second run is not kept away from {master} ({error.message})")
+
+
 def repair(run: Run, repairs: Sequence[Repair]) -> None:
     """Put back what an interrupted run left.
 
     Raises:
-        Refused, Incomplete: A node does not take it.
+        Refused, Incomplete: A node does not take it, or somebody has moved the master since.
     """
     if not repairs:
         return
@@ -209,6 +220,7 @@ def repair(run: Run, repairs: Sequence[Repair]) -> None:
             client = run.fleet.node(it.address)
             try:
                 if it.follow is not None:
+                    _refuse_if_moved(run, it.address, it.follow)
                     client.order("REPLICAOF", it.follow.host, it.follow.port)
                 else:
                     client.transact(*(("CONFIG", "SET", name, value) for name, value in it.settings))
@@ -219,6 +231,20 @@ def repair(run: Run, repairs: Sequence[Repair]) -> None:
                 ) from error
             run.record.repaired.append(str(it))
             run.timeline.add(REPAIRED, it.address, str(it))
+
+
+def _refuse_if_moved(run: Run, replica: Address, master: Address) -> None:
+    """A drain may have asked everybody a while ago: a replica that was promoted since would lose what it has acknowledged.
+
+    Raises:
+        Refused: They are no longer a replica and a master.
+        LinkError, ReplyError: One of them cannot be asked.
+    """
+    roles = {address: parse_role(run.fleet.node(address).ask("ROLE")) for address in (replica, master)}
+    if roles[replica].is_master:
+        raise failure("master_changed", f"{replica} has become a master")
+    if not roles[master].is_master:
+        raise failure("master_changed", f"{master} is no longer a master")
 
 
 # ---- priorities ------------------------------------------------------------------------------------------------------
@@ -266,6 +292,8 @@ class Raised:
             try:
                 self._run.fleet.node(steer.address).order("CONFIG", "SET", "replica-priority", steer.raised)
             except (LinkError, ReplyError) as error:
+                if isinstance(error, ReplyError):
+                    self._raised.remove(steer)  # It has said that it is not raised.
                 raise failure(
                     "steering_failed", f"{steer.address}: its replica-priority could not be raised: {error.message}"
                 ) from error
@@ -278,6 +306,7 @@ class Raised:
             try:
                 self._run.fleet.node(steer.address).ask("CONFIG", "SET", "replica-priority", steer.priority)
             except (LinkError, ReplyError) as error:
+                self._run.record.altered = True
                 self._run.left_or_noted(
                     f"{steer.address}: set replica-priority back to {steer.priority} ({error.message}); the next run does it"
                 )

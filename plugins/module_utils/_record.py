@@ -34,6 +34,7 @@ class Record:
         lossless: Whether the new master is shown to have every acknowledged write.
         beside: A replica that this run, or an earlier one, made a master and that did not stay one, as long as it is not shown that nothing was written there.
         repaired: What an interrupted run had left and this one put back.
+        altered: Whether a setting that this run had changed may stay so, because it could not be put back.
         notes: What the caller should know.
         left: What is left to do.
     """
@@ -59,6 +60,7 @@ class Record:
     lossless_reason: str = ""
     beside: Address | None = None
     repaired: list[str] = field(default_factory=list)
+    altered: bool = False
     notes: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     steps_ms: dict[str, float] = field(default_factory=dict)
@@ -133,7 +135,7 @@ def result_of(record: Record, timeline: list[dict[str, Any]], outcome: str, chan
 def failed_result(record: Record, timeline: list[dict[str, Any]], error: FailoverError) -> dict[str, Any]:
     """The result of a run that ended with an error."""
     outcome = "aborted" if error.outcome == "refused" and record.fenced_at_s is not None else error.outcome
-    changed = record.moved or outcome in ("incomplete", "unknown") or bool(record.repaired)
+    changed = record.moved or outcome in ("incomplete", "unknown") or bool(record.repaired) or record.altered
     if error.code != "left_to_do":
         record.notes += record.left
     return {
@@ -165,26 +167,45 @@ def gone_on(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, An
         "timeline": second["timeline"],
         "ended_at": second["ended_at"],
         "repaired": [*first["repaired"], *second["repaired"]],
+        "fenced_at": first["fenced_at"] or second["fenced_at"],
     }
+    both["write_gap_ms"], told = _gap_of_both(first, second)
+    notes = [*first["notes"], *second["notes"], *told]
     if second["outcome"] in ("refused", "aborted"):
-        # The remedy is for one who has asked for that move alone.
-        why = second["msg"].removesuffix(second["remedy"]).rstrip(". ")
-        return {**first, **both, "notes": [*first["notes"], f"it was not moved on: {why}"]}
-    kept = ("understood", "request", "plan", "old_master", "server_versions", "started_at", "fenced_at")
-    notes = [*first["notes"], *second["notes"]]
-    gaps_ms = [result["write_gap_ms"] for result in (first, second) if result["write_gap_ms"] is not None]
-    if len(gaps_ms) > 1:
-        notes.append(f"the run went on from there, so writes stood still twice: {gaps_ms[0]:g} and {gaps_ms[1]:g} ms")
+        notes.append(f"it was not moved on: {_why_not(second)}")
+        return {**first, **both, "notes": list(dict.fromkeys(notes))}
+    kept = ("understood", "request", "plan", "old_master", "server_versions", "started_at")
     return {
         **second,
         **{name: first[name] for name in kept},
         **both,
         "changed": True,
         **_proof_of_both(first, second),
-        "write_gap_ms": max(gaps_ms, default=None),
         "notes": list(dict.fromkeys(notes)),
         "diff": {"before": first["diff"]["before"], "after": second["diff"]["after"]},
     }
+
+
+def _why_not(second: Mapping[str, Any]) -> str:
+    """Why a second move came to nothing, in words for a note."""
+    if second["error"] == "program_failed":
+        return str(second["msg"])
+    # The remedy is for one who has asked for that move alone.
+    return str(second["msg"]).removesuffix(second["remedy"]).rstrip(". ")
+
+
+def _gap_of_both(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[float | None, list[str]]:
+    """The longer of two write stops, or nothing, where one of them is not known; and what to say of two."""
+    stops_ms = [first["write_gap_ms"]]
+    if second["outcome"] == "aborted":
+        stops_ms.append(second["seen"].get("stood_ms"))
+    elif second["outcome"] != "refused":
+        stops_ms.append(second["write_gap_ms"])
+    if len(stops_ms) < 2:
+        return stops_ms[0], []
+    told = " and ".join("a time that is not known" if stop_ms is None else f"{stop_ms:g} ms" for stop_ms in stops_ms)
+    longest_ms = None if None in stops_ms else max(stops_ms)
+    return longest_ms, [f"the run went on from there, so writes stood still twice: {told}"]
 
 
 def _proof_of_both(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,6 +217,17 @@ def _proof_of_both(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[
     # What has no end that is known has not moved anything yet, as far as its record goes.
     reason = second["msg"] if second["lossless"] is None else second["lossless_reason"]
     return {"lossless": False, "lossless_reason": reason}
+
+
+def tried_again(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """One result of two attempts at one move: that of the second, with what the first had put back or left."""
+    return {
+        **second,
+        "changed": first["changed"] or second["changed"],
+        "started_at": first["started_at"],
+        "repaired": [*first["repaired"], *second["repaired"]],
+        "notes": list(dict.fromkeys([*first["notes"], *second["notes"]])),
+    }
 
 
 def nothing_done() -> dict[str, Any]:

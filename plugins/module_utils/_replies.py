@@ -113,6 +113,11 @@ class MasterEntry:
         return "failover_in_progress" in self.flags
 
     @property
+    def coordinated(self) -> bool:
+        """Whether the servers hand over to each other in the failover that is in progress (Valkey 9)."""
+        return "coordinated_failover" in self.flags
+
+    @property
     def objectively_down(self) -> bool:
         return "o_down" in self.flags
 

@@ -27,6 +27,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import unresolved
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import is_asked
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
+    FailoverError,
     LinkError,
     ReplyError,
 )
@@ -83,8 +84,14 @@ class Waiting:
         return {address: text for address, text in self.states.items() if text and address not in self.ignored}
 
 
-def settle(run: Run, plan: Plan, raised: Raised | None = None) -> None:
+def settle(run: Run, plan: Plan, raised: Raised | None = None, deadline_s: float | None = None) -> None:
     """Priorities are put back, no failover is under way, every replica follows, every Sentinel names the new master.
+
+    Args:
+        run: The run.
+        plan: What it does.
+        raised: The priorities to put back.
+        deadline_s: When to give up, in monotonic seconds; ``timeout`` from now, if nothing was waited for before.
 
     Raises:
         Incomplete: Sentinel has moved the master on meanwhile.
@@ -95,7 +102,8 @@ def settle(run: Run, plan: Plan, raised: Raised | None = None) -> None:
             raised.lower()
         waiting = _waiting(run, plan, master)
         full_before = _full_syncs(run, master)
-        moved_on = _wait_settled(run, plan, master, waiting)
+        latest_s = run.clock.now_s() + run.request.timeout_s if deadline_s is None else deadline_s
+        moved_on = _wait_settled(run, plan, master, waiting, latest_s)
         if raised is not None:
             raised.rewrite()
         for address in waiting.ignored:
@@ -119,10 +127,11 @@ def _waiting(run: Run, plan: Plan, master: Address) -> Waiting:
     return Waiting(wanted, tuple(address for address in wanted if _was_down(run, address)), unasked=unasked)
 
 
-def _wait_settled(run: Run, plan: Plan, master: Address, waiting: Waiting) -> tuple[Address, int] | None:
+def _wait_settled(
+    run: Run, plan: Plan, master: Address, waiting: Waiting, deadline_s: float
+) -> tuple[Address, int] | None:
     """Wait for it as long as the run may take; the master and the epoch of a failover that has come after ours."""
     began_s = run.clock.now_s()
-    deadline_s = began_s + run.request.timeout_s
     epoch = 0
     wait = Wait(run)
     while True:
@@ -261,6 +270,18 @@ def _moved_on(run: Run, seen: Look, master: Address, epoch: int) -> tuple[Addres
         return None
     later_epoch, address = max(later, key=lambda found: found[0])
     return address, later_epoch
+
+
+def moved_on_since(run: Run, master: Address) -> FailoverError | None:
+    """Look once whether somebody has moved the master on after our move to ``master``; if so, put it down: the error to raise."""
+    said = look(run).said.values()
+    before = [view.master.config_epoch for view in run.snapshot.informed_sentinels if view.master]
+    ours = max([*before, *(it.entry.config_epoch for it in said if run.same_now(it.named, master))])
+    later = [(it.entry.config_epoch, it.named) for it in said if it.named and it.entry.config_epoch > ours]
+    if not later:
+        return None
+    epoch, now_master = max(later, key=lambda found: found[0])
+    return moved_on_error(run, master, now_master, epoch)
 
 
 def _unsettled_sentinels(run: Run, seen: Look, master: Address, epoch: int) -> dict[Address, str]:

@@ -46,6 +46,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import FIN
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import (
     Raised,
     lock,
+    lock_new_master,
     prepare,
     probe,
     raised_priorities,
@@ -132,11 +133,13 @@ def _establish(run: Run, promotion: Promotion, demotion: Demotion | None) -> Non
 def _complete(
     run: Run, plan: Plan, promotion: Promotion, demotion: Demotion | None, raised: Raised | None = None
 ) -> None:
+    lock_new_master(run, promotion.master)
+    deadline_s = run.clock.now_s() + run.request.timeout_s
     if promotion.by == PROGRAM or demotion is not None:
         costly = follow(run, plan, promotion)
         disconnect_clients(run, plan, promotion.master)
-        follow_in_turn(run, plan, costly, promotion.master)
-    settle(run, plan, raised)
+        follow_in_turn(run, plan, costly, promotion.master, deadline_s)
+    settle(run, plan, raised, deadline_s)
 
 
 def coordinated(run: Run, plan: Plan) -> None:
@@ -154,6 +157,7 @@ def coordinated(run: Run, plan: Plan) -> None:
         finally:
             if before_ms > COORDINATED_TIMEOUT_MS:
                 _restore_failover_timeout(run, leader, before_ms)
+        lock_new_master(run, promotion.master)
         settle(run, plan, raised)
 
 
@@ -169,6 +173,7 @@ def _restore_failover_timeout(run: Run, sentinel: Address, milliseconds: int) ->
     try:
         run.fleet.sentinel(sentinel).ask(*_failover_timeout(run, milliseconds))
     except (LinkError, ReplyError) as error:
+        run.record.altered = True
         run.left(f"set failover-timeout {milliseconds} on Sentinel {sentinel}: {error}")
 
 
@@ -307,6 +312,7 @@ def join(run: Run, plan: Plan) -> None:
         _finish_what_came_to_nothing(run, plan)
         return
     run.record.new_master, run.record.moved = new_master, True
+    lock_new_master(run, new_master)
     settle(run, replace(plan, new_master=new_master))
     repair(run, plan.repairs)
 
@@ -340,7 +346,8 @@ def _finish_what_came_to_nothing(run: Run, plan: Plan) -> None:
     now = role(run, plan.old_master)
     if now == "master":
         run.record.new_master = plan.old_master
-        _put_settings_back(run, plan)
+        # Without the fence that an interrupted run may have left there, it takes writes.
+        repair(run, plan.repairs)
         raise failure("joined_failover_failed", ended)
     no_master = f"{ended}, which {'is a replica' if now else 'does not answer'}"
     run.shared = replace(run.shared, snapshot=None)
@@ -353,11 +360,3 @@ def _finish_what_came_to_nothing(run: Run, plan: Plan) -> None:
         raise failure("promotion_in_doubt", no_master)
     lock(run, left)
     finish(run, left)
-
-
-def _put_settings_back(run: Run, plan: Plan) -> None:
-    """The old master goes on as the master: without the fence that an interrupted run may have left there."""
-    settings = [it for it in plan.repairs if it.settings]
-    if settings:
-        lock(run, plan)
-        repair(run, settings)

@@ -154,7 +154,7 @@ masters:
       description: Why O(ignore:lossless) is what it is.
       type: str
     write_gap_ms:
-      description: What its clients feel, in milliseconds, as M(redis_ha.sentinel.failover) returns it. Null if writes were not stopped.
+      description: What its clients feel, in milliseconds, as M(redis_ha.sentinel.failover) returns it. Null if writes were not stopped, or it is not known.
       type: float
     started_at:
       description: When its move began, in UTC. Null if it did not.
@@ -229,7 +229,7 @@ unknown_hosts:
   elements: str
   sample: []
 longest_write_gap_ms:
-  description: The longest C(write_gap_ms) of all masters. Null if no writes were stopped.
+  description: The longest C(write_gap_ms) of all masters, of those that have one. Null if none has.
   returned: always
   type: float
   sample: 14.2

@@ -211,7 +211,8 @@ write_gap_ms:
   description:
     - What clients feel. Milliseconds from the moment when the old master stopped acknowledging writes until the new one takes writes and every Sentinel
       names it. Null without a fence, and where that did not come about.
-    - Where Sentinel promoted another replica and the run moved the master on from there, the longer of the two; a note names both.
+    - Where Sentinel promoted another replica and the run moved the master on from there, or tried to, the longer of the two; a note names both. Null if one
+      of the two is not known, as where an interrupted run was finished before.
   returned: always
   type: float
   sample: 11.4

@@ -182,6 +182,8 @@ class SentinelAnswers:
             "CKQUORUM": lambda _words: self._check_quorum(),
             "SET": self._set,
         }
+        if verb == "MASTERS":
+            return [self._master_row(name) for name in (NAME, *self._sentinel.other_names)]
         if verb not in commands:
             raise exceptions.ResponseError(f"unknown subcommand {verb}")
         if words[2] != NAME:
@@ -191,7 +193,8 @@ class SentinelAnswers:
     def _info(self) -> str:
         sentinel = self._sentinel
         start = f"redis_version:7.0.15\r\nrun_id:process-{sentinel.address}\r\nhz:{sentinel.hz}\r\n"
-        return f"{start}sentinel_masters:1\r\nsentinel_tilt:{int(sentinel.tilt)}\r\n"
+        masters = 1 + len(sentinel.other_names)
+        return f"{start}sentinel_masters:{masters}\r\nsentinel_tilt:{int(sentinel.tilt)}\r\n"
 
     def _publish(self, channel: str, payload: str) -> int:
         if self._sentinel.refuses_hello:
@@ -234,15 +237,16 @@ class SentinelAnswers:
             raise exceptions.ResponseError(f"NOQUORUM {usable} usable Sentinels. {reason}")
         return f"OK {usable} usable Sentinels. Quorum and failover authorization can be reached"
 
-    def _master_row(self) -> list[str]:
+    def _master_row(self, name: str = NAME) -> list[str]:
         world, sentinel = self._world, self._sentinel
         flags = "master"
         flags += ",failover_in_progress" if sentinel.in_progress else ""
+        flags += ",coordinated_failover" if sentinel.hands_over else ""
         flags += "" if world.nodes[sentinel.master].alive else ",s_down,o_down"
         master = sentinel.shown(sentinel.master)
         script = {"client-reconfig-script": sentinel.script} if sentinel.script else {}
         return row(
-            name=NAME,
+            name=name,
             ip=master.host,
             port=master.port,
             runid=world.nodes[sentinel.master].run_id,

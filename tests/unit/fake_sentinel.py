@@ -119,6 +119,8 @@ class FakeSentinel:
         self.refuses = ""
         self.refuses_hello = ""
         """The error that it answers to PUBLISH."""
+        self.other_names: tuple[str, ...] = ()
+        """Names under which it watches the same servers besides."""
         self.script = ""
         """Its client-reconfig-script."""
 

@@ -34,7 +34,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._topology import
 from unit.builders import L0, NAME, OM, R, S
 from unit.fake_connection import FakeClock, FakeFleet
 from unit.faults import Fault
-from unit.runs import assert_never_split, late, masters
+from unit.runs import assert_never_split, late, masters, prefer
 from unit.world import World
 
 LONG_S = 20.0
@@ -329,3 +329,39 @@ def test_a_move_that_somebody_made_since_all_were_asked_is_joined_or_found_done(
     assert len(ended) == 1
     assert masters(world) != [OM]
     assert not world.sent(f"SENTINEL FAILOVER {NAME}"), "theirs is the only one"
+
+
+def test_a_replica_that_was_to_follow_is_left_alone_if_the_master_was_moved_to_it_since_all_were_asked() -> None:
+    """An interrupted run had not told S whom to follow. Told now, it would be a replica of the one that follows it."""
+    world = World()
+    straggler = world.nodes[S]
+    straggler.master = straggler.shown_master = R
+    world.nodes[R].feeds = True
+
+    def operator() -> None:
+        prefer(world, S)
+        world.start_failover(world.sentinels[L0])
+        world.advance(15.0)
+
+    told = Fault("run", "REPLICAOF 10.", S, alone=True)
+    world.faults += [Fault("run", "CLIENT SETNAME", action=operator), told]
+    _plan, results, _ended = drained(world, (OM.host,))
+    assert told.struck == 0
+    assert (results[NAME]["outcome"], results[NAME]["new_master"], masters(world)) == ("unchanged", S.as_result(), [S])
+
+
+def test_what_was_put_back_before_somebody_moved_the_master_is_told_though_nothing_is_left_to_do() -> None:
+    world = World()
+    world.nodes[S].settings["replica-priority"] = "1000000100"
+
+    def operator() -> None:
+        world.start_failover(world.sentinels[L0])
+        world.advance(15.0)
+
+    world.faults.append(Fault("run", "INFO replication", OM, alone=True, action=operator))
+    _plan, results, ended = drained(world, (OM.host,))
+    assert (results[NAME]["outcome"], results[NAME]["error"], masters(world)) == ("unchanged", None, [R])
+    assert world.nodes[S].settings["replica-priority"] == "100"
+    assert results[NAME]["repaired"] == [f"put back on {S}: replica-priority 100"]
+    assert results[NAME]["changed"]
+    assert ended[0].as_result()["master"]["changed"]

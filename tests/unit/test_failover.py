@@ -141,6 +141,36 @@ def test_a_failover_timeout_that_stays_lowered_is_named_where_nothing_was_moved(
     result = run(world, strategy="coordinated")
     assert (result["outcome"], result["error"], result["leader"]) == ("aborted", "trigger_refused", None)
     assert any("set failover-timeout 60000" in note for note in result["notes"])
+    assert result["changed"]
+
+
+def test_a_priority_that_stays_raised_is_named_where_nothing_was_moved() -> None:
+    world = World(1)
+    cut: list[bool] = []
+
+    def cut_off() -> None:
+        cut.append(True)
+        world.cut_off.add(S)
+
+    world.faults.append(
+        Fault("run", "CONFIG SET replica-priority 1000000100", S, action=lambda: world.at(world.now_s + 0.01, cut_off))
+    )
+    clock, fleet = FakeClock(world), FakeFleet(world)
+    request = Request(NAME, target=R, promotion="sentinel")
+    result = fail_over(Run(fleet, request, clock, Timeline(clock), lambda: bool(cut)))
+    assert (result["outcome"], result["error"], masters(world)) == ("refused", "interrupted", [OM])
+    assert world.nodes[S].settings["replica-priority"] == "1000000100"
+    assert any(f"{S}: set replica-priority back to 100" in note for note in result["notes"])
+    assert result["changed"]
+
+
+def test_a_priority_that_may_not_be_raised_is_not_said_to_be_changed() -> None:
+    world = World(1)
+    refused = Fault("refuse", "CONFIG SET replica-priority", S, skip=1, times=9, error="NOPERM none")
+    world.faults.append(refused)
+    result = run(world, target=R, promotion="sentinel")
+    assert (result["outcome"], result["error"], result["changed"]) == ("refused", "steering_failed", False)
+    assert not any("set replica-priority back" in note for note in result["notes"])
 
 
 def test_plain_says_that_writes_may_be_lost() -> None:
@@ -898,6 +928,21 @@ def test_clients_of_the_old_master_do_not_wait_for_a_replica_that_needs_a_copy_o
     assert (result["outcome"], result["lossless"]) == ("switched", True)
     sent = [address for _at_s, address, commands in world.exchanges if ends_a_wait(commands)]
     assert sent == [OM, S]
+
+
+def test_all_replicas_together_are_waited_for_no_longer_than_timeout() -> None:
+    """Each gets its copy only when the one before has its own: with four of them it would be five times as long."""
+    slow = (S, S2, Address("10.0.0.5", 6379), Address("10.0.0.6", 6379))
+    world = World(1, replicas=(R, *slow))
+    for address in slow:
+        straggler = world.nodes[address]
+        straggler.data = [("history-of-its-own", 5.0)]
+        straggler.linked, straggler.stuck = False, True
+    result = run(world, timeout_s=20.0)
+    assert (result["outcome"], result["lossless"]) == ("incomplete", True)
+    assert all(str(address) in result["msg"] for address in slow)
+    assert 20_000 <= result["phases_ms"]["follow"] + result["phases_ms"]["settle"] < 25_000
+    assert [world.nodes[address].master for address in slow] == [R] * len(slow)
 
 
 def ends_a_wait(commands: list[Any]) -> bool:

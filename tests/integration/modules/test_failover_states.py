@@ -187,6 +187,21 @@ def test_strategy_coordinated_restores_the_failover_timeout() -> None:
             assert row(sentinel, "MASTER", "mymaster")["failover-timeout"] == "60000"
 
 
+def test_a_coordinated_failover_is_shown_by_a_flag_for_as_long_as_it_lasts() -> None:
+    """By it a run that joins one tells that no interrupted run has demoted the old master."""
+
+    def flags(sentinel: Process) -> set[str]:
+        return set(row(sentinel, "MASTER", "mymaster")["flags"].split(","))
+
+    with Deployment("valkey-9.1", replicas=2, sentinels=3) as valkey:
+        old_master, leader = valkey.master(), valkey.sentinels[0]
+        leader.command("SENTINEL", "FAILOVER", "mymaster", "COORDINATED")
+        assert flags(leader) >= {"failover_in_progress", "coordinated_failover"}
+        valkey.wait_for(lambda: "failover_in_progress" not in flags(leader), 60, "the failover to end")
+        assert "coordinated_failover" not in flags(leader)
+        assert valkey.master() is not old_master
+
+
 def test_a_host_is_left_and_the_second_run_changes_nothing() -> None:
     with Deployment(replicas=2, sentinels=3, host=("127.0.0.1", "127.0.0.2", "127.0.0.3")) as spread:
         old_master = spread.master()
