@@ -14,7 +14,12 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError, ReplyError
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
+    FailoverError,
+    LinkError,
+    ReplyError,
+    failure,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
     MasterEntry,
@@ -141,6 +146,12 @@ def rivals(run: Run, seen: Look, old_master: Address, leader: Address | None = N
         elif said.entry.failover_in_progress and address != leader:
             found[address] = f"has begun a failover of its own ({said.entry.failover_state})"
     return found
+
+
+def sentinels_missing(seen: Look) -> FailoverError:
+    """The error that says which Sentinels have fallen silent."""
+    silent = "; ".join(f"Sentinel {address} has stopped answering: {text}" for address, text in seen.silent.items())
+    return failure("sentinels_missing", silent)
 
 
 def wait_applied(

@@ -18,8 +18,10 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
     look,
     replication,
     rivals,
+    sentinels_missing,
     wait_applied,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import sentinels_wanted
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     FailoverError,
     LinkError,
@@ -198,16 +200,19 @@ def _holders(run: Run, plan: Plan, final: Position) -> tuple[tuple[Address, ...]
 
 
 def _look_for_rivals(run: Run, plan: Plan, fence: Fence) -> Look:
-    """Nobody may have begun a failover: ours would meet it.
+    """Nobody may have begun a failover: ours would meet it. One that has fallen silent may have.
 
     Raises:
-        Aborted: Somebody has. Writes go on.
+        Aborted: Somebody has, or that cannot be seen. Writes go on.
     """
     seen = look(run)
     if found := rivals(run, seen, plan.old_master):
         _lift(run, fence)
         said = "; ".join(f"Sentinel {address} {text}" for address, text in found.items())
         raise failure("rival_failover", f"right before the demotion, {said}")
+    if len(seen.said) < sentinels_wanted(run.snapshot, run.request.min_sentinels):
+        _lift(run, fence)
+        raise sentinels_missing(seen)
     return seen
 
 

@@ -19,6 +19,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
     look,
     replication,
     rewrite,
+    sentinels_missing,
     wait_applied,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import (
@@ -477,10 +478,7 @@ def refuse_if_disturbed(run: Run, plan: Plan, leader: Address) -> Look:
         seen = look(run, tilt=True)
     wanted = sentinels_wanted(run.snapshot, run.request.min_sentinels)
     if leader in seen.silent or len(seen.said) < wanted:
-        raise failure(
-            "sentinels_missing",
-            "; ".join(f"Sentinel {address} has stopped answering: {text}" for address, text in seen.silent.items()),
-        )
+        raise sentinels_missing(seen)
     for address, said in seen.said.items():
         if said.tilt:
             raise failure("tilt", f"Sentinel {address} has gone into TILT")

@@ -375,6 +375,32 @@ def test_two_leaders_that_prefer_different_replicas_are_never_called_switched() 
     assert result["remedy"]
 
 
+@pytest.mark.parametrize("delay_s", [0.2, 0.45, 0.52])
+@pytest.mark.parametrize("promotion", ["auto", "sentinel"])
+def test_an_operators_failover_by_a_sentinel_that_fell_silent_under_the_fence_is_not_met(
+    promotion: str, delay_s: float
+) -> None:
+    """Nobody can see it. Begun beside ours, of one epoch with it, it would make a second master."""
+    world = World(2)
+
+    def rival() -> None:
+        prefer(world, L2, S)
+        world.start_failover(world.sentinels[L2])
+
+    def fall_silent() -> None:
+        world.cut_off.add(L2)
+        world.at(world.now_s + delay_s, rival)
+
+    world.faults.append(Fault("run", "CLIENT PAUSE 1250", OM, action=fall_silent))
+    result = run(world, target=R, promotion=promotion)
+    assert (result["outcome"], result["error"], result["lossless"]) == ("aborted", "sentinels_missing", None)
+    assert f"Sentinel {L2} has stopped answering" in result["msg"]
+    assert not world.sent("REPLICAOF 10.", OM)
+    assert not world.sent(TRIGGER)
+    world.advance(30.0)
+    assert named(world) == set(masters(world)) == {S}
+
+
 @pytest.mark.parametrize("seed", [1, 2, 4, 5])
 def test_a_replica_that_was_named_beside_one_that_is_finished_is_told(seed: int) -> None:
     """An operator's failover, of a lower epoch than ours: its Sentinel leads clients to another replica until it hears of ours."""
