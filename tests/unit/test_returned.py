@@ -168,7 +168,7 @@ def test_what_is_left_is_said_the_first_of_it_and_how_much_more() -> None:
     assert told["error"] == "servers_stalled"
     assert (
         told["msg"]
-        == "After 30 s nothing has moved for too long. Left: m0: down; m1: down; m2: down; and 2 more. Start it."
+        == "Gave up after 30 s: nothing has changed for too long. Still missing: m0: down; m1: down; m2: down; and 2 more. Start it."
     )
     assert gave_up(TIMED_OUT, {"missing": rows}, 30.0)["error"] == "servers_timeout"
 
