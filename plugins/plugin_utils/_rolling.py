@@ -549,7 +549,8 @@ def conclude(seen: Result) -> dict[str, Any]:
     if where["stage"]:
         message = (
             f"Stopped at {', '.join(batch)}, {STAGES[where['stage']]}: {where['msg'].rstrip('.')}. "
-            f"Done: {', '.join(after.done) or 'none'}. Left: {', '.join(left)}. Mend what is named and run again: the run goes on here."
+            f"Done: {', '.join(after.done) or 'none'}. Left: {', '.join(left)}. "
+            "Mend what is named and run again: the run goes on here."
         )
     return {"state": after.as_result(), "done": list(after.done), "left": left, "stage": where["stage"], "msg": message}
 

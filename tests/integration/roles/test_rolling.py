@@ -99,7 +99,7 @@ def test_every_server_is_restarted_by_a_run_that_stopped_and_one_that_went_on_an
         second = roll(workspace, fleet, restarter.url, state, rolling_give_back=True)
         written = writers.end()
 
-    assert "Stopped at redis-1, in the maintenance itself: redis-1: " in first.message
+    assert "Stopped at redis-1, during the maintenance itself: redis-1: " in first.message
     assert "Done: redis-4, redis-5. Left: redis-1, redis-2, redis-3." in first.message
     found = first.artifacts["redis_ha_rolling"]
     assert (found["stage"], found["done"]) == ("maintenance", ["redis-4", "redis-5"])
