@@ -56,7 +56,7 @@ def test_a_marker_that_cannot_be_written_fails_the_check(deployment: Deployment,
     assert run.status == "failed"
     told = " ".join(run.message.split())
     assert re.search(
-        rf"FAILED marker: {master.address}: .*'maxmemory'\. The master takes no write from us: look at what", told
+        rf"FAILED marker: {master.address}: .*'maxmemory'\. The master refuses the write: look at what", told
     )
 
 
