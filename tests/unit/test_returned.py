@@ -183,7 +183,7 @@ def test_who_does_not_answer_comes_before_those_who_do_not_see_him_and_each_serv
     ]
     told = gave_up(STALLED, {"missing": rows}, 30.0)["msg"]
     assert (
-        "Left: cart: 192.0.2.5:26379 does not answer; cart: 192.0.2.5:6379 does not answer; shop: 192.0.2.5:26379"
+        "Still missing: cart: 192.0.2.5:26379 does not answer; cart: 192.0.2.5:6379 does not answer; shop: 192.0.2.5:26379"
         in told
     )
     assert told.partition("; and 7 more. ")[2].startswith(SILENT), "what helps is about the cause"

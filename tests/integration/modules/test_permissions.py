@@ -206,7 +206,7 @@ def sent() -> Steps:
 
 
 def watched_run(spec: str | None, promotion: str = "auto") -> Steps:
-    """What a run sends as our user to nodes that permit what the page says and no more."""
+    """What a run sends as the collection's user to nodes that permit what the page says and no more."""
     steps: dict[tuple[str, str, str], set[str]] = {}
     users = [f"user {' '.join(rules)}" for rules in (NODE_USER, REPLICAS_USER)]
     node_config = [*users, f"masteruser {REPLICAS_USER[0]}", "masterauth PASSWORD"]
