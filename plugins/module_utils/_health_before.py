@@ -386,7 +386,9 @@ def check_node_permissions(s: Situation) -> list[Check]:
                     "Give the collection's user these permissions (docs/permissions.md)." if denied else RENAMED_REMEDY,
                 )
             )
-    return checks or [Check("node_permissions", OK, "the collection's user may do what a failover needs on every node that answers")]
+    return checks or [
+        Check("node_permissions", OK, "the collection's user may do what a failover needs on every node that answers")
+    ]
 
 
 def check_sentinel_user(s: Situation) -> list[Check]:

@@ -102,7 +102,10 @@ def test_what_goes_wrong_meanwhile_is_an_error_of_ansible(error: Exception, said
 
 def test_without_redis_py_it_says_what_to_install_and_where(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_access, "REDIS_IMPORT_ERROR", "Traceback: No module named 'redis'")
-    assert refusal() == f"redis-py is missing. Install redis-py {redis_py_to_install()} or later for the Python that runs Ansible."
+    assert (
+        refusal()
+        == f"redis-py is missing. Install redis-py {redis_py_to_install()} or later for the Python that runs Ansible."
+    )
 
 
 def test_a_redis_py_that_is_too_old_is_named_with_its_version(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -262,7 +262,10 @@ def watched_run(spec: str | None, promotion: str = "auto") -> Steps:
 def documented(certain: bool) -> Steps:
     """What the page says is sent: where nothing is in the way, or in any case."""
     steps: dict[tuple[str, str, str], set[str]] = {}
-    for kind, title in (("node", "## The collection's user on the nodes"), ("sentinel", "## The collection's user on the Sentinels")):
+    for kind, title in (
+        ("node", "## The collection's user on the nodes"),
+        ("sentinel", "## The collection's user on the Sentinels"),
+    ):
         section = PAGE.partition(f"{title}\n")[2].partition("\n## ")[0]
         everybody = ALL_NODES if kind == "node" else ALL_SENTINELS
         for commands, where, phases in re.findall(

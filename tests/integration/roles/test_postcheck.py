@@ -78,7 +78,8 @@ def test_a_replica_that_has_not_come_in_time_is_named_with_what_to_do(
         assert run.status == "failed"
         assert waited["error"] == "replicas_timeout"
         assert re.match(
-            rf"Gave up after \d+ s: the time is over\. Still missing: replica {re.escape(away.address)} cannot be asked: ", waited["msg"]
+            rf"Gave up after \d+ s: the time is over\. Still missing: replica {re.escape(away.address)} cannot be asked: ",
+            waited["msg"],
         )
         told = " ".join(run.message.split())
         assert (
