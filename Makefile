@@ -63,7 +63,7 @@ bench: setup  ## Measure the figures that the documentation gives; BENCH_ARGS go
 	@python -m bench $(BENCH_ARGS)
 
 .PHONY: rolling
-rolling: setup  ## Maintain a fleet host by host under write load, and measure it; ROLLING_ARGS goes to it
+rolling: setup  ## Maintain hosts one after the other under write load, and measure it; ROLLING_ARGS goes to it
 	@python -m bench.rolling $(ROLLING_ARGS)
 
 .PHONY: matrix

@@ -92,7 +92,7 @@ options:
     type: dict
     default: {}
 requirements:
-  - redis-py 3.5 or later
+  - redis-py 3.5 or later; on Python 3.12 and later, redis-py 4.3.4 or later
 notes:
   - A module runs wherever the Sentinels and nodes can be reached. Most often that is the controller (C(delegate_to) localhost), or a Sentinel's own host.
     Plugins of other kinds run on the controller.

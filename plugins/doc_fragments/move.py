@@ -30,10 +30,10 @@ options:
   promotion:
     description:
       - Who promotes the replica when the strategy is V(fenced). Either way a Sentinel leads the failover and gives it its epoch.
-      - V(program) promotes it and tells every Sentinel at once. Writes stand still for some ten to twenty milliseconds.
+      - V(program) promotes it and tells every Sentinel at once. Writes stand still for 10 to 20 milliseconds.
       - V(sentinel) leaves both to Sentinel, in its own time. Writes stand still for about 1.2 seconds.
-      - V(auto) is V(program) where the Sentinels can be told, and where none of them has a C(client-reconfig-script). Such a script is called as
-        C(leader) only if Sentinel promotes.
+      - V(auto) is V(program) if the program can tell the Sentinels and none of them has a C(client-reconfig-script). Otherwise it is V(sentinel).
+        Such a script is called as C(leader) only if Sentinel promotes.
     type: str
     choices: [auto, program, sentinel]
     default: auto
@@ -45,7 +45,7 @@ options:
   not_after:
     description:
       - The latest moment at which writes may be stopped. A time in UTC such as C(2026-01-31T02:00:00Z), or a number of seconds from the start of the run.
-      - When it has passed, nothing is moved and the task fails.
+      - After that moment nothing is moved, and the task fails.
     type: str
   max_lag_bytes:
     description:
@@ -62,7 +62,7 @@ options:
   timeout:
     description:
       - How many seconds to wait for the promotion, and then for all replicas together to follow. From 5 to 86400.
-      - Allow for a full synchronisation where one is to be expected. Replicas that need one get it one after the other.
+      - If a replica may need a full synchronisation, set it longer than that takes. Replicas that need one get it one after the other.
       - A run that moves the master on from where Sentinel had promoted a replica waits as long once more.
     type: float
     default: 120.0

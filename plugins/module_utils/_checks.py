@@ -93,7 +93,7 @@ _UNREACHABLE_REMEDIES = {
     "auth": "Set {user} and {password} to a user that this server accepts, or leave them out where it wants none.",
     "tls": "Check tls, ca_certs, client_cert_file and client_key_file; the certificate must name the host that Sentinel announces, or the one that "
     "address_map leads to (docs/tls.md).",
-    "not_permitted": "Give our user the permissions of docs/permissions.md.",
+    "not_permitted": "Give the collection's user the permissions of docs/permissions.md.",
     "clients": "Raise maxclients on it (CONFIG SET maxclients, CONFIG REWRITE), or end connections that nobody needs: a run holds up to {connections} "
     "at a time "
     "to each node.",
@@ -279,7 +279,7 @@ def check_tilt(snapshot: Snapshot) -> list[Check]:
 
 
 HELLO_MAX_AGE_MS = 10_000
-"""Sentinels greet each other every 2 s through the nodes."""
+"""A Sentinel publishes its hello every 2 s on the nodes."""
 
 DOWN_FLAGS = frozenset({"s_down", "o_down", "disconnected"})
 
@@ -375,8 +375,8 @@ def check_sentinels_meet(snapshot: Snapshot) -> list[Check]:
             elif entry.last_hello_ms > HELLO_MAX_AGE_MS:
                 checks.append(
                     _meet_check(
-                        f"Sentinel {view.address} has not been greeted by Sentinel {other.address} for {entry.last_hello_ms} ms",
-                        f"Sentinel {other.address} greets the others within seconds if it was started just now. If it stays so, it can send neither to the "
+                        f"Sentinel {view.address} has heard no hello of Sentinel {other.address} for {entry.last_hello_ms} ms",
+                        f"Sentinel {other.address} sends its hello within seconds if it was started just now. If it stays so, it can send neither to the "
                         "nodes nor to the other Sentinels: mend its network, or what it logs in with (auth-user, auth-pass, sentinel-user, sentinel-pass).",
                     )
                 )
@@ -431,8 +431,8 @@ def check_other_names(snapshot: Snapshot) -> list[Check]:
         remedy = _finish_first(snapshot) + remedy
     else:
         remedy = (
-            "Find out under which name these Sentinels watch it (SENTINEL MASTERS there, or permit our user SUBSCRIBE to __sentinel__:hello on the nodes), "
-            f"and let only those that know each other as Sentinels of {snapshot.master_name} go on."
+            "Find out under which name these Sentinels watch it (SENTINEL MASTERS there, or permit the collection's user SUBSCRIBE to __sentinel__:hello on the"
+            f" nodes), and let only those that know each other as Sentinels of {snapshot.master_name} go on."
         )
     return [Check("other_names", CRITICAL, "; ".join(_other_names_said(snapshot, names)), remedy)]
 
@@ -573,7 +573,7 @@ def check_replicas_exist(snapshot: Snapshot) -> list[Check]:
 
 
 def check_failover_permitted(snapshot: Snapshot, leaders: Iterable[SentinelView]) -> list[Check]:
-    """Our user may send SENTINEL FAILOVER to at least one Sentinel that could lead."""
+    """The collection's user may send SENTINEL FAILOVER to at least one Sentinel that could lead."""
     views = list(leaders)
     refused = [view for view in views if view.failover_refused]
     if views and len(refused) == len(views):
@@ -584,7 +584,7 @@ def check_failover_permitted(snapshot: Snapshot, leaders: Iterable[SentinelView]
                 "; ".join(
                     f"Sentinel {view.address} refuses SENTINEL FAILOVER: {view.failover_refused}" for view in refused
                 ),
-                "Give our user +sentinel|failover on the Sentinels (docs/permissions.md).",
+                "Give the collection's user +sentinel|failover on the Sentinels (docs/permissions.md).",
             )
         ]
     return [Check("failover_permitted", OK, "SENTINEL FAILOVER is permitted")]

@@ -76,6 +76,6 @@ def command_checks(node: NodeView, commands: Sequence[str], part: str) -> list[C
             "node_not_permitted" if permission else "command_unavailable",
             "critical",
             f"{node.address} ({part}) refuses {', '.join(refused)} ({said})",
-            "Give our user these permissions (docs/permissions.md)." if permission else RENAMED_REMEDY,
+            "Give the collection's user these permissions (docs/permissions.md)." if permission else RENAMED_REMEDY,
         )
     ]

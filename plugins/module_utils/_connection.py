@@ -16,6 +16,7 @@ import inspect
 import socket
 import ssl
 import struct
+import sys
 import threading
 import time
 import traceback
@@ -44,6 +45,8 @@ except ImportError:
 
 MINIMUM_REDIS_PY = (3, 5)
 """Debian 11 ships 3.5.3; older ones cannot send a user name."""
+MINIMUM_SINCE_PYTHON_3_12 = (4, 3, 4)
+"""Python 3.12 has no distutils any more, which redis-py 3.5 imports. This is the oldest that is tested there."""
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -91,6 +94,11 @@ class ConnectionOptions:
             host, _colon, port = whole.rpartition(":")
             return Address(host.strip("[]"), int(port)) if port.isdigit() and host else Address(whole, address.port)
         return Address(self.address_map.get(address.host, address.host), address.port)
+
+
+def redis_py_to_install(python: tuple[int, ...] = sys.version_info[:2]) -> str:
+    """The oldest redis-py that this version of Python can use, written with dots."""
+    return ".".join(map(str, MINIMUM_REDIS_PY if python < (3, 12) else MINIMUM_SINCE_PYTHON_3_12))
 
 
 def redis_py_version() -> tuple[int, ...]:
@@ -266,7 +274,7 @@ class Client:
         return results
 
     def refusals(self, commands: Mapping[str, tuple[object, ...]]) -> dict[str, ReplyError]:
-        """What this server would refuse of named commands: renamed, disabled or not permitted to our user.
+        """What this server would refuse of named commands: renamed, disabled or not permitted to the collection's user.
 
         In MULTI a server looks at a command and does not run it, on every version; DISCARD forgets it.
 

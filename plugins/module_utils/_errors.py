@@ -84,7 +84,7 @@ _REPORT = (
     "This is a fault of the program, not of the servers: please report it with this message. Look at the deployment with topology_info, and run"
     " again: a run puts right what another has begun."
 )
-_WAIT_OR_RUN = "Run again: that finishes it. Sentinel heals it by itself otherwise."
+_WAIT_OR_RUN = "Run again: the run finishes the move. If nobody does, Sentinel promotes a replica by itself."
 
 ERRORS: dict[str, Kind] = {
     "contact_lost": Kind(Refused, _LOOK),
@@ -94,8 +94,8 @@ ERRORS: dict[str, Kind] = {
     "node_unreachable": Kind(Refused, "Look at this node and run again."),
     "another_run": Kind(
         Refused,
-        "Wait until it has ended, and look with topology_info before you run again. If the host that it comes from is lost for good, the master ends"
-        " the connection itself (tcp-keepalive, 300 s unless set); CLIENT KILL ID {connection} on the master does at once.",
+        "Wait until it has ended, and look with topology_info before you run again. If the host of that run is gone, the master closes the connection by"
+        " itself after tcp-keepalive (300 s unless it is set). To close it at once, send CLIENT KILL ID {connection} to the master.",
     ),
     "repair_failed": Kind(Refused, "Set it by hand, or run again when the node can be asked."),
     "repair_left": Kind(Incomplete, "Set it by hand, or run again when the node can be asked."),
@@ -213,7 +213,7 @@ class LinkError(Exception):
 
 
 class AuthError(LinkError):
-    """A server refused our user name or password, or wants one."""
+    """A server refused the user name or password, or wants one."""
 
     code = "auth"
 

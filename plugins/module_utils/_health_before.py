@@ -368,7 +368,7 @@ def check_min_replicas_before(s: Situation) -> list[Check]:
 
 
 def check_node_permissions(s: Situation) -> list[Check]:
-    """``node_permissions``: our user may send to the nodes what a failover without loss needs."""
+    """``node_permissions``: the collection's user may send to the nodes what a failover without loss needs."""
     checks = []
     for node in s.nodes:
         is_master = s.snapshot.same(node.address, s.snapshot.master_address)
@@ -383,10 +383,12 @@ def check_node_permissions(s: Situation) -> list[Check]:
                     "node_permissions",
                     CRITICAL if is_master else WARNING,
                     f"{'the master' if is_master else 'replica'} {node.address} refuses {listed(refused)} ({why})",
-                    "Give our user these permissions (docs/permissions.md)." if denied else RENAMED_REMEDY,
+                    "Give the collection's user these permissions (docs/permissions.md)." if denied else RENAMED_REMEDY,
                 )
             )
-    return checks or [Check("node_permissions", OK, "our user may do what a failover needs on every node that answers")]
+    return checks or [
+        Check("node_permissions", OK, "the collection's user may do what a failover needs on every node that answers")
+    ]
 
 
 def check_sentinel_user(s: Situation) -> list[Check]:

@@ -212,7 +212,7 @@ def check_config_saved(s: Situation) -> list[Check]:
 
 
 def check_sentinel_permissions(s: Situation) -> list[Check]:
-    """``sentinel_permissions``: our user may send SENTINEL FAILOVER."""
+    """``sentinel_permissions``: the collection's user may send SENTINEL FAILOVER."""
     views = s.snapshot.informed_sentinels
     refused = [view for view in views if view.failover_refused]
     if not refused:
@@ -224,7 +224,7 @@ def check_sentinel_permissions(s: Situation) -> list[Check]:
             "; ".join(
                 f"Sentinel {view.address} refuses SENTINEL FAILOVER: {view.failover_refused}" for view in refused
             ),
-            "Give our user +sentinel|failover on the Sentinels (docs/permissions.md).",
+            "Give the collection's user +sentinel|failover on the Sentinels (docs/permissions.md).",
         )
     ]
 

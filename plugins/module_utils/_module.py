@@ -17,6 +17,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection impo
     MINIMUM_REDIS_PY,
     REDIS_IMPORT_ERROR,
     Fleet,
+    redis_py_to_install,
     redis_py_version,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import FailoverError, LinkError, ReplyError
@@ -42,7 +43,7 @@ def run_module(own_options: dict[str, dict[str, Any]], run: Run, result_on_error
         argument_spec={**CONNECTION, **own_options}, supports_check_mode=True, **CONNECTION_CONSTRAINTS
     )
     base: dict[str, Any] = {"changed": False, **(result_on_error or {})}
-    wanted = ".".join(map(str, MINIMUM_REDIS_PY))
+    wanted = redis_py_to_install()
     if REDIS_IMPORT_ERROR is not None:
         module.fail_json(
             msg=missing_required_lib("redis (redis-py)"),

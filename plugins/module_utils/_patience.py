@@ -16,7 +16,7 @@ WAIT = "wait"
 STALLED = "stalled"
 TIMED_OUT = "timed_out"
 
-_WHY = {STALLED: "nothing has moved for too long", TIMED_OUT: "the time is over"}
+_WHY = {STALLED: "nothing has changed for too long", TIMED_OUT: "the time is over"}
 
 
 class Patience:
@@ -54,7 +54,7 @@ class Patience:
 def in_vain(
     verdict: str, errors: Mapping[str, str], left: str, remedies: Iterable[str | None], waited_s: float
 ) -> dict[str, Any]:
-    """What a result says besides when the wait ended in vain.
+    """What a result says besides when the wait was given up.
 
     Args:
         verdict: ``stalled`` or ``timed_out``.
@@ -66,7 +66,7 @@ def in_vain(
     remedy = " ".join(dict.fromkeys(filter(None, remedies)))
     return {
         "failed": True,
-        "msg": f"After {waited_s:.0f} s {_WHY[verdict]}. Left: {left}. {remedy}".rstrip(),
+        "msg": f"Gave up after {waited_s:.0f} s: {_WHY[verdict]}. Still missing: {left}. {remedy}".rstrip(),
         "error": errors[verdict],
         "remedy": remedy,
     }

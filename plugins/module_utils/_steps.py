@@ -74,9 +74,9 @@ CATCH_UP = Step(
 )
 DEMOTE = Step(
     "demote",
-    "Make the old master a replica of the new one; the offset read in the same transaction is the last that it acknowledged.",
+    "Make the old master a replica of the new one, and read the last offset that it acknowledged.",
     "writes that wait are refused with READONLY",
-    "no write is lost; the next run promotes at once, Sentinel by itself within half a minute after down-after",
+    "no write is lost; the next run promotes at once; if nobody runs it, Sentinel promotes within 30 s after down-after-milliseconds",
 )
 TRIGGER = Step(
     "trigger",
@@ -123,7 +123,7 @@ SETTLE = Step(
 JOIN = Step(
     "join",
     "Wait for the end of a failover that somebody else began.",
-    "as that failover has it",
+    "those of that failover",
     "that failover goes on",
 )
 FINISH = Step(

@@ -18,7 +18,7 @@ _UNKNOWN_AUTHORITY = (2, 18, 19, 20, 21)
 """No issuer, or one that is signed by itself and not among those that are trusted."""
 
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")
-_CLIENT_REFUSED = "it refuses our client certificate, or wants one"
+_CLIENT_REFUSED = "it refuses the client certificate, or wants one"
 
 
 def refusal(error: BaseException) -> str:

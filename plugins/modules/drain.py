@@ -14,11 +14,12 @@ version_added: 0.1.0
 description:
   - Moves every master that is on the given hosts to a replica on another host, several at once. Each is moved as M(redis_ha.sentinel.failover) moves
     one master, with the same checks and the same promise.
-  - All servers are asked once for all masters. Writes are stopped on one master after the other, so each stands still as short as if it were moved alone.
+  - All servers are asked once for all masters. Writes are stopped on one master after the other. So they stand still no longer than if each master were
+    moved alone.
   - Spreads the new masters over the hosts that stay. How many masters each host has today counts. A replica with a higher number of
     C(replica-priority) is not taken for that.
-  - One that cannot be moved does not stop the others. The task fails at its end then, and says what became of each.
-  - A second run moves what is left. What a run that was interrupted has begun is finished by the next one.
+  - A master that cannot be moved does not stop the others. The task then fails at its end, and says what became of each master.
+  - A second run moves the masters that are left, and finishes what an interrupted run has begun.
 author:
   - The redis_ha.sentinel authors (@redis-ha)
 extends_documentation_fragment:
@@ -75,7 +76,7 @@ EXAMPLES = r"""
 - name: Move every master away from a host that is about to be patched
   redis_ha.sentinel.drain:
     sentinels: ["192.0.2.11:26379", "192.0.2.12:26379"]
-    hosts: ["{{ inventory_hostname }}"]
+    hosts: ["{{ ansible_host | default(inventory_hostname) }}"]
   delegate_to: localhost
   register: drained
 
@@ -112,8 +113,8 @@ masters:
         - V(switched), it was moved.
         - V(unchanged), it is on none of the hosts, or only what an interrupted run had left was put back.
         - V(planned), check mode.
-        - V(refused), nothing was tried. V(aborted), it was tried and rolled back.
-        - V(incomplete), it was moved and something is left to do. V(unknown), how it ended could not be established; it may still finish.
+        - V(refused), its move did not begin. V(aborted), the move began and was rolled back.
+        - V(incomplete), it was moved and something is left to do. V(unknown), how the move ended could not be established; it may still finish.
         - V(not_begun), its turn did not come.
         - The last five fail the task.
       type: str
@@ -130,7 +131,7 @@ masters:
       description: What to do now. Null if nothing went wrong.
       type: str
     phase:
-      description: The phase in which it ended.
+      description: The step in which its move ended, as M(redis_ha.sentinel.failover) returns it.
       type: str
     strategy:
       description: The strategy that was used, or would be. Null if none.
@@ -154,7 +155,7 @@ masters:
       description: Why O(ignore:lossless) is what it is.
       type: str
     write_gap_ms:
-      description: What its clients feel, in milliseconds, as M(redis_ha.sentinel.failover) returns it. Null if writes were not stopped, or it is not known.
+      description: How long its writes stood still, in milliseconds, as M(redis_ha.sentinel.failover) returns it. Null if writes were not stopped, or it is not known.
       type: float
     started_at:
       description: When its move began, in UTC. Null if it did not.
@@ -183,7 +184,7 @@ counts:
   type: dict
   sample: {switched: 48, unchanged: 12, refused: 2}
 plan:
-  description: Who was to go where; of the masters with which something was to be done, and those that were refused.
+  description: Where each master was to go. It has the masters with which something was to be done, and those that were refused.
   returned: always
   type: list
   elements: dict
@@ -192,7 +193,10 @@ plan:
       description: Name of the master.
       type: str
     action:
-      description: V(move), V(finish), V(join) or V(repair) what somebody has begun, V(nothing) but what was left is put back, or V(refused).
+      description:
+        - V(move), or V(refused).
+        - V(finish), V(join) or V(repair), for something that somebody has begun.
+        - V(nothing), if only what was left is put back.
       type: str
     old_master:
       description: The master before, as C(host:port).

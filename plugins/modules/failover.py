@@ -13,9 +13,9 @@ short_description: Move a Redis or Valkey master under Sentinel without losing a
 version_added: 0.1.0
 description:
   - Moves the master of a deployment under Redis or Valkey Sentinel to a replica, verifies the end state, and reports truthfully what happened.
-  - With the strategy V(fenced), no write that the old master acknowledged is lost, and writes stand still for some ten to twenty milliseconds.
+  - With the strategy V(fenced), no write that the old master acknowledged is lost, and writes stand still for 10 to 20 milliseconds.
     The old master stops being a master before the new one becomes one.
-  - It checks first. Whatever speaks against the move is named, all of it at once, and nothing is touched.
+  - It checks first. If anything speaks against the move, nothing is touched, and one message names all of it.
   - A run that was interrupted is finished or undone by the next one.
 author:
   - The redis_ha.sentinel authors (@redis-ha)
@@ -25,8 +25,8 @@ extends_documentation_fragment:
 attributes:
   action:
     description:
-      - Tells each step on the controller while the module takes it. Where the module runs on another host, only that it runs there, and how it ended.
-      - Without it, for example under the test of a module alone, the module does the same.
+      - Shows each step on the controller as it begins. If the module runs on another host, shows only that it runs there, and how it ended.
+      - The module does the same work without the action plugin, and then shows nothing meanwhile.
     support: full
   async:
     description: Whether the task can run in the background.
@@ -41,7 +41,8 @@ attributes:
     description: Whether a second run changes nothing.
     support: partial
     details:
-      - With O(target) or O(avoid), a second run changes nothing. Without them, every run moves the master.
+      - With O(target) or O(avoid), a second run changes nothing. With O(expected_master), and without O(target), it is refused.
+        With none of the three, every run moves the master.
 options:
   master_name:
     description:
@@ -51,19 +52,19 @@ options:
   target:
     description:
       - The replica to promote, as C(host:port). If it is the master already, nothing is done.
-      - Where this host is too slow, Sentinel may promote another replica. Nothing is lost then, and the run moves the master on to this one by itself.
-      - If left out, the replica with the lowest C(replica-priority) is promoted; of several, one with the master's own version, else one with a
-        newer version, else one with an older version; of several, the one that Sentinel itself prefers.
+      - If this host is too slow, Sentinel may promote another replica. Nothing is lost then, and the run moves the master on to this one by itself.
+      - If left out, the replica with the lowest C(replica-priority) is promoted. Of several, it is one with the master's own version, else one with a
+        newer version, else one with an older version. Of several such replicas, it is the one that Sentinel itself prefers.
     type: str
   avoid:
     description:
-      - Hosts to leave, by name or IP address. Acts only if the master is on one of them, and never promotes a replica on one of them.
+      - Hosts to leave, by name or IP address. The master is moved only if it is on one of them. A replica on one of them is never promoted.
     type: list
     elements: str
     default: []
   expected_master:
     description:
-      - The master that the caller believes to be there, as C(host:port). If another one is, nothing is done and the task fails.
+      - The node that must be the master now, as C(host:port). If another node is the master, nothing is done and the task fails.
       - What an interrupted run began elsewhere is finished only where it leads to O(target), or off the hosts of O(avoid).
     type: str
 seealso:
@@ -71,7 +72,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Move the master to whichever replica Sentinel prefers
+- name: Move the master to the best replica; each run moves it again
   redis_ha.sentinel.failover:
     sentinels: ["192.0.2.11:26379"]
     master_name: mymaster
@@ -81,7 +82,7 @@ EXAMPLES = r"""
   redis_ha.sentinel.failover:
     sentinels: ["192.0.2.11:26379", "192.0.2.12:26379"]
     master_name: mymaster
-    avoid: ["{{ inventory_hostname }}"]
+    avoid: ["{{ ansible_host | default(inventory_hostname) }}"]
   delegate_to: localhost
 
 - name: Move it to a certain replica, if the master is still where we think it is
@@ -105,16 +106,18 @@ RETURN = r"""
 outcome:
   description:
     - V(switched), the master was moved.
-    - V(unchanged), it is as asked already, or only what an interrupted run had left was put back.
+    - V(unchanged), the master is where it was asked to be already, or only what an interrupted run had left was put back.
     - V(planned), check mode.
-    - V(refused), nothing was tried. V(aborted), it was tried and rolled back.
-    - V(incomplete), it was moved and something is left to do. V(unknown), how it ended could not be established; it may still finish.
+    - V(refused), the move did not begin; a priority that was raised for it was put back. V(aborted), the move began and was rolled back.
+    - V(incomplete), the master was moved and something is left to do. V(unknown), how the move ended could not be established; it may still finish.
     - The last four fail the task.
   returned: always
   type: str
   sample: switched
 phase:
-  description: The phase in which the run ended.
+  description:
+    - The step in which the run ended. The documentation of the collection describes each step (docs/failover.md).
+    - V(check) if the checks refused the move, V(options) if an option cannot be used.
   returned: always
   type: str
   sample: settle
@@ -134,10 +137,10 @@ seen:
   type: dict
   sample: {}
 understood:
-  description: What the program has understood of what it was asked for, in one line.
+  description: The request as the program understood it, in one line.
   returned: always
   type: str
-  sample: master mymaster; target any; leave none; expected any; strategy auto; promotion auto
+  sample: master mymaster; target any; leave 192.0.2.21; expected any; strategy auto; promotion auto
 request:
   description: The options that were given, by name.
   returned: always
@@ -189,7 +192,7 @@ leader:
   sample: 192.0.2.12:26379
 plan:
   description:
-    - What was decided, and the steps of it. Null if the run was refused before.
+    - What was decided, and the steps that follow from it. Null if the run was refused before anything was decided.
     - C(expected_write_stop_ms) is the figure of the benchmark, C(worst_case_write_stop_ms) the longest while the program runs, and
       C(write_stop_if_killed_ms) the time after which Sentinel heals by itself if the program is killed at the worst moment.
   returned: always
@@ -209,10 +212,10 @@ lossless_reason:
   sample: 192.0.2.22:6379 had applied offset 4711, the last that 192.0.2.21:6379 reached when it stopped being a master
 write_gap_ms:
   description:
-    - What clients feel. Milliseconds from the moment when the old master stopped acknowledging writes until the new one takes writes and every Sentinel
-      names it. Null without a fence, and where that did not come about.
-    - Where Sentinel promoted another replica and the run moved the master on from there, or tried to, the longer of the two; a note names both. Null if one
-      of the two is not known, as where an interrupted run was finished before.
+    - How long writes stood still, in milliseconds. It begins when the old master stops acknowledging writes. It ends when the new master takes writes and
+      every Sentinel names it. Null without a fence, and if that end was not reached.
+    - If Sentinel promoted another replica and the run moved the master on from there, or tried to, the longer of the two; a note names both. Null if one of
+      the two is not known, as where an interrupted run was finished before.
   returned: always
   type: float
   sample: 11.4
@@ -232,7 +235,7 @@ ended_at:
   type: str
   sample: '2026-01-31T01:00:00.410Z'
 phases_ms:
-  description: Milliseconds spent in each step, by name.
+  description: Milliseconds spent in each step, by the name of the step, as in C(phase).
   returned: always
   type: dict
   sample: {discover: 31.0, fence: 0.9}
@@ -252,7 +255,7 @@ timeline:
       description: What kind of entry it is. Of a Sentinel, the channel of its event.
       type: str
     step:
-      description: The step of the run in which it was put down.
+      description: The step that the run was in, as in C(phase).
       type: str
     subject:
       description: The server that it is about, as C(host:port). Empty if it is about none.
@@ -301,7 +304,9 @@ way_back:
   description: The command that moves the master back. Null if it was not moved.
   returned: always
   type: str
-  sample: ansible localhost -m redis_ha.sentinel.failover -a 'sentinels=192.0.2.11:26379 master_name=mymaster target=192.0.2.21:6379'
+  sample: >-
+    ansible localhost -m redis_ha.sentinel.failover -a 'sentinels=192.0.2.11:26379 master_name=mymaster target=192.0.2.21:6379
+    expected_master=192.0.2.22:6379'
 notes:
   description: What the caller should know.
   returned: always

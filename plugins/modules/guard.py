@@ -15,9 +15,9 @@ author:
   - The redis_ha.sentinel authors (@redis-ha)
 description:
   - Serves the roles and playbooks of this collection. It looks at the names of variables, not at their values, and asks no server.
-  - Refuses variables that begin as those of this collection do and that no role has, wherever they come from, and names the nearest one that there is.
-    In the playbooks of this collection it refuses misspelt options among the extra variables (command line, survey) as well.
-  - A name that is somebody else's is left alone if it stands in the variable C(redis_ha_other_variables).
+  - Refuses variables that begin like those of this collection and that no role has, wherever they are set, and names the nearest right one.
+    In the playbooks of this collection it also refuses misspelt options among the extra variables (command line, survey).
+  - A name that belongs to something else is not refused if it stands in the variable C(redis_ha_other_variables).
   - Says in one line what was understood.
 options:
   request:

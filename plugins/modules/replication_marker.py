@@ -176,7 +176,7 @@ def mark(module: AnsibleModule, fleet: Fleet) -> dict[str, Any]:
         fleet.node(master).order("SET", key, token, "EX", params["ttl"], "NX")
     except (LinkError, ReplyError) as error:
         sent = isinstance(error, LinkError) and error.sent
-        remedy = "The master takes no write from us: look at what it says, and at the permissions of our user."
+        remedy = "The master refuses the write: look at what it says, and at the permissions of the collection's user."
         return {**found, "changed": sent, **_failed("marker_not_written", str(error), remedy)}
     rows = _arrivals(fleet, replicas, key, token, params["timeout"])
     result = {**found, "changed": True, "key": key, "replicas": rows, "error": None, "remedy": None}

@@ -193,7 +193,7 @@ masters:
               description: Whether this Sentinel takes it for down or has no connection to it.
               type: bool
             last_hello_ms:
-              description: How long ago this Sentinel was greeted by it.
+              description: How long ago this Sentinel heard its last hello.
               type: int
     nodes:
       description: What each node says of itself, for every node that a Sentinel knows.

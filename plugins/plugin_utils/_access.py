@@ -18,6 +18,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection impo
     MINIMUM_REDIS_PY,
     REDIS_IMPORT_ERROR,
     Fleet,
+    redis_py_to_install,
     redis_py_version,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import FailoverError, LinkError, ReplyError
@@ -59,7 +60,7 @@ def opened_fleet(values: Mapping[str, Any]) -> Iterator[Fleet]:
 
 
 def _require_library() -> None:
-    wanted = ".".join(map(str, MINIMUM_REDIS_PY))
+    wanted = redis_py_to_install()
     if REDIS_IMPORT_ERROR is not None:
         raise AnsibleError(f"redis-py is missing. Install redis-py {wanted} or later for the Python that runs Ansible.")
     if redis_py_version() < MINIMUM_REDIS_PY:

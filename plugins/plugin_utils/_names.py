@@ -244,7 +244,7 @@ def refusal(sentences: Iterable[str]) -> str:
     reasons = "; ".join(sentences)
     return (
         f"Nothing was asked of any server: {reasons}{'' if reasons.endswith('?') else '.'} "
-        "A name that is somebody else's is left alone where it stands in redis_ha_other_variables."
+        "If a name belongs to something else, put it into redis_ha_other_variables."
     )
 
 

@@ -476,11 +476,11 @@ def _to(target: str | None) -> str:
 
 
 STAGES = {
-    "look": "before it was touched",
+    "look": "before anything was done to it",
     "before": "in rolling_before_tasks",
-    "drain": "when its masters were to leave",
-    "maintenance": "in the maintenance itself",
-    "wait": "when its servers were waited for",
+    "drain": "while its masters were moved away",
+    "maintenance": "during the maintenance itself",
+    "wait": "while waiting for its servers",
     "postcheck": "in the check afterwards",
     "after": "in rolling_after_tasks",
 }
@@ -549,7 +549,8 @@ def conclude(seen: Result) -> dict[str, Any]:
     if where["stage"]:
         message = (
             f"Stopped at {', '.join(batch)}, {STAGES[where['stage']]}: {where['msg'].rstrip('.')}. "
-            f"Done: {', '.join(after.done) or 'none'}. Left: {', '.join(left)}. Mend it and run again: it goes on here."
+            f"Done: {', '.join(after.done) or 'none'}. Left: {', '.join(left)}. "
+            "Mend what is named and run again: the run goes on here."
         )
     return {"state": after.as_result(), "done": list(after.done), "left": left, "stage": where["stage"], "msg": message}
 

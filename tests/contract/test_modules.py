@@ -19,7 +19,7 @@ from ansible_collections.redis_ha.sentinel.plugins.action import write_fleet_rep
 from ansible_collections.redis_ha.sentinel.plugins.doc_fragments import connection, move
 from ansible_collections.redis_ha.sentinel.plugins.module_utils import _module
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import REPLICA_REMEDIES
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import MINIMUM_REDIS_PY
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import redis_py_to_install
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import ERRORS, ONE_CODE
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import CONNECTION, MOVE, RANGES
 
@@ -149,7 +149,9 @@ def test_the_fragment_is_the_group(fragment: str) -> None:
 
 
 def test_the_fragment_names_the_oldest_library() -> None:
-    assert FRAGMENTS["connection"]["requirements"] == [f"redis-py {'.'.join(map(str, MINIMUM_REDIS_PY))} or later"]
+    oldest, oldest_since_3_12 = redis_py_to_install((3, 11)), redis_py_to_install((3, 12))
+    (named,) = FRAGMENTS["connection"]["requirements"]
+    assert named == f"redis-py {oldest} or later; on Python 3.12 and later, redis-py {oldest_since_3_12} or later"
 
 
 @pytest.mark.parametrize("option", CONNECTION)

@@ -223,7 +223,7 @@ def test_examples_are_understood_by_ansible(tmp_path: Path) -> None:
             file.write_text(yaml.safe_dump(example, sort_keys=False))
             files.append(str(file))
         if named := re.match(r"# ([\w/]+\.yml)\b", block.text):
-            (tmp_path / named[1]).parent.mkdir(exist_ok=True)
+            (tmp_path / named[1]).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / named[1]).write_text(block.text)
     assert len(files) > 15
     ran = subprocess.run(

@@ -49,7 +49,7 @@ AGAIN_S = 45
 RETRY_S = 0.5
 SENT_AGAIN_S = 30
 SPREAD_S = 3.0
-"""A Sentinel that the program could not ask hears of a new master from the others, which greet every two seconds."""
+"""A Sentinel that the program could not ask hears of a new master from the hello of the others, every two seconds."""
 LEFT_OVER = {"min-replicas-to-write": "0", "min-replicas-max-lag": "10", "replica-priority": "100"}
 _END = "-- end --"
 

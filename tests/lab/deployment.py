@@ -34,7 +34,7 @@ _Result = TypeVar("_Result")
 _POLL_S, _LATER_POLL_S = 0.02, 0.1
 """Between two looks: at first, and where it has not come at once. To look costs more than to wait."""
 _HELLO_AGE_MS = 8000
-"""A Sentinel greets the others every two seconds; one that was started again has not yet."""
+"""A Sentinel sends its hello every two seconds; one that was started again has not yet."""
 _ASK_TIMEOUT_S = 1.0
 
 
@@ -334,7 +334,7 @@ class Deployment:
             if set(other["flags"].split(",")) - {"sentinel", "master_down"}:
                 missing.append(f"Sentinel {other['name']} is {other['flags']}")
             if int(other["last-hello-message"]) > _HELLO_AGE_MS:
-                missing.append(f"Sentinel {other['name']} has greeted nobody for {other['last-hello-message']} ms")
+                missing.append(f"Sentinel {other['name']} has sent no hello for {other['last-hello-message']} ms")
         if not missing:
             # Refused without a quorum, and the refusal says why.
             _ask(client, "SENTINEL", "CKQUORUM", name)

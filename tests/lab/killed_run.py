@@ -91,7 +91,7 @@ def _changes(command: Command) -> bool:
     if name in CHANGES:
         return len(command) > 1 and command[1].upper() in CHANGES[name]
     if name == "PUBLISH" and len(command) > 2:
-        # Sentinel throws a greeting away that has not all its fields.
+        # Sentinel throws a hello away that does not have all its fields.
         return len(command[2].split(",")) == _HELLO_FIELDS
     return name not in QUESTIONS
 

@@ -54,6 +54,11 @@ NOT_RUN = {
     "make setup": f"has made what the tests run in; {_TYPED}",
     "make test": f"is all tests, of which this is one; {_TYPED}",
     "make unit": f"is a suite of its own; {_TYPED}",
+    "ansible-builder build": "makes a container image, which takes minutes and a registry's base image",
+    "docker push": "needs a registry",
+    "ansible-galaxy collection install awx.awx": (
+        "asks Galaxy; tests/integration/awx/test_setup.py runs setup.yml with the modules of that collection"
+    ),
     "ansible-playbook redis_ha.sentinel.rolling_maintenance": (
         "brings new packages to the host itself; molecule/rolling_maintenance upgrades hosts of its own, by tasks of its own"
     ),

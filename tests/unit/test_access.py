@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleError
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Access, Fleet
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import (
+    Access,
+    Fleet,
+    redis_py_to_install,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError, ReplyError, failure
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import CONNECTION
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
@@ -98,9 +102,12 @@ def test_what_goes_wrong_meanwhile_is_an_error_of_ansible(error: Exception, said
 
 def test_without_redis_py_it_says_what_to_install_and_where(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_access, "REDIS_IMPORT_ERROR", "Traceback: No module named 'redis'")
-    assert refusal() == "redis-py is missing. Install redis-py 3.5 or later for the Python that runs Ansible."
+    assert (
+        refusal()
+        == f"redis-py is missing. Install redis-py {redis_py_to_install()} or later for the Python that runs Ansible."
+    )
 
 
 def test_a_redis_py_that_is_too_old_is_named_with_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_access, "redis_py_version", lambda: (3, 4, 1))
-    assert refusal().startswith("redis-py 3.4.1 is too old. Install redis-py 3.5 or later")
+    assert refusal().startswith(f"redis-py 3.4.1 is too old. Install redis-py {redis_py_to_install()} or later")

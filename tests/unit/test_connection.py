@@ -457,7 +457,7 @@ def test_a_server_that_refuses_our_certificate(
     shown = foreign if pair == "foreign" else getattr(certificates, pair) if pair else None
     files = (str(shown.cert), str(shown.key)) if shown else (None, None)
     access = Access(password=password, tls=Tls(True, str(certificates.ca), *files))
-    refused = pytest.raises(TlsError, match="it refuses our client certificate, or wants one")
+    refused = pytest.raises(TlsError, match="it refuses the client certificate, or wants one")
     with (
         serving_tls(certificates, [], wants_certificate=True) as address,
         client(address, access) as it,
@@ -472,7 +472,7 @@ def test_a_server_that_ends_the_handshake_without_a_word_does_not_want_our_certi
     with serving_tls(certificates, [b""]) as address, client(address, access) as it:
         with pytest.raises(TlsError) as caught:
             it.order("PING")
-        assert "it refuses our client certificate, or wants one (it closed the connection)" in caught.value.message
+        assert "it refuses the client certificate, or wants one (it closed the connection)" in caught.value.message
 
 
 def test_over_tls_nobody_who_listens_is_told_as_without(certificates: Any) -> None:

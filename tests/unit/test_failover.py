@@ -619,7 +619,7 @@ def test_two_runs_do_not_meet() -> None:
     result = run(world)
     assert (result["outcome"], result["error"]) == ("refused", "another_run")
     assert f"its connection to {OM} comes from 10.9.9.9:1 and is 7 s old" in result["msg"]
-    assert "CLIENT KILL ID 3 on the master" in result["remedy"]
+    assert "send CLIENT KILL ID 3 to the master" in result["remedy"]
     assert not world.sent(PAUSE)
 
 

@@ -475,7 +475,7 @@ NODES = [
         "node_permissions",
         before(),
         "ok",
-        ("our user may do what a failover needs on every node that answers",),
+        ("the collection's user may do what a failover needs on every node that answers",),
         "",
     ),
     Case(
@@ -484,14 +484,14 @@ NODES = [
         before(nodes=nodes(master_node(refused={"CLIENT PAUSE": "NOPERM this user has no permissions"}))),
         "critical",
         ("the master 10.0.0.1:6379 refuses CLIENT PAUSE (CLIENT PAUSE: NOPERM this user has no permissions)",),
-        "Give our user these permissions (docs/permissions.md).",
+        "Give the collection's user these permissions (docs/permissions.md).",
     ),
     Case(
         "what a version lacks and nobody needs",
         "node_permissions",
         before(nodes=nodes(master_node(refused={"CLIENT PAUSE": "ERR syntax"}, write_pause=False))),
         "ok",
-        ("our user may do what a failover needs on every node that answers",),
+        ("the collection's user may do what a failover needs on every node that answers",),
     ),
     Case(
         "a replica cannot be steered",

@@ -329,12 +329,12 @@ CASES = [
         "Mend the network between the two, or their passwords (sentinel-user, sentinel-pass).",
     ),
     Case(
-        "one is not greeted",
+        "one hears no hello",
         "known_sentinels",
         before(with_view(0, peers=(peer_entry(L1), peer_entry(L2, last_hello_ms=12_345)))),
         "critical",
-        ("Sentinel 10.0.0.1:26379 has not been greeted by Sentinel 10.0.0.3:26379 for 12345 ms",),
-        "Sentinel 10.0.0.3:26379 greets the others within seconds if it was started just now. If it stays so, it can send neither to the nodes nor to the "
+        ("Sentinel 10.0.0.1:26379 has heard no hello of Sentinel 10.0.0.3:26379 for 12345 ms",),
+        "Sentinel 10.0.0.3:26379 sends its hello within seconds if it was started just now. If it stays so, it can send neither to the nodes nor to the "
         "other Sentinels: mend its network, or what it logs in with (auth-user, auth-pass, sentinel-user, sentinel-pass).",
     ),
     Case(
@@ -425,7 +425,7 @@ CASES = [
         before(with_view(0, failover_refused="NOPERM no")),
         "warning",
         ("Sentinel 10.0.0.1:26379 refuses SENTINEL FAILOVER: NOPERM no",),
-        "Give our user +sentinel|failover on the Sentinels (docs/permissions.md).",
+        "Give the collection's user +sentinel|failover on the Sentinels (docs/permissions.md).",
     ),
     Case(
         "refused by all",

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ansible.module_utils import basic
 from ansible_collections.redis_ha.sentinel.plugins.module_utils import _module
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet, redis_py_to_install
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     AuthError,
     LinkError,
@@ -149,15 +149,20 @@ def test_without_redis_py_it_says_what_to_install(call: Call, monkeypatch: pytes
     monkeypatch.setattr(_module, "REDIS_IMPORT_ERROR", "Traceback: No module named 'redis'")
     code, result = call(never, result_on_error={"outcome": None})
     assert (code, result["error"], result["outcome"], result["changed"]) == (1, "library_missing", None, False)
-    assert result["remedy"] == "Install redis-py 3.5 or later for the Python that runs the module."
+    assert result["remedy"] == f"Install redis-py {redis_py_to_install()} or later for the Python that runs the module."
     assert "redis (redis-py)" in result["msg"]
+
+
+def test_what_to_install_is_what_this_python_can_import() -> None:
+    assert [redis_py_to_install(python) for python in ((3, 9), (3, 11))] == ["3.5", "3.5"]
+    assert [redis_py_to_install(python) for python in ((3, 12), (3, 14))] == ["4.3.4", "4.3.4"]
 
 
 def test_a_redis_py_that_is_too_old_is_named_with_its_version(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_module, "redis_py_version", lambda: (3, 4, 1))
     code, result = call(never)
     assert (code, result["error"]) == (1, "library_too_old")
-    assert result["msg"] == "redis-py 3.4.1 is too old, 3.5 is the oldest that will do."
+    assert result["msg"] == f"redis-py 3.4.1 is too old, {redis_py_to_install()} is the oldest that will do."
 
 
 # ---- signals ---------------------------------------------------------------------------------------------------------

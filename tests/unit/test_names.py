@@ -190,7 +190,9 @@ def test_a_list_may_be_a_text(value: object, expected: tuple[str, ...]) -> None:
 
 def test_the_refusal_says_that_nothing_was_asked_and_what_to_do() -> None:
     said = refusal(["avoidd is unknown; did you mean avoid?"])
-    assert said.startswith("Nothing was asked of any server: avoidd is unknown; did you mean avoid? A name that is")
+    assert said.startswith(
+        "Nothing was asked of any server: avoidd is unknown; did you mean avoid? If a name belongs to"
+    )
 
 
 def test_one_line_says_what_was_understood() -> None:

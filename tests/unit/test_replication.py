@@ -285,7 +285,7 @@ def test_giving_up_says_what_is_left_and_what_to_do() -> None:
     said = gave_up(STALLED, look(unreachable(R)), 12.3)
     assert (said["failed"], said["error"]) == (True, "replicas_stalled")
     assert said["msg"] == (
-        f"After 12 s nothing has moved for too long. Left: replica {R} cannot be asked: Connection refused. {said['remedy']}"
+        f"Gave up after 12 s: nothing has changed for too long. Still missing: replica {R} cannot be asked: Connection refused. {said['remedy']}"
     )
     assert said["remedy"].startswith("Start it, or mend the way to it; it then follows by itself.")
     assert gave_up(TIMED_OUT, look(unreachable(R)), 12.3)["error"] == "replicas_timeout"

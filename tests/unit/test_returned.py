@@ -168,7 +168,7 @@ def test_what_is_left_is_said_the_first_of_it_and_how_much_more() -> None:
     assert told["error"] == "servers_stalled"
     assert (
         told["msg"]
-        == "After 30 s nothing has moved for too long. Left: m0: down; m1: down; m2: down; and 2 more. Start it."
+        == "Gave up after 30 s: nothing has changed for too long. Still missing: m0: down; m1: down; m2: down; and 2 more. Start it."
     )
     assert gave_up(TIMED_OUT, {"missing": rows}, 30.0)["error"] == "servers_timeout"
 
@@ -183,7 +183,7 @@ def test_who_does_not_answer_comes_before_those_who_do_not_see_him_and_each_serv
     ]
     told = gave_up(STALLED, {"missing": rows}, 30.0)["msg"]
     assert (
-        "Left: cart: 192.0.2.5:26379 does not answer; cart: 192.0.2.5:6379 does not answer; shop: 192.0.2.5:26379"
+        "Still missing: cart: 192.0.2.5:26379 does not answer; cart: 192.0.2.5:6379 does not answer; shop: 192.0.2.5:26379"
         in told
     )
     assert told.partition("; and 7 more. ")[2].startswith(SILENT), "what helps is about the cause"

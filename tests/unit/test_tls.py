@@ -10,7 +10,7 @@ import ssl
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._tls import refusal
 
-OUR_CERTIFICATE = "it refuses our client certificate, or wants one"
+CLIENT_CERTIFICATE = "it refuses the client certificate, or wants one"
 
 
 def error(reason: str, kind: type[ssl.SSLError] = ssl.SSLError) -> ssl.SSLError:
@@ -30,11 +30,11 @@ def distrust(code: int, message: str) -> ssl.SSLCertVerificationError:
     [
         (error("WRONG_VERSION_NUMBER"), "it does not speak TLS"),
         (error("RECORD_LAYER_FAILURE"), "it does not speak TLS"),
-        (error("TLSV13_ALERT_CERTIFICATE_REQUIRED"), f"{OUR_CERTIFICATE} (certificate required)"),
-        (error("TLSV1_ALERT_UNKNOWN_CA"), f"{OUR_CERTIFICATE} (unknown ca)"),
-        (error("UNEXPECTED_EOF_WHILE_READING", ssl.SSLEOFError), f"{OUR_CERTIFICATE} (it closed the connection)"),
-        (error("", ssl.SSLZeroReturnError), f"{OUR_CERTIFICATE} (it closed the connection)"),
-        (ConnectionResetError(104, "Connection reset by peer"), f"{OUR_CERTIFICATE} (it closed the connection)"),
+        (error("TLSV13_ALERT_CERTIFICATE_REQUIRED"), f"{CLIENT_CERTIFICATE} (certificate required)"),
+        (error("TLSV1_ALERT_UNKNOWN_CA"), f"{CLIENT_CERTIFICATE} (unknown ca)"),
+        (error("UNEXPECTED_EOF_WHILE_READING", ssl.SSLEOFError), f"{CLIENT_CERTIFICATE} (it closed the connection)"),
+        (error("", ssl.SSLZeroReturnError), f"{CLIENT_CERTIFICATE} (it closed the connection)"),
+        (ConnectionResetError(104, "Connection reset by peer"), f"{CLIENT_CERTIFICATE} (it closed the connection)"),
         (error("NO_CIPHERS_AVAILABLE"), str(error("NO_CIPHERS_AVAILABLE"))),
     ],
     ids=["no TLS", "no TLS, newer", "none shown", "another authority", "end", "orderly end", "reset", "anything else"],

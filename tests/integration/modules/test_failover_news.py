@@ -56,7 +56,7 @@ def assert_all_name_the_master(deployment: Deployment) -> None:
 
 
 def mute(deployment: Deployment, *sentinels: Process) -> dict[str, str]:
-    """Give our user all but PUBLISH on these Sentinels; how it logs in."""
+    """Give the collection's user all but PUBLISH on these Sentinels; how it logs in."""
     for sentinel in deployment.sentinels:
         rule = ["-publish"] if sentinel in sentinels else []
         sentinel.command("ACL", "SETUSER", "ours", "on", ">ours", "+@all", "allchannels", "~*", *rule)

@@ -125,7 +125,7 @@ def test_the_target_follows_another_replica(deployment: Deployment) -> None:
 
 def test_a_replica_too_far_behind() -> None:
     """The link stands, and what the master sends is not read: a paused replica that answers INFO."""
-    # The pause holds up Sentinel's greetings, too, and what it sends behind them: for longer than down-after, the replica would be down.
+    # The pause holds up Sentinel's hellos, too, and what it sends behind them: for longer than down-after, the replica would be down.
     with Deployment(replicas=1, sentinels=1, down_after_ms=60_000) as patient:
         target = patient.replicas()[0]
         # A paused replica does not apply what its master sends (CLIENT PAUSE does not exempt the master's link).

@@ -584,7 +584,7 @@ def test_a_pause_is_left_on_the_master(sick: Deployment) -> None:
         assert f"a pause holds writes on {master.address}: PFCOUNT is not answered" in told(result, "no_pause")
         for node in sick.nodes():
             node.command("ACL", "SETUSER", "modest", "+client|list", "-pfcount")
-        sick.wait_for(lambda: _publish_waits(master), 5, "Sentinel's greeting to be held")
+        sick.wait_for(lambda: _publish_waits(master), 5, "Sentinel's hello to be held")
         result = look_at(sick, redis_username="modest")
         assert wrong(result)["no_pause"] == "warning"
         assert f"a pause holds writes on {master.address}: PUBLISH of sentinel-" in told(result, "no_pause")

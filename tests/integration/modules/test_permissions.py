@@ -206,7 +206,7 @@ def sent() -> Steps:
 
 
 def watched_run(spec: str | None, promotion: str = "auto") -> Steps:
-    """What a run sends as our user to nodes that permit what the page says and no more."""
+    """What a run sends as the collection's user to nodes that permit what the page says and no more."""
     steps: dict[tuple[str, str, str], set[str]] = {}
     users = [f"user {' '.join(rules)}" for rules in (NODE_USER, REPLICAS_USER)]
     node_config = [*users, f"masteruser {REPLICAS_USER[0]}", "masterauth PASSWORD"]
@@ -262,7 +262,10 @@ def watched_run(spec: str | None, promotion: str = "auto") -> Steps:
 def documented(certain: bool) -> Steps:
     """What the page says is sent: where nothing is in the way, or in any case."""
     steps: dict[tuple[str, str, str], set[str]] = {}
-    for kind, title in (("node", "## Our user on the nodes"), ("sentinel", "## Our user on the Sentinels")):
+    for kind, title in (
+        ("node", "## The collection's user on the nodes"),
+        ("sentinel", "## The collection's user on the Sentinels"),
+    ):
         section = PAGE.partition(f"{title}\n")[2].partition("\n## ")[0]
         everybody = ALL_NODES if kind == "node" else ALL_SENTINELS
         for commands, where, phases in re.findall(

@@ -56,7 +56,7 @@ def test_a_marker_that_cannot_be_written_fails_the_check(deployment: Deployment,
     assert run.status == "failed"
     told = " ".join(run.message.split())
     assert re.search(
-        rf"FAILED marker: {master.address}: .*'maxmemory'\. The master takes no write from us: look at what", told
+        rf"FAILED marker: {master.address}: .*'maxmemory'\. The master refuses the write: look at what", told
     )
 
 
@@ -78,7 +78,8 @@ def test_a_replica_that_has_not_come_in_time_is_named_with_what_to_do(
         assert run.status == "failed"
         assert waited["error"] == "replicas_timeout"
         assert re.match(
-            rf"After \d+ s the time is over\. Left: replica {re.escape(away.address)} cannot be asked: ", waited["msg"]
+            rf"Gave up after \d+ s: the time is over\. Still missing: replica {re.escape(away.address)} cannot be asked: ",
+            waited["msg"],
         )
         told = " ".join(run.message.split())
         assert (

@@ -99,7 +99,7 @@ def test_every_server_is_restarted_by_a_run_that_stopped_and_one_that_went_on_an
         second = roll(workspace, fleet, restarter.url, state, rolling_give_back=True)
         written = writers.end()
 
-    assert "Stopped at redis-1, in the maintenance itself: redis-1: " in first.message
+    assert "Stopped at redis-1, during the maintenance itself: redis-1: " in first.message
     assert "Done: redis-4, redis-5. Left: redis-1, redis-2, redis-3." in first.message
     found = first.artifacts["redis_ha_rolling"]
     assert (found["stage"], found["done"]) == ("maintenance", ["redis-4", "redis-5"])
@@ -149,12 +149,12 @@ def test_a_host_whose_servers_do_not_come_back_stops_it_and_it_goes_on_there(
     with Away(fleet) as away, Restarter(fleet, away) as restarter:
         restarter.keeps_down.add(HOSTS[4])
         stopped = roll(workspace, fleet, restarter.url, tmp_path / "state.json", **only)
-        assert stopped.message.startswith("Stopped at redis-5, when its servers were waited for: ")
+        assert stopped.message.startswith("Stopped at redis-5, while waiting for its servers: ")
         silent = (
             f"{process.address} {is_one}does not answer" for process in there for is_one in ("", "is a Sentinel that ")
         )
         assert any(words in stopped.message for words in silent)
-        assert "Done: none. Left: redis-5. Mend it and run again: it goes on here." in stopped.message
+        assert "Done: none. Left: redis-5. Mend what is named and run again: the run goes on here." in stopped.message
         restarter.keeps_down.clear()
         for process in there:
             process.start()
