@@ -155,7 +155,8 @@ masters:
       description: Why O(ignore:lossless) is what it is.
       type: str
     write_gap_ms:
-      description: How long its writes stood still, in milliseconds, as M(redis_ha.sentinel.failover) returns it. Null if writes were not stopped, or it is not known.
+      description: How long its writes stood still, in milliseconds, as M(redis_ha.sentinel.failover) returns it. Null if writes were not stopped, or if it
+        is not known.
       type: float
     started_at:
       description: When its move began, in UTC. Null if it did not.
