@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: The redis_ha.sentinel authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The judge of the archive notices what it is there for: each time one thing is wrong with a small collection."""
+"""The judge of the archive notices what it is there for: each time one thing is wrong with a small collection, or with a definition for AWX."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -21,8 +22,11 @@ from tools.artifact import (
     COMMUNITY,
     Rules,
     WrongError,
+    judge_awx_environment,
     judge_import,
 )
+
+from lab.modules import CHECKOUT
 
 GALAXY = {
     "namespace": "some",
@@ -79,6 +83,30 @@ def test_each_of_galaxy_s_rules_is_applied(
         judge_import(archive, rules, environment, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("line", "instead", "floor", "said"),
+    [
+        pytest.param("", "", ">=2.16.0", "", id="nothing wrong"),
+        pytest.param("", "", ">=2.99.0", "would hold ansible-core", id="another floor"),
+        pytest.param("  galaxy: collections/requirements.yml\n", "", ">=2.16.0", "no collection", id="no collection"),
+        pytest.param("galaxy: ", "Galaxy: ", ">=2.16.0", "ended with 1", id="a word that it does not know"),
+    ],
+)
+def test_the_definition_for_awx_is_held_against_the_collection(
+    tmp_path: Path, environment: Mapping[str, str], line: str, instead: str, floor: str, said: str
+) -> None:
+    awx = shutil.copytree(CHECKOUT / "awx", tmp_path / "awx")
+    definition = awx / "execution-environment.yml"
+    text = definition.read_text()
+    assert line in text
+    definition.write_text(text.replace(line, instead) if line else text)
+    if said:
+        with pytest.raises(WrongError, match=said):
+            judge_awx_environment(awx, floor, environment, tmp_path / "context")
+    else:
+        judge_awx_environment(awx, floor, environment, tmp_path / "context")
+
+
 def test_all_that_is_wrong_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(*_words: object) -> None:
         raise WrongError("use")
@@ -99,6 +127,6 @@ def test_all_that_is_wrong_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(artifact, "run", made)
     monkeypatch.setattr(artifact, "judge_import", wrong_rules)
     monkeypatch.setattr(artifact, "judge_use", wrong)
-    for fine in ("judge_content", "judge_execution_environment"):
+    for fine in ("judge_content", "judge_execution_environment", "judge_awx_environment"):
         monkeypatch.setattr(artifact, fine, lambda *_words: None)
     assert artifact.judge({}, tmp_path) == ["community", "certification", "use"]

@@ -4,7 +4,8 @@
 """Judges what is published: the archive that `ansible-galaxy collection build` makes.
 
 It holds only what belongs in it. It installs into an empty environment, and works there with only meta, plugins, roles and playbooks. From what
-it says of itself, `ansible-builder` makes an execution environment with redis-py and nothing else, by its floor. Galaxy's importer takes the archive, by the rules of the community and by those of certification.
+it says of itself, `ansible-builder` makes an execution environment with redis-py and nothing else, by its floor; it makes one of the definition for
+AWX, too. Galaxy's importer takes the archive, by the rules of the community and by those of certification.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("meta", "playbooks", "plugins", "roles")
@@ -170,6 +173,27 @@ def judge_execution_environment(archive: Path, environment: Mapping[str, str], f
         raise WrongError(f"an execution environment would hold {python}, not {REDIS_PY}")
 
 
+def judge_awx_environment(awx: Path, floor: str, environment: Mapping[str, str], context: Path) -> None:
+    """Holds what `ansible-builder` makes of the definition for AWX against what the collection demands.
+
+    Args:
+        awx: The folder of the archive that AWX reads.
+        floor: Which ansible-core the collection demands, as meta/runtime.yml says it.
+        environment: That of the commands.
+        context: The folder for what is made.
+
+    Raises:
+        WrongError: It makes nothing, or the image would hold something else.
+    """
+    made = image_of(awx / "execution-environment.yml", context, environment)
+    cores = set(re.findall(r"ansible-core([^\s\"']+)", made))
+    if cores != {floor.removesuffix(".0")}:
+        raise WrongError(f"the image for AWX would hold ansible-core {sorted(cores)}, not {floor}:\n{made}")
+    asked = yaml.safe_load((context / "_build/requirements.yml").read_text())
+    if [collection["name"] for collection in asked["collections"]] != ["redis_ha.sentinel"]:
+        raise WrongError(f"the image for AWX would hold these collections: {asked}")
+
+
 def renamed(archive: Path, version: str, folder: Path) -> Path:
     """The same archive, as a version if one is given, with an address of its repository where it names none."""
     with tarfile.open(archive) as content:
@@ -225,6 +249,9 @@ def judge(environment: Mapping[str, str], folder: Path) -> list[str]:
     except WrongError as wrong:
         return [str(wrong)]
     installed = folder / "installed/ansible_collections/redis_ha/sentinel"
+    # What the use of the collection is tried without.
+    awx = shutil.copytree(installed / "awx", folder / "awx")
+    floor = yaml.safe_load((installed / "meta/runtime.yml").read_text())["requires_ansible"]
     found: list[str] = []
     with ThreadPoolExecutor() as pool:
         judged = [
@@ -232,6 +259,7 @@ def judge(environment: Mapping[str, str], folder: Path) -> list[str]:
             pool.submit(judge_import, archive, CERTIFICATION, environment, folder),
             pool.submit(judge_use, installed, environment, folder),
             pool.submit(judge_execution_environment, archive, environment, folder),
+            pool.submit(judge_awx_environment, awx, floor, environment, folder / "awx-context"),
         ]
         for judgement in judged:
             try:
