@@ -147,7 +147,7 @@ def image_of(definition: Path, context: Path, environment: Mapping[str, str]) ->
     Raises:
         WrongError: It makes none, or one that installs no collection.
     """
-    words = ["--file", definition, "--context", context, "--output-filename", "Containerfile"]
+    words: list[str | Path] = ["--file", definition, "--context", context, "--output-filename", "Containerfile"]
     run(["ansible-builder", "create", *words], environment, definition.parent)
     made = (context / "Containerfile").read_text()
     if "ansible-galaxy collection install" not in made:
