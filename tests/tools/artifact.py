@@ -4,8 +4,8 @@
 """Judges what is published: the archive that `ansible-galaxy collection build` makes.
 
 It holds only what belongs in it. It installs into an empty environment, and works there with only meta, plugins, roles and playbooks. From what
-it says of itself, `ansible-builder` makes an execution environment with redis-py and nothing else, by its floor. Galaxy's importer takes it, by the
-rules of the community and by those of certification.
+it says of itself, `ansible-builder` makes an execution environment with redis-py and nothing else, by its floor; it makes one of the definition for
+AWX, too. Galaxy's importer takes the archive, by the rules of the community and by those of certification.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("meta", "playbooks", "plugins", "roles")
@@ -42,11 +45,33 @@ FOR_ANSIBLE_TEST = ("tests", "tests/config.yml")
 PARTS_OF_GALAXY = ("FILES.json", "MANIFEST.json")
 PLACEHOLDER = "https://example.org/redis_ha.sentinel"
 """Galaxy takes nothing without the address of its repository. A release puts it into galaxy.yml (release.py)."""
-IMPORTER = """[galaxy-importer]
-run_ansible_lint = false
-check_required_tags = true
-"""
-"""What the community asks, and what certification asks beyond it, but that a first release be 1.0.0. ansible-lint and sanity are judges of their own."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """By what Galaxy's importer judges.
+
+    Attributes:
+        name: Whose rules they are.
+        settings: What the importer does otherwise than by itself.
+        version: What the archive calls itself for them; empty for what it is.
+    """
+
+    name: str
+    settings: tuple[str, ...]
+    version: str = ""
+
+
+# The importer runs ansible-lint as one of its users would. The judge `lint` runs the same profile, with all rules.
+WITHOUT_LINT = "run_ansible_lint = false"
+# By the rules of the community it has asked ansible-doc of every file, which does not depend on what is said in the manifest.
+ASKED_ALREADY = "run_ansible_doc = false"
+COMMUNITY = Rules("community", (WITHOUT_LINT,))
+CERTIFICATION = Rules(
+    "certification",
+    (WITHOUT_LINT, ASKED_ALREADY, "check_required_tags = true", "require_v1_or_greater = true"),
+    "1.0.0",
+)
 REDIS_PY = "redis>=3.5.3  # from collection redis_ha.sentinel"
 
 
@@ -116,55 +141,132 @@ def judge_use(installed: Path, environment: Mapping[str, str], folder: Path) -> 
         raise WrongError(f"the module said something else than that the Sentinel does not answer:\n{said[-1]}")
 
 
+def image_of(definition: Path, context: Path, environment: Mapping[str, str]) -> str:
+    """The recipe that `ansible-builder` makes of the definition of an execution environment.
+
+    Raises:
+        WrongError: It makes none, or one that installs no collection.
+    """
+    words: list[str | Path] = ["--file", definition, "--context", context, "--output-filename", "Containerfile"]
+    run(["ansible-builder", "create", *words], environment, definition.parent)
+    made = (context / "Containerfile").read_text()
+    if "ansible-galaxy collection install" not in made:
+        raise WrongError(f"the image of {definition.name} installs no collection:\n{made}")
+    return made
+
+
 def judge_execution_environment(archive: Path, environment: Mapping[str, str], folder: Path) -> None:
     """Holds what `ansible-builder` makes of the collection against its floor.
 
     Raises:
         WrongError: It makes something else of it.
     """
-    (folder / "execution-environment.yml").write_text(
+    definition = folder / "execution-environment.yml"
+    definition.write_text(
         "version: 3\nimages: {base_image: {name: base:latest}}\n"
         f"dependencies: {{galaxy: {{collections: [{{name: {archive.name}, type: file}}]}}}}\n"
     )
-    run(["ansible-builder", "create", "--output-filename", "Containerfile"], environment, folder)
-    made = (folder / "context/Containerfile").read_text()
-    if "ansible-galaxy collection install" not in made:
-        raise WrongError(f"the image installs no collection:\n{made}")
+    image_of(definition, folder / "context", environment)
     found = run(["ansible-builder", "introspect", folder / "installed"], environment, folder)
     python = [line.strip(" -'\"") for line in found.splitlines() if "from collection" in line]
     if python != [REDIS_PY]:
         raise WrongError(f"an execution environment would hold {python}, not {REDIS_PY}")
 
 
-def with_repository(archive: Path, folder: Path) -> Path:
-    """The same archive, with an address of its repository where it names none."""
-    named = folder / archive.name
-    with tarfile.open(archive) as content, tarfile.open(named, "w:gz") as copied:
-        for member in content.getmembers():
-            file = content.extractfile(member)
-            if member.name == "MANIFEST.json" and file is not None:
-                manifest = json.load(file)
-                manifest["collection_info"]["repository"] = manifest["collection_info"]["repository"] or PLACEHOLDER
-                text = json.dumps(manifest).encode()
-                member.size, file = len(text), io.BytesIO(text)
-            copied.addfile(member, file)
+def judge_awx_environment(awx: Path, floor: str, environment: Mapping[str, str], context: Path) -> None:
+    """Holds what `ansible-builder` makes of the definition for AWX against what the collection demands.
+
+    Args:
+        awx: The folder of the archive that AWX reads.
+        floor: Which ansible-core the collection demands, as meta/runtime.yml says it.
+        environment: That of the commands.
+        context: The folder for what is made.
+
+    Raises:
+        WrongError: It makes nothing, or the image would hold something else.
+    """
+    made = image_of(awx / "execution-environment.yml", context, environment)
+    cores = set(re.findall(r"ansible-core([^\s\"']+)", made))
+    if cores != {floor.removesuffix(".0")}:
+        raise WrongError(f"the image for AWX would hold ansible-core {sorted(cores)}, not {floor}:\n{made}")
+    asked = yaml.safe_load((context / "_build/requirements.yml").read_text())
+    if [collection["name"] for collection in asked["collections"]] != ["redis_ha.sentinel"]:
+        raise WrongError(f"the image for AWX would hold these collections: {asked}")
+
+
+def renamed(archive: Path, version: str, folder: Path) -> Path:
+    """The same archive, as a version if one is given, with an address of its repository where it names none."""
+    with tarfile.open(archive) as content:
+        manifest = json.loads(_text_of(content, "MANIFEST.json"))
+        told = manifest["collection_info"]
+        told["repository"] = told["repository"] or PLACEHOLDER
+        told["version"] = version or told["version"]
+        text = json.dumps(manifest).encode()
+        named = folder / f"{told['namespace']}-{told['name']}-{told['version']}.tar.gz"
+        with tarfile.open(named, "w:gz", compresslevel=1) as copied:
+            for member in content.getmembers():
+                file = content.extractfile(member)
+                if member.name == "MANIFEST.json":
+                    member.size, file = len(text), io.BytesIO(text)
+                copied.addfile(member, file)
     return named
 
 
-def judge_import(archive: Path, environment: Mapping[str, str], folder: Path) -> None:
-    """Lets Galaxy's importer look at the archive.
+def _text_of(content: tarfile.TarFile, name: str) -> str:
+    file = content.extractfile(name)
+    if file is None:
+        raise WrongError(f"{name} is no file")
+    return file.read().decode()
+
+
+def judge_import(archive: Path, rules: Rules, environment: Mapping[str, str], folder: Path) -> None:
+    """Lets Galaxy's importer look at the archive by some rules.
 
     Raises:
         WrongError: It does not take it, or has something to say.
     """
-    settings = folder / "importer.cfg"
-    settings.write_text(IMPORTER)
+    place = folder / rules.name
+    place.mkdir()
+    settings = place / "importer.cfg"
+    settings.write_text("\n".join(["[galaxy-importer]", *rules.settings, ""]))
     its_own = {name: value for name, value in environment.items() if name != "ANSIBLE_COLLECTIONS_PATH"}
     its_own["GALAXY_IMPORTER_CONFIG"] = str(settings)
-    said = run([sys.executable, "-m", "galaxy_importer.main", archive], its_own, folder)
+    imported = renamed(archive, rules.version, place)
+    said = run([sys.executable, "-m", "galaxy_importer.main", imported], its_own, place)
     found = re.findall(r"^(?:WARNING|ERROR|CRITICAL): .*", said, re.MULTILINE)
     if found or "completed successfully" not in said:
-        raise WrongError("Galaxy's importer says:\n" + "\n".join(found or [said]))
+        raise WrongError(f"Galaxy's importer says by the rules of {rules.name}:\n" + "\n".join(found or [said]))
+
+
+def judge(environment: Mapping[str, str], folder: Path) -> list[str]:
+    """Builds and installs the archive, and lets it be judged side by side; what is wrong with it, in words."""
+    galaxy = ["ansible-galaxy", "collection"]
+    try:
+        run([*galaxy, "build", ROOT, "--output-path", folder], environment, folder)
+        (archive,) = folder.glob("*.tar.gz")
+        judge_content(archive)
+        run([*galaxy, "install", archive, "--offline", "-p", folder / "installed"], environment, folder)
+    except WrongError as wrong:
+        return [str(wrong)]
+    installed = folder / "installed/ansible_collections/redis_ha/sentinel"
+    # What the use of the collection is tried without.
+    awx = shutil.copytree(installed / "awx", folder / "awx")
+    floor = yaml.safe_load((installed / "meta/runtime.yml").read_text())["requires_ansible"]
+    found: list[str] = []
+    with ThreadPoolExecutor() as pool:
+        judged = [
+            pool.submit(judge_import, archive, COMMUNITY, environment, folder),
+            pool.submit(judge_import, archive, CERTIFICATION, environment, folder),
+            pool.submit(judge_use, installed, environment, folder),
+            pool.submit(judge_execution_environment, archive, environment, folder),
+            pool.submit(judge_awx_environment, awx, floor, environment, folder / "awx-context"),
+        ]
+        for judgement in judged:
+            try:
+                judgement.result()
+            except WrongError as wrong:
+                found.append(str(wrong))
+    return found
 
 
 def main() -> int:
@@ -177,20 +279,9 @@ def main() -> int:
             "HOME": str(folder / "home"),
             "ANSIBLE_COLLECTIONS_PATH": str(folder / "installed"),
         }
-        galaxy = ["ansible-galaxy", "collection"]
-        try:
-            run([*galaxy, "build", ROOT, "--output-path", folder], environment, folder)
-            (archive,) = folder.glob("*.tar.gz")
-            judge_content(archive)
-            run([*galaxy, "install", archive, "--offline", "-p", folder / "installed"], environment, folder)
-            judge_execution_environment(archive, environment, folder)
-            judge_use(folder / "installed/ansible_collections/redis_ha/sentinel", environment, folder)
-            (folder / "importer").mkdir()
-            judge_import(with_repository(archive, folder / "importer"), environment, folder / "importer")
-        except WrongError as wrong:
-            print(wrong)
-            return 1
-    return 0
+        wrong = judge(environment, folder)
+    print("\n".join(wrong), end="\n" if wrong else "")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

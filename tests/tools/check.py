@@ -46,12 +46,7 @@ JUDGES: dict[str, tuple[Command, ...]] = {
     "sanity": (("python", "tests/tools/sanity.py"),),
     "lint": (("ansible-lint", "--offline", "--profile", "production", "--nocolor"),),
     "docs": (
-        (
-            "antsibull-docs",
-            "lint-collection-docs",
-            *("--plugin-docs", "--validate-collection-refs", "all", "--skip-rstcheck"),
-            ".",
-        ),
+        ("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "all", "."),
         ("python", "tests/tools/docs_site.py"),
     ),
     "types": (("mypy", "--no-color-output", f"{COLLECTION}/plugins", "tests"),),

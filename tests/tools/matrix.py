@@ -5,10 +5,13 @@
 
     make matrix                       all of them
     make matrix ARGS="--only 2.16"    those whose label holds this text
+    make matrix ARGS=--ends           the oldest and the newest of those that are supported
     make matrix ARGS=--list           what there is
 
 A line that was run takes the place of its older one on docs/versions.md, so a run can be made in parts, and lines that one machine cannot
-have can be run on another.
+have can be run on another. It names the commit that was tested.
+
+The oldest and the newest line run the unit tests once more, as others do: by ansible-test units, on what git tracks.
 
 Interpreters are Debian's, unpacked below .cache/interpreters: no root, nothing of the machine's own. Debian has no Python 3.12; one on PATH
 or of pyenv is used, and without it those lines are left out.
@@ -20,6 +23,7 @@ import argparse
 import os
 import re
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -28,6 +32,7 @@ from pathlib import Path
 
 from lab.errors import NotToBeHadError
 from lab.interpreters import interpreter, make_environment, run_logged
+from lab.tracked import copy_tracked, git
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "matrix"
@@ -53,7 +58,16 @@ CORE = (
     "tests/integration/inventory",
     "tests/integration/lookup",
 )
+OF_TOOLS = ("test_artifact.py", "test_docs_site.py", "test_release.py")
+"""Contract tests of what judges, shows and releases the collection: their tools come with one ansible-core, that of the set-up."""
+CONTRACT = tuple(
+    str(path.relative_to(ROOT))
+    for path in sorted((ROOT / "tests" / "contract").glob("test_*.py"))
+    if path.name not in OF_TOOLS
+)
 NEWEST = ">=6.1,<9"
+SUITES: tuple[tuple[str, ...], ...] = (("tests/unit",), CONTRACT, ("--dist=loadfile", *CORE))
+"""What a case runs, in this order: what is about servers is about time, too."""
 
 
 @dataclass(frozen=True)
@@ -100,16 +114,25 @@ CASES = (
     Case("3.14", "2.21"),
     Case("3.14", "2.22", information=True),
 )
+ENDS = (CASES[0], next(case for case in reversed(CASES) if not case.information))
+"""The oldest and the newest that is supported."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a case ended: `passed`, `failed` or `left out`, and why."""
+    """How a case ended: `passed`, `failed` or `left out`, and why; and what was tested."""
 
     case: Case
     ended: str
     detail: str
     seconds: float = 0.0
+    commit: str = ""
+
+
+def commit_here() -> str:
+    """The commit that lies here, and whether more than the table has changed since."""
+    changed = git(ROOT, "status", "--porcelain", "--", ".", f":(exclude){PAGE.relative_to(ROOT)}")
+    return git(ROOT, "rev-parse", "--short=10", "HEAD") + (" and changes" if changed else "")
 
 
 def environment_of(case: Case, log: Path) -> tuple[Path, Path]:
@@ -150,18 +173,54 @@ def judge(case: Case) -> Outcome:
     log = CACHE / "logs" / f"{case.label.replace(' ', '_')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
-    started = time.monotonic()
+    started, commit = time.monotonic(), commit_here()
     try:
         tests, modules = environment_of(case, log)
     except NotToBeHadError as error:
-        return Outcome(case, "left out", str(error))
+        return Outcome(case, "left out", str(error), commit=commit)
     environment = variables(tests, modules)
     pytest = (tests / "bin" / "python", "-m", "pytest", "-q", "--numprocesses=2")
-    # One after the other: what is about servers is about time, too.
-    codes = [run_logged([*pytest, *words], log, environment) for words in (("tests/unit",), ("--dist=loadfile", *CORE))]
-    seconds = time.monotonic() - started
+    codes = [run_logged([*pytest, *words], log, environment) for words in SUITES]
     detail = counted(log.read_text()) or f"no test ran, see {log.relative_to(ROOT)}"
-    return Outcome(case, "failed" if any(codes) else "passed", detail, seconds)
+    if case in ENDS:
+        by_others = log.with_suffix(".units.log")
+        codes.append(run_units(case.python, tests, by_others))
+        detail += f"; by ansible-test units {counted(by_others.read_text()) or f'no test ran, see {by_others.relative_to(ROOT)}'}"
+    seconds = time.monotonic() - started
+    return Outcome(case, "failed" if any(codes) else "passed", detail, seconds, commit)
+
+
+def run_units(python: str, tests: Path, log: Path, *words: str) -> int:
+    """Runs `ansible-test units` on a copy of what git tracks, where ansible-test wants a collection; its exit code.
+
+    Args:
+        python: The version of the Python that the tests run with.
+        tests: The environment that holds it, ansible-test and what the tests need.
+        log: The file for what it prints.
+        words: Further words for ansible-test, for example the tests that are wanted.
+    """
+    log.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="units-") as folder:
+        target = Path(folder) / "ansible_collections" / "redis_ha" / "sentinel"
+        copy_tracked(target)
+        environment = {
+            "PATH": os.pathsep.join([str(tests / "bin"), os.environ.get("PATH", os.defpath)]),
+            # These are set for the ansible-core of this checkout.
+            "ANSIBLE_HOME": str(Path(folder) / "home"),
+            "ANSIBLE_COLLECTIONS_PATH": folder,
+            "PYTHONPATH": "",
+        }
+        command: list[str | Path] = [
+            tests / "bin" / "ansible-test",
+            "units",
+            "--local",
+            "--python",
+            python,
+            "--color",
+            "no",
+            *words,
+        ]
+        return run_logged(command, log, environment, folder=target)
 
 
 def counted(text: str) -> str:
@@ -176,7 +235,8 @@ def counted(text: str) -> str:
 
 def row(outcome: Outcome) -> str:
     """An outcome as a row of the table."""
-    return f"| {' | '.join(outcome.case.cells)} | {time.strftime('%Y-%m-%d')} | {outcome.ended}: {outcome.detail} |"
+    cells = (*outcome.case.cells, time.strftime("%Y-%m-%d"), outcome.commit, f"{outcome.ended}: {outcome.detail}")
+    return f"| {' | '.join(cells)} |"
 
 
 def table(outcomes: Sequence[Outcome], older: str) -> list[str]:
@@ -186,8 +246,8 @@ def table(outcomes: Sequence[Outcome], older: str) -> list[str]:
         # What cannot be had here may have been run elsewhere.
         if outcome.ended != "left out" or "| passed: " not in known.get(outcome.case.cells, ""):
             known[outcome.case.cells] = row(outcome)
-    rows = [known.get(case.cells, f"| {' | '.join(case.cells)} | | not run yet |") for case in CASES]
-    return ["| ansible-core | Python | redis-py | run | |", "|---|---|---|---|---|", *rows]
+    rows = [known.get(case.cells, f"| {' | '.join(case.cells)} | | | not run yet |") for case in CASES]
+    return ["| ansible-core | Python | redis-py | run | commit | |", "|---|---|---|---|---|---|", *rows]
 
 
 def write_page(outcomes: Sequence[Outcome]) -> None:
@@ -200,9 +260,10 @@ def main(words: Sequence[str]) -> int:
     """Runs the cases one after the other; 0 if all that could be run passed, but for those that are for information."""
     parser = argparse.ArgumentParser(prog="matrix.py", description="Tests the collection with every supported version.")
     parser.add_argument("--only", metavar="TEXT", help="cases whose label holds this text")
+    parser.add_argument("--ends", action="store_true", help="the oldest and the newest that is supported")
     parser.add_argument("--list", action="store_true", help="name the cases and end")
     options = parser.parse_args(words)
-    cases = [case for case in CASES if options.only is None or options.only in case.label]
+    cases = [case for case in (ENDS if options.ends else CASES) if options.only is None or options.only in case.label]
     if options.list or not cases:
         print("\n".join(case.label for case in CASES))
         return 0 if options.list else 2

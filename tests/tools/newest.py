@@ -16,24 +16,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.matrix import CACHE, CASES, ROOT, Case, environment_of_tests, variables
+from tools.matrix import CACHE, ENDS, ROOT, environment_of_tests, variables
 
 from lab.errors import NotToBeHadError, leave_out
 
-
-def newest(cases: tuple[Case, ...] = CASES) -> Case:
-    """The supported case with the newest Python, and of these the newest ansible-core."""
-    supported = [case for case in cases if not case.information]
-    return max(supported, key=lambda case: [int(part) for part in f"{case.python}.{case.core}".split(".")])
+NEWEST = ENDS[1]
 
 
 def main(words: list[str]) -> int:
     """Runs pytest; its exit code."""
-    case = newest()
     try:
-        folder = environment_of_tests(case, CACHE / "logs" / "newest.log")
+        folder = environment_of_tests(NEWEST, CACHE / "logs" / "newest.log")
     except NotToBeHadError as missing:
-        left_out = NotToBeHadError(f"Python {case.python} with ansible-core {case.core}: {missing}")
+        left_out = NotToBeHadError(f"Python {NEWEST.python} with ansible-core {NEWEST.core}: {missing}")
         print(left_out, flush=True)
         if not leave_out(left_out):
             return 1

@@ -3,8 +3,9 @@
 
 """Makes a release of what is committed: `make release VERSION=0.1.0 REPOSITORY=https://...`.
 
-It writes version and repository into galaxy.yml and the fragments into the release notes, builds the archive, lets it be judged, commits, and sets a tag.
-Nothing leaves the machine: what is left to do is printed. All of it is done in a clone, so that nothing has changed where it fails.
+It writes the version and the addresses of repository, issues and documentation into galaxy.yml, the name of the archive into the pages and the fragments
+into the release notes, builds the archive, lets it be judged, commits, and sets a tag. ISSUES and DOCUMENTATION are addresses, too, where they are not
+those that GitHub has. Nothing leaves the machine: what is left to do is printed. All of it is done in a clone, so that nothing has changed where it fails.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RELEASES = ".cache/release"
 VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?")
-REPOSITORY = re.compile(r"https://[\w.-]+(/[\w.~-]+)+")
+ADDRESS = re.compile(r"https://[\w.-]+(/[\w.~-]+)+/?")
+ARCHIVE = re.compile(r"redis_ha-sentinel-\d[\w.-]*\.tar\.gz")
+"""As the pages name it."""
 
 
 class NotReleasedError(Exception):
@@ -46,16 +50,41 @@ def run(words: Sequence[str | Path], folder: Path) -> str:
     return done.stdout.strip()
 
 
-def require_ready(checkout: Path, version: str, repository: str) -> None:
-    """The words are a version and an address, all is committed, there is something to tell, and this version is new.
+@dataclass(frozen=True)
+class Addresses:
+    """Where others find the collection.
+
+    Attributes:
+        repository: The code.
+        issues: Where faults are told; empty for where GitHub has it.
+        documentation: The pages of this version; empty for where GitHub has them.
+    """
+
+    repository: str
+    issues: str = ""
+    documentation: str = ""
+
+    def fields(self, version: str) -> dict[str, str]:
+        """The fields of galaxy.yml, of a version whose tag has its name."""
+        code = self.repository.removesuffix("/").removesuffix(".git")
+        return {
+            "repository": self.repository,
+            "documentation": self.documentation or f"{code}/blob/{version}/docs/README.md",
+            "issues": self.issues or f"{code}/issues",
+        }
+
+
+def require_ready(checkout: Path, version: str, addresses: Addresses) -> None:
+    """The words are a version and addresses, all is committed, there is something to tell, and this version is new.
 
     Raises:
         NotReleasedError: One of these is not so.
     """
     if not VERSION.fullmatch(version):
         raise NotReleasedError(f"VERSION is {version!r}, and is to be three numbers, as 0.1.0")
-    if not REPOSITORY.fullmatch(repository):
-        raise NotReleasedError(f"REPOSITORY is {repository!r}, and is to be the https address where the code is")
+    for name, address in addresses.fields(version).items():
+        if not ADDRESS.fullmatch(address):
+            raise NotReleasedError(f"{name.upper()} is {address!r}, and is to be an https address")
     if run(["git", "tag", "--list", version], checkout):
         raise NotReleasedError(f"there is a tag {version}: take the next version")
     if changed := run(["git", "status", "--porcelain"], checkout):
@@ -74,6 +103,15 @@ def with_fields(galaxy: str, fields: dict[str, str]) -> str:
     return galaxy
 
 
+def name_archive(checkout: Path, version: str) -> None:
+    """Lets the pages name the archive of this version. The release notes stay as they are."""
+    for page in checkout.rglob("*.md"):
+        text = page.read_text()
+        named = ARCHIVE.sub(f"redis_ha-sentinel-{version}.tar.gz", text)
+        if named != text and page.name != "CHANGELOG.md":
+            page.write_text(named)
+
+
 def judge(clone: Path) -> None:
     """The archive is built, installed, used and imported as by Galaxy.
 
@@ -83,18 +121,19 @@ def judge(clone: Path) -> None:
     run([sys.executable, "tests/tools/artifact.py"], clone)
 
 
-def release(checkout: Path, version: str, repository: str, judged: Callable[[Path], None] = judge) -> Path:
+def release(checkout: Path, version: str, addresses: Addresses, judged: Callable[[Path], None] = judge) -> Path:
     """Releases what is committed in a checkout; the archive.
 
     Raises:
         NotReleasedError: It may not be, or something fails; nothing has changed then.
     """
-    require_ready(checkout, version, repository)
+    require_ready(checkout, version, addresses)
     with tempfile.TemporaryDirectory(prefix="release-") as temporary:
         clone = Path(temporary) / "ansible_collections/redis_ha/sentinel"
         run(["git", "clone", "--quiet", checkout, clone], checkout)
         galaxy = clone / "galaxy.yml"
-        galaxy.write_text(with_fields(galaxy.read_text(), {"version": version, "repository": repository}))
+        galaxy.write_text(with_fields(galaxy.read_text(), {"version": version, **addresses.fields(version)}))
+        name_archive(clone, version)
         run(["antsibull-changelog", "release", "--version", version], clone)
         judged(clone)
         run(["git", "add", "--all"], clone)
@@ -123,10 +162,13 @@ def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="release.py", description="Makes a release of what is committed.")
     parser.add_argument("version", help="three numbers")
     parser.add_argument("repository", help="the https address where the code is")
+    parser.add_argument("--issues", default="", help="the https address where faults are told (as GitHub has it)")
+    parser.add_argument("--documentation", default="", help="the https address of the pages (as GitHub has it)")
     parser.add_argument("--checkout", type=Path, default=ROOT, help="(this one)")
     options = parser.parse_args(words)
     try:
-        archive = release(options.checkout, options.version, options.repository)
+        addresses = Addresses(options.repository, options.issues, options.documentation)
+        archive = release(options.checkout, options.version, addresses)
     except NotReleasedError as why:
         print(f"Not released: {why}", file=sys.stderr)
         return 1
