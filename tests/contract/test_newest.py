@@ -23,7 +23,7 @@ def test_it_is_the_newest_that_is_supported() -> None:
     def numbers(case: Case) -> tuple[list[int], list[int]]:
         return [int(part) for part in case.python.split(".")], [int(part) for part in case.core.split(".")]
 
-    assert newest.NEWEST == max((case for case in CASES if not case.information), key=numbers)
+    assert max((case for case in CASES if not case.information), key=numbers) == newest.NEWEST
 
 
 @pytest.fixture
