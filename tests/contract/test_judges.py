@@ -69,6 +69,19 @@ def test_a_core_that_cannot_be_had_is_left_out_in_words_and_fails_in_ci(
     assert ("left out of sanity: " in str(result)) is not ci
 
 
+def test_judges_compile_each_text_once_and_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tmp_path / "told"
+    program = (
+        "import os, pathlib, sys\n"
+        f"pathlib.Path({str(told)!r}).write_text(os.environ['LAB_COMPILED'])\n"
+        "sys.exit('sitecustomize' not in sys.modules or not os.path.isdir(os.environ['LAB_COMPILED']))\n"
+    )
+    monkeypatch.setitem(check.JUDGES, "sanity", ((sys.executable, "-c", program),))
+    (result,) = check.run_judges(["sanity"])
+    assert result.passed
+    assert not Path(told.read_text()).exists()
+
+
 def test_every_script_of_bash_is_judged() -> None:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     scripts = {

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +23,13 @@ if os.environ.get("LAB_COMPILED"):
 def environment(folder: Path) -> dict[str, str]:
     """What the environment of a run has that keeps compiled code in a folder, or finds it there."""
     return {"LAB_COMPILED": str(folder), "PYTHONPATH": str(_HOOK)}
+
+
+def beside(inherited: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """An environment that keeps what it has, for programs that compile each text once."""
+    added = environment(folder)
+    path = os.pathsep.join(filter(None, (added["PYTHONPATH"], inherited.get("PYTHONPATH"))))
+    return {**inherited, **added, "PYTHONPATH": path}
 
 
 @contextmanager

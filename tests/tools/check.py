@@ -25,11 +25,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import compiled
 from lab.engine import lacking
 from lab.errors import LEFT_OUT_FILE
 
@@ -112,12 +113,11 @@ def ask_to_end(number: int, _frame: object) -> None:
             process.send_signal(signal.SIGINT)
 
 
-def run_command(command: Sequence[str], left_out: str, *, kept: bool) -> tuple[int, str]:
-    """Runs a command in full view, or keeps what it prints; its exit code and that. It writes what it leaves out to the file."""
+def run_command(command: Sequence[str], environment: Mapping[str, str], *, kept: bool) -> tuple[int, str]:
+    """Runs a command in full view, or keeps what it prints; its exit code and that."""
     if _asked_to_end:
         return 1, "not run"
     output, errors = (subprocess.PIPE, subprocess.STDOUT) if kept else (None, None)
-    environment = {**os.environ, LEFT_OUT_FILE: left_out}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=errors, text=True) as process:
         _running.add(process)
         if _asked_to_end:
@@ -127,13 +127,13 @@ def run_command(command: Sequence[str], left_out: str, *, kept: bool) -> tuple[i
     return process.returncode, text or ""
 
 
-def run_judge(name: str) -> Result:
-    """Runs the commands of a judge, and keeps what they print."""
+def run_judge(name: str, inherited: Mapping[str, str] = os.environ) -> Result:
+    """Runs the commands of a judge, and keeps what they print. They write what they leave out to a file that the environment names."""
     started = time.monotonic()
     passed, output = True, ""
     with tempfile.NamedTemporaryFile("r", prefix="left-out-") as lines:
         for command in JUDGES[name]:
-            code, text = run_command(command, lines.name, kept=True)
+            code, text = run_command(command, {**inherited, LEFT_OUT_FILE: lines.name}, kept=True)
             passed = passed and code == 0
             output += shorten_paths(text)
         left_out = tuple(f"{text}; {elsewhere(name)}" for text in lines.read().splitlines())
@@ -143,8 +143,13 @@ def run_judge(name: str) -> Result:
 def run_judges(names: list[str]) -> list[Result]:
     """Runs judges side by side, and tells about each as soon as it has ended."""
     results = []
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for future in as_completed([pool.submit(run_judge, name) for name in names]):
+    with (
+        tempfile.TemporaryDirectory(prefix="compiled-") as folder,
+        ThreadPoolExecutor(max_workers=os.cpu_count()) as pool,
+    ):
+        # ansible-lint alone begins Ansible for each playbook.
+        environment = compiled.beside(os.environ, Path(folder))
+        for future in as_completed([pool.submit(run_judge, name, environment) for name in names]):
             result = future.result()
             if not result.passed:
                 print(f"---- {result.name} ----\n{result.output.rstrip()}", flush=True)
@@ -176,7 +181,8 @@ def run_suite(name: str, more_words: list[str]) -> Result:
         return result
     started = time.monotonic()
     with tempfile.NamedTemporaryFile("r", prefix="left-out-") as lines:
-        code, _shown = run_command(command_of(name, more_words), lines.name, kept=False)
+        environment = {**os.environ, LEFT_OUT_FILE: lines.name}
+        code, _shown = run_command(command_of(name, more_words), environment, kept=False)
         left_out = Counter(lines.read().splitlines())
     told_of = tuple(
         f"{number} test{'s' * (number > 1)}: {text}; {elsewhere(name)}" for text, number in left_out.items()

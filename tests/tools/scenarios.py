@@ -244,9 +244,7 @@ def _environment(run: Run, docker_host: str) -> Iterator[dict[str, str]]:
             environment[name] = str(folder / name.lower())
             Path(environment[name]).mkdir()
         # Hundreds of runs of Ansible compile each text once.
-        hook = compiled.environment(Path(environment["LAB_COMPILED"]))["PYTHONPATH"]
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (hook, environment.get("PYTHONPATH"))))
-        yield environment
+        yield compiled.beside(environment, Path(environment["LAB_COMPILED"]))
 
 
 def _together(inside: Sequence[str]) -> Sequence[str]:
