@@ -67,7 +67,6 @@ _VALKEY_PY: dict[str, dict[str, Any]] = {
 _IOREDIS: dict[str, dict[str, Any]] = {
     DEFAULT: {},
     "reconnectOnError": {"reconnect_on_readonly": True},
-    "reconnectOnError, retryStrategy 20 ms": {"reconnect_on_readonly": True, "retry_ms": 20},
     "reconnectOnError, retryStrategy 20 ms, failoverDetector": {
         "reconnect_on_readonly": True,
         "retry_ms": 20,

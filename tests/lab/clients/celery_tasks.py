@@ -12,6 +12,8 @@ from typing import Any
 
 import redis
 from celery import Celery
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 _CONFIGURATION = json.loads(os.environ["LAB_CONFIGURATION"])
@@ -30,7 +32,8 @@ app.conf.update(
 @cache
 def _client() -> Any:
     sentinel: Any = Sentinel([tuple(address) for address in _CONFIGURATION["sentinels"]])
-    return sentinel.master_for(_CONFIGURATION["master_name"])
+    retry = {"retry": Retry(ExponentialBackoff(base=0.01, cap=0.1), 50)} if "task" in _SETTINGS else {}
+    return sentinel.master_for(_CONFIGURATION["master_name"], **retry)
 
 
 _OPTIONS: dict[str, Any] = _SETTINGS.get("task", {})
