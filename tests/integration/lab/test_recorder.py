@@ -271,7 +271,6 @@ def test_the_recorder_ends_by_itself(shared: Deployment) -> None:
         recording = recorder.finish(shared.master().address)
     recorder.cleanup(shared.master().address)
     assert recording.timed_out
-    assert recording.duration_s <= 0.5
 
 
 @pytest.mark.parametrize("client", CLIENTS)
