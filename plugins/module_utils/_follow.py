@@ -49,6 +49,11 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
 )
 
 FULL_SYNC_POLL_S = 0.1
+OWN_TRANSACTION_BYTES = (15, 38)
+"""What Redis 6.0 adds to its stream as soon as INFO is asked for in a transaction: MULTI, and SELECT before it where none was there (seen on 6.0.16).
+
+Nobody has written that. A write is longer, or brings a SELECT of its own.
+"""
 
 DISCONNECT_POLL_S = 0.003
 MOST_DISCONNECT_WAIT_S = 0.06
@@ -199,8 +204,12 @@ def _let_follow(run: Run, address: Address, before: Replication, master: Address
 
 def _demote_stray(run: Run, address: Address, master: Address) -> None:
     """A second master, which no Sentinel names, becomes a replica. A proxy that looks at roles may have sent writes to it."""
+    before = replication(run, address)
     info, _ok = run.fleet.node(address).transact(("INFO", "replication"), ("REPLICAOF", master.host, master.port))
     own = parse_replication(parse_info(info))
+    node = run.snapshot.node(address)
+    if node is not None and node.compatible_version < (6, 2, 0) and own.offset - before.offset in OWN_TRANSACTION_BYTES:
+        own = before
     written_bytes = own.offset - own.second_offset + 1
     if run.same_now(address, run.record.beside):
         run.record.beside = None

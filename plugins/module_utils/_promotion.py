@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
+    FAST_ANSWER_S,
     SENTINEL_ANSWER_S,
     Look,
     look,
@@ -72,6 +73,9 @@ POLL_S = 0.004
 LOOK_AROUND_S = 0.25
 LEADER_SILENCE_S = 3.0
 """A leader that is alive orders the promotion within 0.3 s; one that has done nothing for ten times as long does nothing any more."""
+STANDS_S = 3.0
+"""For so long after the demotion an old master that does not answer is taken for a replica: other runs are kept from it, and no person is as quick. To
+wait until it answers would leave writes stopped until Sentinel promotes by itself, half a minute later."""
 ATTEMPTS = 3
 
 
@@ -358,12 +362,15 @@ def _see_it_stand(run: Run, plan: Plan, demotion: Demotion) -> None:
     """See that the old master has taken no write since it was demoted: away from one that does, every failover loses some.
 
     Raises:
-        Unknown: Somebody has made it a master since, or it does not answer.
+        Unknown: Somebody has made it a master since, or it has not answered for long.
     """
     old_master = plan.old_master
+    surely_stands = run.clock.now_s() - demotion.seen.sent_at_s <= STANDS_S
     try:
-        now = replication(run, old_master)
+        now = replication(run, old_master, FAST_ANSWER_S if surely_stands else None)
     except (LinkError, ReplyError) as error:
+        if surely_stands:
+            return
         raise _nobody_told(f"{old_master} does not say whether it is still a replica ({error.message})") from error
     if now.is_master:
         raise _nobody_told(f"somebody has made {old_master} a master again")

@@ -391,8 +391,9 @@ def contradictions(lab: Lab, result: Mapping[str, Any], old: Host) -> list[str]:
     outcome, roles = result["outcome"], lab.roles()
     found = [f"lossless, though {outcome}"] if result["lossless"] and outcome not in ("switched", "incomplete") else []
     if outcome in ("refused", "aborted"):
-        if result["changed"]:
-            found.append(f"changed, though {outcome}")
+        left = any("set replica-priority back" in note for note in result["notes"])
+        if result["changed"] is not left:
+            found.append(f"changed is {result['changed']}, though {outcome}")
         if roles[old.node] != "master" or not lab.takes_writes(old):
             found.append(f"{outcome}, and {old.node} is no master that takes writes: {roles}")
         if set(lab.named().values()) != {old.node}:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -156,6 +156,12 @@ class FakeConnection:
             raise reply
         return reply
 
+    def _begin_stream_of(self, queue: Sequence[Command]) -> None:
+        """Redis 6.0 puts SELECT and MULTI into its stream where INFO is asked for in a transaction."""
+        server = self._world.server(self._address)
+        if isinstance(server, Node) and server.is_master and not server.modern and any(it[0] == "INFO" for it in queue):
+            server.set_offset(server.offset + 38)
+
     def _execute(self, command: Command) -> Any:
         world, words = self._world, [str(word) for word in command]
         if words[0] == "MULTI":
@@ -167,6 +173,7 @@ class FakeConnection:
                 return "OK"
             if ("REFUSED",) in queue:
                 raise exceptions.ExecAbortError("Transaction discarded because of previous errors.")
+            self._begin_stream_of(queue)
             return [self._attempt(queued) for queued in queue]
         if self._queue is not None:
             self._queue.append(command)

@@ -29,10 +29,13 @@ def kinds(result: dict[str, Any]) -> list[str]:
 # ---- replicas --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("modern", [True, False], ids=["7.0", "6.0"])
 @pytest.mark.parametrize("written_bytes", [0, 500])
-def test_a_second_master_that_nobody_names_becomes_a_replica_and_what_it_had_taken_is_said(written_bytes: int) -> None:
+def test_a_second_master_that_nobody_names_becomes_a_replica_and_what_it_had_taken_is_said(
+    written_bytes: int, modern: bool
+) -> None:
     """Somebody has promoted a replica by hand while the Sentinels learned of another one."""
-    world = World(1)
+    world = World(1, modern=modern)
 
     def promoted_by_hand() -> None:
         world.promote(world.nodes[S])

@@ -1475,6 +1475,21 @@ def test_nobody_is_told_while_an_old_master_does_not_say_what_it_is() -> None:
     assert world.lost() == 0
 
 
+def test_an_old_master_that_does_not_answer_right_after_its_demotion_keeps_writes_stopped_no_longer() -> None:
+    world = World(1)
+
+    def stand_still() -> None:
+        world.advance(0.2)
+        world.cut_off.add(OM)
+
+    after_the_demotion(world, stand_still)
+    result = run(world, target=R)
+    assert len(world.sent(TRIGGER)) == 1
+    assert (result["outcome"], result["error"], result["lossless"]) == ("incomplete", "left_to_do", True)
+    assert masters(world) == [R]
+    assert world.lost() == 0
+
+
 # ---- the program has a fault ---------------------------------------------------------------------------------------
 
 
