@@ -199,6 +199,7 @@ class Client:
         timeout_s: How long a command may take, in seconds, if the call does not say otherwise.
         access: How the connection gets in, for what is said when it does not.
         renamed: What the server calls a command, by its usual name in capitals.
+        now_s: The time by which the commands are given theirs, in seconds.
     """
 
     def __init__(
@@ -208,8 +209,10 @@ class Client:
         timeout_s: float,
         access: Access | None = None,
         renamed: Mapping[str, str] | None = None,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.address = address
+        self._now_s = now_s
         self._open_connection = open_connection
         self._timeout_s = timeout_s
         self._access = access or Access()
@@ -350,13 +353,13 @@ class Client:
 
     def _exchange(self, commands: list[tuple[object, ...]], timeout_s: float | None, once: bool = True) -> list[Reply]:
         connection = self._connect(timeout_s)
-        deadline_s = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
+        deadline_s = self._now_s() + (self._timeout_s if timeout_s is None else timeout_s)
         try:
             called = [self._as_called(command) for command in commands]
             connection.send_packed_command(connection.pack_commands(called), check_health=False)
             replies = []
             for command in commands:
-                if not connection.can_read(max(0.0, deadline_s - time.monotonic())):
+                if not connection.can_read(max(0.0, deadline_s - self._now_s())):
                     raise redis_errors.TimeoutError(f"no answer to {command[0]} in time")
                 replies.append(self._read(connection))
                 self._answered = True

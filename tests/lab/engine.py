@@ -35,7 +35,7 @@ class EngineUnusable(Exception):
 
 def answers(docker_host: str) -> bool:
     """Whether a Docker engine listens at an address."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, PermissionError):
         return (
             subprocess.run(
                 ["docker", "version"], env={**os.environ, "DOCKER_HOST": docker_host}, capture_output=True, check=False

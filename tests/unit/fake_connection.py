@@ -246,8 +246,12 @@ class FakeFleet(Fleet):
 
     def _fake(self, kind: str, address: Address) -> Client:
         if (kind, address) not in self._fakes:
+            # The model waits for each answer by itself. By the machine's clock, one that stands still for a moment would lose an answer.
             self._fakes[kind, address] = Client(
-                address, lambda: FakeConnection(self._world, address, self._timeout_s), self._timeout_s
+                address,
+                lambda: FakeConnection(self._world, address, self._timeout_s),
+                self._timeout_s,
+                now_s=lambda: 0.0,
             )
         return self._fakes[kind, address]
 
