@@ -204,11 +204,12 @@ def _let_follow(run: Run, address: Address, before: Replication, master: Address
 
 def _demote_stray(run: Run, address: Address, master: Address) -> None:
     """A second master, which no Sentinel names, becomes a replica. A proxy that looks at roles may have sent writes to it."""
-    before = replication(run, address)
+    node = run.snapshot.node(address)
+    old = node is not None and node.compatible_version < (6, 2, 0)
+    before = replication(run, address) if old else None
     info, _ok = run.fleet.node(address).transact(("INFO", "replication"), ("REPLICAOF", master.host, master.port))
     own = parse_replication(parse_info(info))
-    node = run.snapshot.node(address)
-    if node is not None and node.compatible_version < (6, 2, 0) and own.offset - before.offset in OWN_TRANSACTION_BYTES:
+    if before is not None and own.offset - before.offset in OWN_TRANSACTION_BYTES:
         own = before
     written_bytes = own.offset - own.second_offset + 1
     if run.same_now(address, run.record.beside):

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.errors import LabError, NotToBeHadError
-from lab.servers import download_packages
+from lab.servers import download_packages, locked
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "interpreters"
@@ -128,10 +128,12 @@ def _pip_of(python: Path) -> list[str]:
 def _tools(log: Path) -> Path:
     """The environment of what makes the others, with the Python in use."""
     folder = CACHE / "tools"
-    if not (folder / "ready").exists():
-        in_use = Path(sys.executable)
-        _install(TOOLS, folder, in_use, _pip_of(in_use), log)
-        (folder / "ready").touch()
+    # Sanity and the unit tests want it at once, side by side.
+    with locked("tools-of-interpreters"):
+        if not (folder / "ready").exists():
+            in_use = Path(sys.executable)
+            _install(TOOLS, folder, in_use, _pip_of(in_use), log)
+            (folder / "ready").touch()
     return folder
 
 

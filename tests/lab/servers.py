@@ -142,7 +142,7 @@ def _describe(argv: tuple[str, ...], cli_argv: tuple[str, ...] | None) -> Server
 def _obtain(source: _Source) -> Server:
     folder = cache_folder() / source.key
     if not folder.is_dir():
-        with _locked(source.key):
+        with locked(source.key):
             # Another process may have installed it while this one waited for the lock.
             if not folder.is_dir():
                 _install(source, folder)
@@ -173,7 +173,8 @@ def _loader(folder: Path) -> tuple[str, ...]:
 
 
 @contextmanager
-def _locked(key: str) -> Iterator[None]:
+def locked(key: str) -> Iterator[None]:
+    """Whoever makes the same thing in one checkout waits; then it is there."""
     cache_folder().mkdir(parents=True, exist_ok=True)
     with (cache_folder() / f".{key}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
