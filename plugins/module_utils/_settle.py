@@ -23,6 +23,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
     Look,
     look,
     replication,
+    rewrite,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import unresolved
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import is_asked
@@ -40,6 +41,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import s
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
     MasterEntry,
+    Replication,
     parse_info,
     parse_replica_entries,
 )
@@ -47,6 +49,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait, each
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     NOT_SETTLED,
+    PROMOTED,
     SETTLE,
     SETTLED,
 )
@@ -68,6 +71,9 @@ class Waiting:
         behind: Those that follow another node.
         told: Those of them that were told to follow, once more.
         unasked: Those that never answered us, where Sentinel moves the master: what Sentinels show of them counts.
+        demoted: What the new master says, where it is a replica.
+        masters: Those that say that they are masters.
+        promoted_again: Whether the new master was made a master once more.
     """
 
     wanted: tuple[Address, ...]
@@ -78,10 +84,14 @@ class Waiting:
     unasked: tuple[Address, ...] = ()
     behind: set[Address] = field(default_factory=set)
     told: set[Address] = field(default_factory=set)
+    demoted: Replication | None = None
+    masters: set[Address] = field(default_factory=set)
+    promoted_again: bool = False
 
-    @property
-    def unsettled(self) -> dict[Address, str]:
-        return {address: text for address, text in self.states.items() if text and address not in self.ignored}
+    def unsettled(self, master: Address) -> dict[Address, str]:
+        """What each node, the new master among them, still lacks."""
+        lacking = {address: text for address, text in self.states.items() if text and address not in self.ignored}
+        return lacking if self.demoted is None else {master: f"it is a replica of {self.demoted.master}", **lacking}
 
 
 def settle(run: Run, plan: Plan, raised: Raised | None = None, deadline_s: float | None = None) -> None:
@@ -142,9 +152,10 @@ def _wait_settled(
         moved_on = _moved_on(run, seen, master, epoch)
         if moved_on is not None:
             return moved_on
+        _promote_again(run, plan, master, waiting, seen)
         _tell_those_whom_nobody_leads(run, plan, master, waiting, seen)
         sentinels = _unsettled_sentinels(run, seen, master, epoch)
-        nodes = waiting.unsettled
+        nodes = waiting.unsettled(master)
         if not nodes and not sentinels:
             return None
         staying = {address for address, said in seen.said.items() if stays(run, said.entry, epoch)}
@@ -156,6 +167,32 @@ def _wait_settled(
             return None
         wait.tell(functools.partial(_late_ones, nodes, sentinels))
         run.clock.sleep(SETTLE_POLL_S)
+
+
+def _promote_again(run: Run, plan: Plan, master: Address, waiting: Waiting, seen: Look) -> None:
+    """Make the new master a master again, once, where another failover beside ours has left no master at all.
+
+    Two leaders that chose two replicas may lead each of them to the other: then every Sentinel names a master that is a replica, and until their
+    next failover, which is half a minute away, nobody takes writes.
+    """
+    if waiting.demoted is None:
+        return
+    demoted = f"another failover has made {master} a replica of {waiting.demoted.master}"
+    run.record.deny_lossless(f"{demoted}: what {master} had acknowledged before that may be lost")
+    named = all(run.same_now(said.named, master) for said in seen.said.values())
+    at_rest = named and not seen.silent and not seen.in_progress()
+    if not at_rest or waiting.masters or waiting.promoted_again or plan.strategy != FENCED:
+        return
+    waiting.promoted_again = True
+    client = run.fleet.node(master)
+    try:
+        client.order("REPLICAOF", "NO", "ONE")
+        rewrite(run, client)
+    except (LinkError, ReplyError) as error:
+        run.note(f"{demoted}, and it could not be made a master again ({error.message})")
+        return
+    run.record.agreed_at_s = run.clock.now_s()
+    run.timeline.add(PROMOTED, master, f"{demoted}; it is a master again")
 
 
 def _look_for_a_second_master(run: Run, master: Address, seen: Look) -> None:
@@ -201,7 +238,11 @@ def _late_ones(nodes: Mapping[Address, str], sentinels: Mapping[Address, str]) -
 
 def _ask_followers(run: Run, master: Address, waiting: Waiting) -> None:
     asked = [address for address in waiting.wanted if address not in waiting.unasked]
-    answers = run.fleet.gather(asked, lambda address: replication(run, address, timeout_s=1.0))
+    answers = run.fleet.gather([master, *asked], lambda address: replication(run, address, timeout_s=1.0))
+    waiting.masters = {address for address, it in answers.items() if isinstance(it, Replication) and it.is_master}
+    new = answers.pop(master)
+    # One that cannot be asked is what the Sentinels say that it is.
+    waiting.demoted = new if isinstance(new, Replication) and not new.is_master else None
     waiting.states.update(_shown_by_sentinels(run, master, waiting.unasked))
     waiting.dead.clear()
     waiting.behind.clear()

@@ -124,6 +124,44 @@ def test_a_failover_timeout_that_is_low_already_is_left_as_it_is() -> None:
 # ---- failovers of others ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("refused", [False, True], ids=["", "it refuses"])
+def test_a_new_master_that_a_second_failover_has_made_a_replica_is_made_a_master_again(refused: bool) -> None:
+    """Two leaders that chose two replicas have led each of them to the other: all Sentinels agree, and nobody takes writes."""
+    world = World(1)
+
+    def lead_each_to_the_other() -> None:
+        world.follow(world.nodes[R], S)
+        world.follow(world.nodes[S], R)
+        if refused:
+            world.faults.append(Fault("refuse", "REPLICAOF NO ONE", R, error="NOPERM no permission"))
+
+    world.faults.append(Fault("run", "CONFIG REWRITE", OM, skip=1, action=lead_each_to_the_other))
+    result = run(world, timeout_s=5.0)
+    assert result["lossless"] is False
+    assert f"another failover has made {R} a replica of {S}" in result["lossless_reason"]
+    if refused:
+        assert (result["outcome"], result["error"]) == ("incomplete", "left_to_do")
+        assert f"{R}: it is a replica of {S}" in result["msg"]
+        assert "could not be made a master again (no permission)" in str(result["notes"])
+        return
+    assert (result["outcome"], masters(world)) == ("switched", [R])
+    assert world.lost() == 0
+
+
+def test_a_new_master_that_has_become_a_replica_is_left_alone_while_another_node_is_a_master() -> None:
+    world = World(1)
+
+    def hand_over_to_s() -> None:
+        world.promote(world.nodes[S])
+        world.follow(world.nodes[R], S)
+
+    world.faults.append(Fault("run", "CONFIG REWRITE", OM, skip=1, action=hand_over_to_s))
+    result = run(world, timeout_s=5.0)
+    assert (result["outcome"], result["error"]) == ("incomplete", "left_to_do")
+    assert f"{R}: it is a replica of {S}" in result["msg"]
+    assert (result["lossless"], masters(world)) == (False, [S])
+
+
 def test_a_failover_of_somebody_else_that_does_not_end_is_not_waited_for_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
