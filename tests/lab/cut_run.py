@@ -42,7 +42,7 @@ NODE_PORT, SENTINEL_PORT = 6379, 26379
 SHORT_PACKET_BYTES = 100
 """MULTI and its reply are shorter, a transaction and its replies are longer."""
 LOAD_MAX_S = 150
-PAUSE_MS = 10.0
+PAUSE_MS = 25.0
 HEALTHY_S = 60
 AGAIN_S = 45
 """How long after the network was mended a second run may still be refused: Sentinels have to see each other again."""

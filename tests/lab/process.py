@@ -19,7 +19,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from lab.errors import LabError
+from lab.errors import LabError, NotToBeHadError
 from lab.machine import times_slower
 from lab.servers import Server, server_environment
 
@@ -155,10 +155,16 @@ class Process:
                     # It answers, though not what was asked: PING may be refused or a replica may be out of sync.
                     return
                 if not self.alive:
-                    raise LabError(f"{self.name} ended while starting:\n{self.log_text(20)}")
+                    raise self._ended_while_starting()
                 if time.monotonic() - began_s > timeout_s * times_slower():
                     raise LabError(f"{self.name} does not answer after {timeout_s} s: {last}\n{self.log_text(20)}")
                 time.sleep(_POLL_S)
+
+    def _ended_while_starting(self) -> LabError:
+        told = self.log_text(20)
+        if re.search(r"Failed finding TLS support|'tls-\S+ .*'\s+Bad directive", told):
+            return NotToBeHadError(f"{self.server.name} is built without TLS; servers of Debian have it")
+        return LabError(f"{self.name} ended while starting:\n{told}")
 
     def start(self, server: Server | None = None) -> None:
         """Starts the process, as another server if one is given, and waits until it answers."""

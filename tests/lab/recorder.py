@@ -218,7 +218,7 @@ class Recorder:
         """Counts the resynchronisations so far, and begins to write."""
         if self._process is not None:
             raise RecorderError("a recorder records once; make another one")
-        argv, environment = _writer_program(self._client)
+        argv, environment = writer_program(self._client)
         self._directory = Path(tempfile.mkdtemp(prefix="redis-ha-recorder-"))
         self._configuration["directory"] = str(self._directory)
         try:
@@ -480,7 +480,12 @@ def _batches(path: Path) -> Iterator[list[list[Any]]]:
             yield json.loads(b"[" + b",".join(batch) + b"]")
 
 
-def _writer_program(client: str) -> tuple[list[str], dict[str, str]]:
+def writer_program(client: str) -> tuple[list[str], dict[str, str]]:
+    """What writes by this client, and its environment.
+
+    Raises:
+        NotToBeHadError: The client needs what this machine has not.
+    """
     if ": " in client:
         # Only who measures them has these: a host that runs applications has the recorder alone.
         from lab import clients

@@ -43,17 +43,28 @@ PAPER = 695
 """The width of A4 without its margins, in pixels."""
 
 
-@contextmanager
-def chromium() -> Iterator[Browser]:
+def browser_program() -> str:
     """The browser of this machine.
 
     Raises:
         NotToBeHadError: It has none, or not the library that its driver needs.
     """
-    if shutil.which("chromium") is None or ctypes.util.find_library("atomic") is None:
+    program = shutil.which("chromium")
+    if program is None or ctypes.util.find_library("atomic") is None:
         raise NotToBeHadError("no browser to look at reports with: sudo apt-get install chromium libatomic1")
+    return program
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The browser of this machine, running.
+
+    Raises:
+        NotToBeHadError: It has none, or not the library that its driver needs.
+    """
+    program = browser_program()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
+        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
 

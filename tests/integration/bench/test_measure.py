@@ -61,6 +61,7 @@ def test_a_run_is_measured_once_and_then_reported(tmp_path: Path) -> None:
 
 
 def test_the_command_of_the_page_measures_the_whole_command(tmp_path: Path) -> None:
+    find_server("redis-7.0")
     checkout = checkout_for_make(tmp_path, REAL)
     command = command_of_a_page("make bench BENCH_ARGS='--servers redis-7.0 --load 0 --runs 0")
     runs, out = re.findall(r"--adhoc (\d+) --out (\S+)'$", command)[0]

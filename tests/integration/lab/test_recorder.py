@@ -26,6 +26,7 @@ from lab.recorder import (
     SyncCounters,
     longest_gap,
     resynchronisations,
+    writer_program,
 )
 from lab.recorder_writer import format_address, parse_address, reachable
 
@@ -281,6 +282,8 @@ def test_the_writers_end_with_the_process_that_started_them(shared: Deployment, 
         "recorder = lab.recorder.Recorder(sys.argv[2:], 'mymaster', client=sys.argv[1])\n"
         "recorder.start(); recorder.wait_for_writes(100); print('writing', flush=True); sys.stdin.read()\n"
     )
+    # What is missing is missed here: the process of its own could only fail.
+    writer_program(client)
     argv = [sys.executable, "-c", program, client, *shared.sentinel_addresses]
     tests = str(Path(__file__).parents[2])
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": tests}

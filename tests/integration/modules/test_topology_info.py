@@ -111,7 +111,16 @@ def test_it_only_asks(shared: Deployment) -> None:
     masters(shared)
     for node in nodes:
         counted = {name.removeprefix("cmdstat_") for name in node.command("INFO", "commandstats")}
-        ours = counted - {"ping", "publish", "replconf", "config|resetstat", "auth", "client|setname", "subscribe"}
+        ours = counted - {
+            "ping",
+            "publish",
+            "replconf",
+            "config|resetstat",
+            "auth",
+            "client|setname",
+            "client|setinfo",
+            "subscribe",
+        }
         assert (
             {"info", "role", "config|get"}
             <= ours

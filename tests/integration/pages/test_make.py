@@ -9,6 +9,7 @@ import re
 import subprocess
 from pathlib import Path
 
+from lab import find_server
 from lab.make import REAL, checkout_for_make, environment_of_make
 from lab.pages import command_of_a_page
 
@@ -36,6 +37,7 @@ def test_some_of_the_unit_tests(tmp_path: Path) -> None:
 
 
 def test_some_of_the_integration_tests(tmp_path: Path) -> None:
+    find_server("redis-7.0")
     command = command_of_a_page("make integration")
     line = closing_line(command, tmp_path)
     assert re.match(r"[1-9] passed in ", line), line

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page
 from unit.report_runs import SWITCHED
 from unit.report_shapes import PAGES, SHAPES, shape_pages
 
-from lab.screenshots import PAPER, PHONE, SCREEN, VIEWS, Scheme
+from lab.screenshots import PAPER, PHONE, SCREEN, VIEWS, Scheme, browser_program
 from lab.web import Answer, Asked, WebServer
 
 
@@ -226,6 +226,7 @@ def test_what_is_wrong_on_a_page_is_found(window: Visit, site: Site) -> None:
 
 
 def test_pictures_of_a_report_are_taken(tmp_path: Path) -> None:
+    browser_program()
     folder = tmp_path / "pictures"
     done = subprocess.run([sys.executable, "-m", "lab.screenshots", folder, "refused"], capture_output=True, check=True)
     assert done.stdout.decode() == f"5 pictures in {folder}\n"
