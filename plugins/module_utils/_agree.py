@@ -104,8 +104,8 @@ def _raise_if_split(run: Run, promotion: Promotion, said: Mapping[Address, str])
     """Sentinels of equal epochs that name two masters stay so for ever. One of a later epoch is right, and nobody is told otherwise.
 
     Raises:
-        Unknown: They do.
-        Incomplete: Sentinel has moved the master on meanwhile.
+        UnknownOutcomeError: They do.
+        IncompleteError: Sentinel has moved the master on meanwhile.
     """
     seen = look(run)
     ours = max(

@@ -89,7 +89,7 @@ def choose_move(snapshot: Snapshot, request: Request, old_master: Address, deaf:
     """Which replica is promoted, and who else matters.
 
     Raises:
-        Refused: None may be, or no Sentinel may be told to fail over.
+        RefusedError: None may be, or no Sentinel may be told to fail over.
     """
     fitness = assess_replicas(snapshot, request.max_lag_bytes)
     target, preference = _choose(snapshot, request, fitness)

@@ -46,7 +46,7 @@ def watched_masters(fleet: Fleet) -> list[str]:
     """The names of all masters that the named Sentinels watch.
 
     Raises:
-        Refused: None of these Sentinels can be asked.
+        RefusedError: None of these Sentinels can be asked.
     """
     try:
         return _names(fleet, fleet.options.sentinels)

@@ -46,7 +46,7 @@ def decide(snapshot: Snapshot, request: Request, deaf: Collection[Address] = ())
         deaf: Sentinels that send us no events.
 
     Raises:
-        Refused: Something speaks against it; every reason is named.
+        RefusedError: Something speaks against it; every reason is named.
     """
     reachable = check_sentinels_reachable(snapshot, request.min_sentinels)
     _require(reachable)
@@ -76,7 +76,7 @@ def _require(checks: Sequence[Check]) -> None:
     """See that none of these has failed.
 
     Raises:
-        Refused: Some have.
+        RefusedError: Some have.
     """
     failed = critical(checks)
     if failed:
@@ -87,7 +87,7 @@ def _agreed_master(snapshot: Snapshot, request: Request) -> Address:
     """The master that all Sentinels name, if they are fit to move it.
 
     Raises:
-        Refused: They are not, or name none.
+        RefusedError: They are not, or name none.
     """
     _require([check for demanded in SENTINEL_CHECKS for check in demanded(snapshot)])
     if snapshot.master_address is None:
@@ -110,7 +110,7 @@ def _stays(
     """What to do where the master is not to be moved; nothing where it is.
 
     Raises:
-        Refused: It is not the one that the caller expects.
+        RefusedError: It is not the one that the caller expects.
     """
     if request.target is not None and snapshot.same(request.target, old_master):
         return Plan(NOTHING, old_master, repairs=repairs, notes=(*notes, f"{old_master} is the master already"))
@@ -135,7 +135,7 @@ def _require_master_role(snapshot: Snapshot, named: Address) -> None:
     """What is to stay the master is one, unless it cannot be asked.
 
     Raises:
-        Refused: It says that it is a replica.
+        RefusedError: It says that it is a replica.
     """
     node = snapshot.node(named)
     if node is not None and node.role is not None and not node.is_master:
@@ -146,7 +146,7 @@ def _require_known_hosts(snapshot: Snapshot, request: Request) -> None:
     """At least one of the hosts to leave carries a server of this deployment; all addresses of one host may be given.
 
     Raises:
-        Refused: None does. To go on would mean to take down a host that nothing has left.
+        RefusedError: None does. To go on would mean to take down a host that nothing has left.
     """
     known = [view.address for view in snapshot.sentinels] + [node.address for node in snapshot.nodes]
     known += [entry.address for view in snapshot.informed_sentinels for entry in view.replicas]

@@ -84,8 +84,8 @@ def stop_and_demote(run: Run, plan: Plan, prepare_again: Callable[[], object]) -
         prepare_again: Called before each further attempt, where writes had come behind the fence and the old master is a master again.
 
     Raises:
-        Aborted: It was rolled back; nothing was moved.
-        Unknown: Whether the old master still is one could not be established.
+        AbortedError: It was rolled back; nothing was moved.
+        UnknownOutcomeError: Whether the old master still is one could not be established.
     """
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -204,7 +204,7 @@ def _look_for_rivals(run: Run, plan: Plan, fence: Fence) -> Look:
     """Nobody may have begun a failover: ours would meet it. One that has fallen silent may have.
 
     Raises:
-        Aborted: Somebody has, or that cannot be seen. Writes go on.
+        AbortedError: Somebody has, or that cannot be seen. Writes go on.
     """
     seen = look(run)
     if found := rivals(run, seen, plan.old_master):
@@ -270,7 +270,7 @@ def roll_back(run: Run, plan: Plan) -> None:
     """Make the old master a master again. Only where no Sentinel has been told to fail over, or none can act on it any more.
 
     Raises:
-        Unknown: It could not be asked.
+        UnknownOutcomeError: It could not be asked.
     """
     client = run.fleet.node(plan.old_master)
     try:

@@ -17,7 +17,7 @@ from typing import Any
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._candidate import equally_suited
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import Check
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._decide import decide
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import RefusedError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import MOVE, NOTHING, Plan, refuse
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
@@ -68,7 +68,7 @@ class Row:
     name: str
     request: Request
     plan: Plan | None = None
-    refused: Refused | None = None
+    refused: RefusedError | None = None
 
     @property
     def action(self) -> str:
@@ -136,7 +136,7 @@ def plan_drain(snapshots: Mapping[str, Snapshot], request: DrainRequest) -> Drai
         request: What the caller asks for.
 
     Raises:
-        Refused: No server of any of these masters is on any of the hosts to leave, or a target is for a master that it is not about.
+        RefusedError: No server of any of these masters is on any of the hosts to leave, or a target is for a master that it is not about.
     """
     unknown = _require_known_hosts(snapshots, request)
     _require_known_targets(snapshots, request)
@@ -174,7 +174,7 @@ def _row(snapshot: Snapshot, request: Request) -> Row:
             return Row(request.master_name, request, Plan(NOTHING, master, notes=(note,)))
     try:
         return Row(request.master_name, request, decide(snapshot, request))
-    except Refused as refused:
+    except RefusedError as refused:
         row = Row(request.master_name, request, refused=refused)
         if request.target is not None or snapshot.master_address is None:
             return row
@@ -191,7 +191,7 @@ def _first_that_may(snapshot: Snapshot, row: Row, order: Sequence[Address]) -> R
         try:
             request = replace(row.request, target=address)
             return replace(row, request=request, plan=decide(snapshot, request))
-        except Refused:
+        except RefusedError:
             continue
     return replace(row, request=replace(row.request, target=row.plan.new_master)) if row.plan else row
 
@@ -228,7 +228,7 @@ def _require_known_hosts(snapshots: Mapping[str, Snapshot], request: DrainReques
     """At least one of the hosts carries a server; all addresses of one host may be given. Those on which there is none.
 
     Raises:
-        Refused: None does. To go on would mean to take down a host that nothing has left.
+        RefusedError: None does. To go on would mean to take down a host that nothing has left.
     """
     unknown = tuple(
         host for host in request.hosts if not any(servers_on(snapshot, (host,)) for snapshot in snapshots.values())

@@ -77,7 +77,7 @@ def drain(
         Who goes where; and for each master, by name, the result of its move where one was made.
 
     Raises:
-        Refused: No Sentinel can be asked, or no server is on these hosts.
+        RefusedError: No Sentinel can be asked, or no server is on these hosts.
     """
     began_s = clock.now_s()
     snapshots = ask_everybody(fleet, request)

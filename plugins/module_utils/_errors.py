@@ -42,25 +42,25 @@ class FailoverError(Exception):
         return f"{self.message.rstrip('.')}{end} {self.remedy}"
 
 
-class Refused(FailoverError):
+class RefusedError(FailoverError):
     """Nothing was tried, nothing was changed."""
 
     outcome = "refused"
 
 
-class Aborted(FailoverError):
+class AbortedError(FailoverError):
     """It was tried and rolled back: the master is the one that it was."""
 
     outcome = "aborted"
 
 
-class Incomplete(FailoverError):
+class IncompleteError(FailoverError):
     """The master was moved, and something is left to do."""
 
     outcome = "incomplete"
 
 
-class Unknown(FailoverError):
+class UnknownOutcomeError(FailoverError):
     """It could not be established how it ended; it may still finish by itself."""
 
     outcome = "unknown"
@@ -87,88 +87,92 @@ _REPORT = (
 _WAIT_OR_RUN = "Run again: the run finishes the move. If nobody does, Sentinel promotes a replica by itself."
 
 ERRORS: dict[str, Kind] = {
-    "contact_lost": Kind(Refused, _LOOK),
-    "contact_lost_halfway": Kind(Unknown, _LOOK),
-    "program_failed": Kind(Refused, _REPORT),
-    "program_failed_halfway": Kind(Unknown, _REPORT),
-    "node_unreachable": Kind(Refused, "Look at this node and run again."),
+    "contact_lost": Kind(RefusedError, _LOOK),
+    "contact_lost_halfway": Kind(UnknownOutcomeError, _LOOK),
+    "program_failed": Kind(RefusedError, _REPORT),
+    "program_failed_halfway": Kind(UnknownOutcomeError, _REPORT),
+    "node_unreachable": Kind(RefusedError, "Look at this node and run again."),
     "another_run": Kind(
-        Refused,
+        RefusedError,
         "Wait until it has ended, and look with topology_info before you run again. If the host of that run is gone, the master closes the connection by"
         " itself after tcp-keepalive (300 s unless it is set). To close it at once, send CLIENT KILL ID {connection} to the master.",
     ),
-    "repair_failed": Kind(Refused, "Set it by hand, or run again when the node can be asked."),
-    "repair_left": Kind(Incomplete, "Set it by hand, or run again when the node can be asked."),
-    "steering_failed": Kind(Refused, "Look at this node and run again."),
-    "steering_not_shown": Kind(Refused, "Look at the network between the Sentinels and the replicas, and run again."),
-    "target_lagging": Kind(
-        Refused, "Wait until it has caught up, or raise catch_up_timeout: writes would stand still as long."
+    "repair_failed": Kind(RefusedError, "Set it by hand, or run again when the node can be asked."),
+    "repair_left": Kind(IncompleteError, "Set it by hand, or run again when the node can be asked."),
+    "steering_failed": Kind(RefusedError, "Look at this node and run again."),
+    "steering_not_shown": Kind(
+        RefusedError, "Look at the network between the Sentinels and the replicas, and run again."
     ),
-    "interrupted": Kind(Refused, "Nothing was moved. Run again when it suits."),
-    "too_late": Kind(Refused, "Nothing was moved. Run again in the next window, or with a later not_after."),
-    "master_changed": Kind(Refused, "Look with topology_info and run again."),
-    "failover_started": Kind(Refused, "Run again: it will be joined."),
-    "tilt": Kind(Refused, "Wait 30 s and run again."),
-    "sentinels_missing": Kind(Refused, "Start it, or mend the way to it, and run again."),
-    "sentinel_not_permitted": Kind(Refused, "Permit +sentinel|set (docs/permissions.md)."),
+    "target_lagging": Kind(
+        RefusedError, "Wait until it has caught up, or raise catch_up_timeout: writes would stand still as long."
+    ),
+    "interrupted": Kind(RefusedError, "Nothing was moved. Run again when it suits."),
+    "too_late": Kind(RefusedError, "Nothing was moved. Run again in the next window, or with a later not_after."),
+    "master_changed": Kind(RefusedError, "Look with topology_info and run again."),
+    "failover_started": Kind(RefusedError, "Run again: it will be joined."),
+    "tilt": Kind(RefusedError, "Wait 30 s and run again."),
+    "sentinels_missing": Kind(RefusedError, "Start it, or mend the way to it, and run again."),
+    "sentinel_not_permitted": Kind(RefusedError, "Permit +sentinel|set (docs/permissions.md)."),
     "news_closed": Kind(
-        Refused,
+        RefusedError,
         "Mend what is named, or leave promotion at auto: then Sentinel promotes, and writes stand still for about 1.2 s.",
     ),
-    "fence_failed": Kind(Aborted, "Nothing was moved. Look at this node and run again."),
-    "fence_lost": Kind(Aborted, "Nothing was moved, and a pause ends by itself. Look at this node and run again."),
+    "fence_failed": Kind(AbortedError, "Nothing was moved. Look at this node and run again."),
+    "fence_lost": Kind(AbortedError, "Nothing was moved, and a pause ends by itself. Look at this node and run again."),
     "fence_left": Kind(
-        Unknown, "Run again as soon as it can be asked: that lifts the fence. By hand: CONFIG SET {settings}"
+        UnknownOutcomeError,
+        "Run again as soon as it can be asked: that lifts the fence. By hand: CONFIG SET {settings}",
     ),
     "catch_up_timeout": Kind(
-        Aborted,
+        AbortedError,
         "Nothing was moved; writes stood still for {stood_ms} ms. Look at what slows this replica, or raise catch_up_timeout.",
     ),
     "late_writes": Kind(
-        Aborted,
+        AbortedError,
         "Nothing was lost. The fence did not hold: look for long pauses of this host, raise down-after-milliseconds, or run again at a quieter time.",
     ),
     "writes_missing": Kind(
-        Unknown,
+        UnknownOutcomeError,
         "Start this Sentinel, or mend the way to it, and run again at once: then {old_master} is made the master again, and nothing is lost. Where its"
         " process has ended for certain, REPLICAOF NO ONE on {old_master} does that, too. Otherwise Sentinel promotes the replica by itself, within"
         " {heals_s} s of the interruption, and what only {old_master} has is lost.",
     ),
-    "demotion_refused": Kind(Aborted, "Nothing was moved; writes go on. Look at this node."),
-    "demotion_not_sent": Kind(Aborted, "Nothing was moved; writes go on when the pause ends."),
-    "demotion_lost": Kind(Aborted, "Nothing was moved; writes go on. Run again."),
+    "demotion_refused": Kind(AbortedError, "Nothing was moved; writes go on. Look at this node."),
+    "demotion_not_sent": Kind(AbortedError, "Nothing was moved; writes go on when the pause ends."),
+    "demotion_lost": Kind(AbortedError, "Nothing was moved; writes go on. Run again."),
     "demotion_in_doubt": Kind(
-        Unknown,
+        UnknownOutcomeError,
         "If it is still a master, writes go on. If it is not, Sentinel promotes a replica by itself within {heals_s} s, or run again: that finishes it."
         " No write is lost either way.",
     ),
-    "roll_back_failed": Kind(Unknown, _WAIT_OR_RUN),
+    "roll_back_failed": Kind(UnknownOutcomeError, _WAIT_OR_RUN),
     "rival_failover": Kind(
-        Aborted, "Nothing was moved by this run. Look with topology_info where that failover led, and run again."
+        AbortedError, "Nothing was moved by this run. Look with topology_info where that failover led, and run again."
     ),
     "trigger_refused": Kind(
-        Aborted,
+        AbortedError,
         "Nothing was moved. A Sentinel that had begun a failover starts none by itself for twice failover-timeout.",
     ),
     "promotion_timeout": Kind(
-        Unknown, "It may still happen. Look with topology_info; run again to join it or to finish it."
+        UnknownOutcomeError, "It may still happen. Look with topology_info; run again to join it or to finish it."
     ),
-    "promotion_in_doubt": Kind(Unknown, "Run again: it is joined, finished or begun anew then."),
+    "promotion_in_doubt": Kind(UnknownOutcomeError, "Run again: it is joined, finished or begun anew then."),
     "sentinels_split": Kind(
-        Unknown,
+        UnknownOutcomeError,
         "Sentinels of one epoch never agree by themselves. Find out, with topology_info, which of these nodes is the master: {master} should be. On each"
         " Sentinel that names another one, SENTINEL REMOVE {name} and SENTINEL MONITOR {name} with the right one, and its settings again.",
     ),
     "left_to_do": Kind(
-        Incomplete, "Mend what is named; a replica that is only slow needs nothing but time. Look with topology_info."
+        IncompleteError,
+        "Mend what is named; a replica that is only slow needs nothing but time. Look with topology_info.",
     ),
     "moved_on": Kind(
-        Incomplete,
+        IncompleteError,
         "Find out in the logs of the Sentinels why they took {master} for down: a host that is overloaded, or a network. Run again if the master shall be"
         " elsewhere.",
     ),
-    "joined_failover_unfinished": Kind(Unknown, "It may still end. Look with topology_info and run again."),
-    "joined_failover_failed": Kind(Aborted, "Nothing was moved. Run again to move it."),
+    "joined_failover_unfinished": Kind(UnknownOutcomeError, "It may still end. Look with topology_info and run again."),
+    "joined_failover_failed": Kind(AbortedError, "Nothing was moved. Run again to move it."),
 }
 """Code -> what it means for the deployment, and what to do. The step in which it happened is the run's to say."""
 

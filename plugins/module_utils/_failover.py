@@ -19,7 +19,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._decide import d
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     FailoverError,
     LinkError,
-    Refused,
+    RefusedError,
     ReplyError,
     failure,
 )
@@ -183,7 +183,7 @@ def _decided_anew(run: Run) -> Plan:
     """The plan of a move that follows another at once: Sentinels may still be making acquaintance with the replicas of the new master.
 
     Raises:
-        Refused: Something speaks against it, for longer than that takes.
+        RefusedError: Something speaks against it, for longer than that takes.
     """
     deadline_s = run.clock.now_s() + GO_ON_WAIT_S
     wait = Wait(run)
@@ -202,7 +202,7 @@ def _speaks_against(run: Run) -> FailoverError | None:
     snapshot = ask_everybody(run)
     try:
         plan = decide(snapshot, run.request, run.deaf or ())
-    except Refused as refused:
+    except RefusedError as refused:
         return refused
     if plan.action != MOVE:
         return failure("master_changed", f"{snapshot.master_address} is not to be moved ({plan.action})")

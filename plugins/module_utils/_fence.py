@@ -86,7 +86,7 @@ class Fence(ABC):
         """Let writes go on, if they were stopped and have not been let go. A pause ends with its lease if this fails.
 
         Raises:
-            Unknown: Settings stay; the next run puts them back.
+            UnknownOutcomeError: Settings stay; the next run puts them back.
         """
         if not self._up:
             return

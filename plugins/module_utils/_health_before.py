@@ -37,7 +37,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import
     SETTING_COMMANDS,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._decide import decide
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import RefusedError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_sentinels import replica_entries
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import MOVE, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import NEVER_MS, Address
@@ -79,14 +79,14 @@ SAID_BY = {
 """Which check says more of a reason for which the move would be refused."""
 
 
-def planned(s: Situation) -> Plan | Refused:
+def planned(s: Situation) -> Plan | RefusedError:
     """What the module would do if it were asked for no more than to move this master."""
     request = Request(
         s.snapshot.master_name, min_sentinels=s.thresholds.min_sentinels, max_lag_bytes=s.thresholds.max_lag_bytes
     )
     try:
         return decide(s.snapshot, request)
-    except Refused as refused:
+    except RefusedError as refused:
         return refused
 
 

@@ -45,7 +45,7 @@ def find_promoter(
     """Who promotes.
 
     Raises:
-        Refused: The caller wants the program to, and it cannot.
+        RefusedError: The caller wants the program to, and it cannot.
     """
     addresses = [view.address for view in leaders]
     promoter = choose_promoter(snapshot, candidate, addresses, request.promotion, deaf)

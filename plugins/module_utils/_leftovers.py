@@ -154,7 +154,7 @@ def half_told(snapshot: Snapshot, request: Request) -> Plan | None:
     A caller who expects the new master to be there knows of a move that has ended: for him it is a Sentinel that was away, and nothing to be finished.
 
     Raises:
-        Refused: The caller expects neither of the two.
+        RefusedError: The caller expects neither of the two.
     """
     news = news_under_way(snapshot)
     if news is None or snapshot.same(request.expected_master, news.promoted):
@@ -195,7 +195,7 @@ def half_finished(
     """An interrupted run had demoted the master and had not yet triggered the failover: no master is left.
 
     Raises:
-        Refused: The caller expects another master than the two.
+        RefusedError: The caller expects another master than the two.
     """
     node = snapshot.node(old_master)
     if node is None or not node.reachable or node.role is None or node.is_master or node.role.master is None:

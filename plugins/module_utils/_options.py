@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible.module_utils.basic import env_fallback
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Access, ConnectionOptions, Tls
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import RefusedError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM, SENTINEL
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     DEFAULT_SENTINEL_PORT,
@@ -160,8 +160,8 @@ RANGES: dict[str, tuple[float, float]] = {
 """Smallest and largest value of each option that has a range."""
 
 
-def invalid(message: str) -> Refused:
-    return Refused(
+def invalid(message: str) -> RefusedError:
+    return RefusedError(
         "option_invalid",
         message,
         "Correct this option; the documentation of the module has its form and range.",
@@ -173,7 +173,7 @@ def check_ranges(params: Mapping[str, Any]) -> None:
     """Hold every number against its range.
 
     Raises:
-        Refused: One is out of it.
+        RefusedError: One is out of it.
     """
     for name, (least, most) in RANGES.items():
         value = params.get(name)
@@ -185,7 +185,7 @@ def address_of(option: str, text: str, default_port: int | None = None) -> Addre
     """An option, or a part of one, that is a ``host:port``.
 
     Raises:
-        Refused: It is not an address.
+        RefusedError: It is not an address.
     """
     try:
         return parse_address(text, default_port)
@@ -201,7 +201,7 @@ def connection_options(params: Mapping[str, Any]) -> ConnectionOptions:
     """The group CONNECTION, read.
 
     Raises:
-        Refused: A value cannot be used.
+        RefusedError: A value cannot be used.
     """
     check_ranges(params)
     sentinels = tuple(
@@ -238,7 +238,7 @@ def _renamed_commands(names: Mapping[str, Any]) -> dict[str, str]:
     """The option ``renamed_commands``, by names in capitals.
 
     Raises:
-        Refused: A command, or its new name, is not one word.
+        RefusedError: A command, or its new name, is not one word.
     """
     for name, called in names.items():
         for word in (name, called):
@@ -253,7 +253,7 @@ def check_tls_files(options: ConnectionOptions) -> None:
     """See that the files that TLS is to be spoken with can be used.
 
     Raises:
-        Refused: One of them cannot.
+        RefusedError: One of them cannot.
     """
     tls = options.sentinel_access.tls or options.node_access.tls
     wrong = unusable_file(tls.ca_certs, tls.client_cert_file, tls.client_key_file) if tls else ""
@@ -265,7 +265,7 @@ def master_name(params: Mapping[str, Any]) -> str:
     """The name of the master.
 
     Raises:
-        Refused: It is empty.
+        RefusedError: It is empty.
     """
     name = str(params["master_name"])
     if not name.strip():
@@ -277,7 +277,7 @@ def addresses(option: str, texts: Iterable[str]) -> tuple[Address, ...]:
     """An option that is a list of ``host:port``.
 
     Raises:
-        Refused: One of them is not an address.
+        RefusedError: One of them is not an address.
     """
     return tuple(address_of(option, text) for text in texts if text)
 
@@ -307,7 +307,7 @@ def failover_request(params: Mapping[str, Any], now_s: float = 0.0) -> Request:
         now_s: The wall clock, in seconds since 1970.
 
     Raises:
-        Refused: A value cannot be used.
+        RefusedError: A value cannot be used.
     """
     check_ranges(params)
     return replace(
@@ -327,7 +327,7 @@ def move_request(params: Mapping[str, Any], now_s: float) -> Request:
         now_s: The wall clock, in seconds since 1970.
 
     Raises:
-        Refused: A value cannot be used.
+        RefusedError: A value cannot be used.
     """
     return Request(
         master_name="",

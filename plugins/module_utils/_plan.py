@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import STEERING, Check
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import RefusedError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import COORDINATED, FENCED
@@ -148,10 +148,10 @@ class Plan:
         return result
 
 
-def refuse(checks: Sequence[Check]) -> Refused:
+def refuse(checks: Sequence[Check]) -> RefusedError:
     """One error that names every reason."""
     remedies = list(dict.fromkeys(check.remedy for check in checks if check.remedy))
-    return Refused(
+    return RefusedError(
         checks[0].name,
         "; ".join(dict.fromkeys(check.detail for check in checks)),
         " ".join(remedies),

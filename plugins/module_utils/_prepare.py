@@ -31,9 +31,9 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Client
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._decide import decide
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
-    Aborted,
+    AbortedError,
     LinkError,
-    Refused,
+    RefusedError,
     ReplyError,
     failure,
 )
@@ -85,7 +85,7 @@ def prepare(run: Run, listen: bool) -> Plan:
         listen: Also subscribe to the events of the Sentinels.
 
     Raises:
-        Refused: Something speaks against it; every reason is named.
+        RefusedError: Something speaks against it; every reason is named.
     """
     request = run.request
     run.record.understood = understood(request)
@@ -158,7 +158,7 @@ def lock(run: Run, plan: Plan) -> None:
     """Keep other runs of this program away from the old master.
 
     Raises:
-        Refused: Another run came first, or the node cannot be asked.
+        RefusedError: Another run came first, or the node cannot be asked.
     """
     with run.step(LOCK):
         client = run.fleet.lock(plan.old_master)
@@ -211,7 +211,7 @@ def repair(run: Run, repairs: Sequence[Repair]) -> None:
     """Put back what an interrupted run left.
 
     Raises:
-        Refused, Incomplete: A node does not take it, or somebody has moved the master since.
+        RefusedError, IncompleteError: A node does not take it, or somebody has moved the master since.
     """
     if not repairs:
         return
@@ -237,7 +237,7 @@ def _refuse_if_moved(run: Run, replica: Address, master: Address) -> None:
     """A drain may have asked everybody a while ago: a replica that was promoted since would lose what it has acknowledged.
 
     Raises:
-        Refused: They are no longer a replica and a master.
+        RefusedError: They are no longer a replica and a master.
         LinkError, ReplyError: One of them cannot be asked.
     """
     roles = {address: parse_role(run.fleet.node(address).ask("ROLE")) for address in (replica, master)}
@@ -260,7 +260,7 @@ def raised_priorities(run: Run) -> Iterator[Raised]:
     raised = Raised(run)
     try:
         yield raised
-    except (Refused, Aborted):
+    except (RefusedError, AbortedError):
         raised.lower()
         raised.rewrite()
         raise
@@ -285,7 +285,7 @@ class Raised:
         """Raise them.
 
         Raises:
-            Refused: A node does not take it.
+            RefusedError: A node does not take it.
         """
         for steer in steering:
             self._raised.append(steer)
@@ -341,7 +341,7 @@ def steer(run: Run, plan: Plan, raised: Raised) -> tuple[Address, ...]:
         The Sentinels that may lead: those of the plan that show the replica to promote up and preferred.
 
     Raises:
-        Refused: No Sentinel shows it in time.
+        RefusedError: No Sentinel shows it in time.
     """
     if not plan.steering and plan.strategy != FENCED:
         return plan.leaders
@@ -412,7 +412,7 @@ def probe(run: Run, plan: Plan) -> Plan:
     """The replica to promote must reach the offset that the master has now; a sibling that does not is not waited for under the fence.
 
     Raises:
-        Refused: It does not, or the master cannot be asked, or is none any more.
+        RefusedError: It does not, or the master cannot be asked, or is none any more.
     """
     with run.step(PROBE):
         try:
@@ -465,7 +465,7 @@ def recheck(run: Run, plan: Plan, leader: Address) -> Look:
         What the Sentinels said.
 
     Raises:
-        Refused: Something has changed.
+        RefusedError: Something has changed.
     """
     with run.step(RECHECK):
         run.stop_if_requested()
@@ -500,7 +500,7 @@ def refuse_if_disturbed(run: Run, plan: Plan, leader: Address) -> Look:
     """The Sentinels answer, as many as must, and nothing goes on that would meet ours.
 
     Raises:
-        Refused: Something does.
+        RefusedError: Something does.
     """
     seen = look(run, tilt=True)
     if seen.silent:

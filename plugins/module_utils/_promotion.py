@@ -169,8 +169,8 @@ def by_program(
         taught: What the others have read already.
 
     Raises:
-        Aborted: No Sentinel took it; the old master is the master again.
-        Unknown: How it ends could not be established, or somebody has made the old master a master again.
+        AbortedError: No Sentinel took it; the old master is the master again.
+        UnknownOutcomeError: How it ends could not be established, or somebody has made the old master a master again.
     """
     taken = _trigger(run, plan, leaders, demotion.seen, demotion)
     if taken is None:
@@ -349,7 +349,7 @@ def _fresh(run: Run, plan: Plan, seen: Look | None, demotion: Demotion | None) -
     """A look that is young enough to act on. Where it has to be taken anew, time has passed, and it is seen that the demotion still stands.
 
     Raises:
-        Unknown: It does not, or that cannot be seen.
+        UnknownOutcomeError: It does not, or that cannot be seen.
     """
     if seen is not None and _is_young(run, seen):
         return seen
@@ -362,7 +362,7 @@ def _see_it_stand(run: Run, plan: Plan, demotion: Demotion) -> None:
     """See that the old master has taken no write since it was demoted: away from one that does, every failover loses some.
 
     Raises:
-        Unknown: Somebody has made it a master since, or it has not answered for long.
+        UnknownOutcomeError: Somebody has made it a master since, or it has not answered for long.
     """
     old_master = plan.old_master
     surely_stands = run.clock.now_s() - demotion.seen.sent_at_s <= STANDS_S
@@ -481,8 +481,8 @@ def by_sentinel(
         taken: The failover that is under way already.
 
     Raises:
-        Aborted: No Sentinel promotes; the old master is the master, or the master again.
-        Unknown: How it ends could not be established, or somebody has made the old master a master again.
+        AbortedError: No Sentinel promotes; the old master is the master, or the master again.
+        UnknownOutcomeError: How it ends could not be established, or somebody has made the old master a master again.
     """
     ours_is_master = demotion is not None and demotion.unaware
     told: list[Address] = []

@@ -103,7 +103,7 @@ class Run:
         """End here, if the user wants it.
 
         Raises:
-            Refused: He does.
+            RefusedError: He does.
         """
         if self.stop_requested():
             raise failure("interrupted", "the run was asked to end")

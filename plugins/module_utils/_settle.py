@@ -104,7 +104,7 @@ def settle(run: Run, plan: Plan, raised: Raised | None = None, deadline_s: float
         deadline_s: When to give up, in monotonic seconds; ``timeout`` from now, if nothing was waited for before.
 
     Raises:
-        Incomplete: Sentinel has moved the master on meanwhile.
+        IncompleteError: Sentinel has moved the master on meanwhile.
     """
     master = run.record.new_master or plan.replica_to_promote
     with run.step(SETTLE):

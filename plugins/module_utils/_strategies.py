@@ -31,7 +31,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._demotion import
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     FailoverError,
     LinkError,
-    Refused,
+    RefusedError,
     ReplyError,
     failure,
 )
@@ -233,9 +233,9 @@ def _demotion_found(run: Run, plan: Plan) -> Demotion:
     """What an earlier run had demoted, and whether the candidate has everything.
 
     Raises:
-        Aborted: It has not, and the old master is the master again.
-        Unknown: It has not, and a Sentinel may be about to promote it.
-        Refused: A node cannot be asked.
+        AbortedError: It has not, and the old master is the master again.
+        UnknownOutcomeError: It has not, and a Sentinel may be about to promote it.
+        RefusedError: A node cannot be asked.
     """
     candidate = plan.replica_to_promote
     seen = look(run)
@@ -299,8 +299,8 @@ def join(run: Run, plan: Plan) -> None:
     """Wait for the end of a failover that somebody else began; where it comes to nothing and has left no master, finish it.
 
     Raises:
-        Aborted: It ended without moving the master.
-        Unknown: It has not ended in time, or there is no master, and it cannot be finished.
+        AbortedError: It ended without moving the master.
+        UnknownOutcomeError: It has not ended in time, or there is no master, and it cannot be finished.
     """
     run.record.leader = plan.leaders[0]
     run.record.lossless_reason = (
@@ -339,8 +339,8 @@ def _finish_what_came_to_nothing(run: Run, plan: Plan) -> None:
     """A failover that was joined has ended, and moved nothing. Where an interrupted run began it, the old master is a replica, and there is none.
 
     Raises:
-        Aborted: The old master is still one.
-        Unknown: It is none, and nothing that can be finished was found.
+        AbortedError: The old master is still one.
+        UnknownOutcomeError: It is none, and nothing that can be finished was found.
     """
     ended = f"the failover that was in progress ended without moving {plan.old_master}"
     now = role(run, plan.old_master)
@@ -353,7 +353,7 @@ def _finish_what_came_to_nothing(run: Run, plan: Plan) -> None:
     run.shared = replace(run.shared, snapshot=None)
     try:
         left = prepare(run, listen=True)
-    except Refused as refused:
+    except RefusedError as refused:
         raise failure("promotion_in_doubt", f"{no_master}; it cannot be finished: {refused.message}") from refused
     if left.action != FINISH:
         run.record.new_master = None

@@ -39,7 +39,7 @@ def require_master(snapshot: Snapshot) -> None:
     """See that there is something to look at.
 
     Raises:
-        Refused: No Sentinel can be asked, or none of those that answer knows this master.
+        RefusedError: No Sentinel can be asked, or none of those that answer knows this master.
     """
     if not snapshot.reachable_sentinels:
         raise refuse(critical(check_sentinels_reachable(snapshot, None)))

@@ -76,7 +76,7 @@ def plan_move(move: Move, repairs: tuple[Repair, ...]) -> Plan:
     """The plan of the way that the caller asks for, or of the first that nothing stands in the way of.
 
     Raises:
-        Refused: Something stands in the way of all that may be taken; every reason is named.
+        RefusedError: Something stands in the way of all that may be taken; every reason is named.
     """
     strategy = move.request.strategy
     asked = strategy if strategy != AUTO else _automatic(move)
@@ -93,7 +93,7 @@ def _automatic(move: Move) -> str:
     """What ``auto`` stands for. Nothing that could lose a write is chosen while the master may be up.
 
     Raises:
-        Refused: No way is left.
+        RefusedError: No way is left.
     """
     blockers = fenced_blockers(move)
     if not blockers:
@@ -122,7 +122,7 @@ def _require_way_without_fence(move: Move, asked: str, blockers: list[Check]) ->
     """What the ways of Sentinel itself demand.
 
     Raises:
-        Refused: The servers could not hand over, or Sentinel could not be led to the replica that the caller wants.
+        RefusedError: The servers could not hand over, or Sentinel could not be led to the replica that the caller wants.
     """
     if asked != PLAIN and any(check.name not in OUT_OF_OUR_REACH for check in blockers):
         raise refuse(blockers)
@@ -322,7 +322,7 @@ def _require_acceptance(move: Move) -> None:
     """``plain`` throws away what a master that lives acknowledges: it wants a word, or a master that is dead beyond doubt.
 
     Raises:
-        Refused: There is neither.
+        RefusedError: There is neither.
     """
     snapshot, request = move.snapshot, move.request
     if request.accept_loss or is_down(snapshot):

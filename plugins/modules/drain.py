@@ -291,7 +291,7 @@ def drain_request(params: Mapping[str, Any], now_s: float = 0.0) -> DrainRequest
         now_s: The wall clock, in seconds since 1970.
 
     Raises:
-        Refused: A value cannot be used.
+        RefusedError: A value cannot be used.
     """
     check_ranges(params)
     hosts = tuple(host for host in params["hosts"] if host)

@@ -158,7 +158,7 @@ def expected_servers(masters: Mapping[str, Any]) -> dict[str, Expected]:
     """The option ``expected``, read.
 
     Raises:
-        Refused: It is not of the form that it is to have.
+        RefusedError: It is not of the form that it is to have.
     """
     found = {}
     for name, servers in masters.items():

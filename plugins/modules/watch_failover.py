@@ -205,7 +205,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._automatic impor
     write_gap_ms,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import RefusedError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._module import run_module
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import WATCH, addresses, master_name
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
@@ -236,14 +236,14 @@ def master_to_watch(snapshot: Snapshot, expected: tuple[Address, ...]) -> Addres
     """The master that all Sentinels name.
 
     Raises:
-        Refused: They name none, or another one than the caller expects.
+        RefusedError: They name none, or another one than the caller expects.
     """
     require_master(snapshot)
     master = snapshot.master_address
     if master is None:
-        raise Refused("sentinels_disagree", "the Sentinels name different masters", "Look with topology_info.")
+        raise RefusedError("sentinels_disagree", "the Sentinels name different masters", "Look with topology_info.")
     if expected and not snapshot.same(expected[0], master):
-        raise Refused(
+        raise RefusedError(
             "expected_master_mismatch",
             f"the master is {master}, not {expected[0]} as expected",
             "Somebody moved it: look at the deployment again before you go on.",

@@ -104,7 +104,7 @@ class Record:
         }
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """What speaks against going on, in one sentence."""
 
 
@@ -151,22 +151,22 @@ def wanted_hosts(
         found: The masters.
 
     Raises:
-        Refusal: A name that nobody has, or a host that carries no server.
+        RefusalError: A name that nobody has, or a host that carries no server.
     """
     names = listed(asked)
     for name in names:
         if name not in groups and name not in places:
-            raise Refusal(f"The inventory has no host and no group {name}.")
+            raise RefusalError(f"The inventory has no host and no group {name}.")
     named = {host for name in names for host in groups.get(name, [name])}
     chosen = [
         place for place in places if (place in named if names else any(group.touched_by([place]) for group in found))
     ]
     where = "by its name, its ansible_host or its redis_ha_address"
     if not chosen:
-        raise Refusal(f"No host of the inventory carries a server that the Sentinels know, {where}.")
+        raise RefusalError(f"No host of the inventory carries a server that the Sentinels know, {where}.")
     for host in chosen:
         if not any(group.touched_by([host]) for group in found):
-            raise Refusal(f"{host} carries no server that the Sentinels know, {where}.")
+            raise RefusalError(f"{host} carries no server that the Sentinels know, {where}.")
     return chosen
 
 
@@ -229,12 +229,12 @@ def batches(groups: Sequence[Group], wanted: Sequence[str], serial: int, min_rep
         min_replicas: How many replicas in sync each master must keep.
 
     Raises:
-        Refusal: A host that cannot be taken away even by itself.
+        RefusalError: A host that cannot be taken away even by itself.
     """
     for host in wanted:
         reason = why_not(groups, [host], min_replicas)
         if reason:
-            raise Refusal(reason)
+            raise RefusalError(reason)
     position = {host: number for number, host in enumerate(wanted)}
     left = sorted(wanted, key=lambda host: (masters_on(groups, host), position[host]))
     found: list[list[str]] = []
@@ -305,7 +305,7 @@ def read_record(text: str) -> Record:
     """The state file; an empty text is one of which nothing was done.
 
     Raises:
-        Refusal: It is something else.
+        RefusalError: It is something else.
     """
     if not text.strip():
         return Record()
@@ -319,7 +319,7 @@ def read_record(text: str) -> Record:
             str(found["ended_at"]),
         )
     except (ValueError, TypeError, LookupError) as error:
-        raise Refusal(
+        raise RefusalError(
             "The file rolling_state_file was not written by this role. Name another one, or remove it."
         ) from error
 
@@ -328,12 +328,12 @@ def go_on(record: Record, wanted: Sequence[str], groups: Sequence[Group], now: s
     """The record to go on with: the one that was left half done, or a new one.
 
     Raises:
-        Refusal: What was left half done is about other hosts.
+        RefusalError: What was left half done is about other hosts.
     """
     if not record.began_at or record.ended_at:
         return Record(tuple(wanted), (), {group.name: group.master for group in groups if group.master}, now)
     if set(record.hosts) != set(wanted):
-        raise Refusal(
+        raise RefusalError(
             f"The file rolling_state_file is of a maintenance of {', '.join(record.hosts)} that was begun at {record.began_at} and is not done. "
             "Finish it, name another file, or remove this one."
         )
@@ -361,18 +361,18 @@ def plan(seen: Result) -> dict[str, Any]:
     nothing: dict[str, Any] = {"refusal": "", "batches": [], "order": [], "serial": [1], "lines": [], "state": {}}
     try:
         if not seen.get("maintenance"):
-            raise Refusal(
+            raise RefusalError(
                 "Say in rolling_maintenance_tasks what is to be done: restart, reboot, upgrade, or a file of tasks of your own."
             )
         if missing := seen.get("missing"):
-            raise Refusal(f"There is no file {', '.join(missing)}.")
+            raise RefusalError(f"There is no file {', '.join(missing)}.")
         groups = read_groups(seen["masters"], seen["hosts"])
         wanted = wanted_hosts(seen.get("wanted"), seen.get("groups") or {}, places, groups)
         record = go_on(read_record(str(seen.get("state") or "")), wanted, groups, str(seen["now"]))
         _refuse_unfit(seen)
         left = [host for host in wanted if host not in record.done]
         order = batches(groups, left, max(1, int(seen["serial"])), int(seen["min_replicas"]))
-    except Refusal as refusal:
+    except RefusalError as refusal:
         return {**nothing, "refusal": f"{refusal} Nothing was done."}
     return {
         **nothing,
@@ -389,12 +389,12 @@ def _refuse_unfit(seen: Result) -> None:
     """Hold the checks of every master against the waivers.
 
     Raises:
-        Refusal: One of them has failed.
+        RefusalError: One of them has failed.
     """
     waivers = set(listed(seen.get("waivers")))
     failed = [f"{name}: {text}" for name, text in failed_checks(seen.get("health") or (), waivers)]
     if failed:
-        raise Refusal(f"The deployment is not fit: {'; '.join(failed)}.")
+        raise RefusalError(f"The deployment is not fit: {'; '.join(failed)}.")
 
 
 def failed_checks(health: Iterable[Result], waivers: Iterable[str]) -> list[tuple[str, str]]:
@@ -451,7 +451,7 @@ def step(seen: Result) -> dict[str, Any]:
     groups = read_groups(look["masters"], seen["hosts"])
     try:
         record = read_record(str(seen.get("state") or ""))
-    except Refusal as refusal:
+    except RefusalError as refusal:
         return {**found, "refusal": str(refusal)}
     leaving = [group for group in groups if group.master_on(batch)]
     chosen = targets(groups, batch, record.done)
@@ -539,7 +539,7 @@ def conclude(seen: Result) -> dict[str, Any]:
     """
     try:
         record = read_record(str(seen.get("state") or ""))
-    except Refusal as refusal:
+    except RefusalError as refusal:
         return {"state": {}, "done": [], "left": [], "stage": "look", "msg": str(refusal)}
     where = stop(seen)
     batch = [str(host) for host in seen["batch"]]
@@ -591,12 +591,12 @@ def way_back(seen: Result) -> dict[str, Any]:
     try:
         wanted = wanted or dict(read_record(str(seen.get("state") or "")).masters)
         if not wanted:
-            raise Refusal(
+            raise RefusalError(
                 "Say in move_back_targets where each master is to be, or in move_back_state_file which file tells it."
             )
         for name, address in wanted.items():
             _refuse_unknown_target(name, str(address), masters)
-    except Refusal as refusal:
+    except RefusalError as refusal:
         return {**nothing, "refusal": f"{refusal} Nothing was done."}
     away = {name: str(target) for name, target in wanted.items() if masters[name]["master"] != target}
     left_by: dict[str, dict[str, str]] = {}
@@ -614,11 +614,11 @@ def _refuse_unknown_target(name: str, address: str, masters: Mapping[str, Result
     """See that a master, and the place where it is to be, are known.
 
     Raises:
-        Refusal: They are not.
+        RefusalError: They are not.
     """
     if name not in masters:
-        raise Refusal(f"No Sentinel knows a master {name}.")
+        raise RefusalError(f"No Sentinel knows a master {name}.")
     if not masters[name].get("master"):
-        raise Refusal(f"The Sentinels do not name one master of {name}.")
+        raise RefusalError(f"The Sentinels do not name one master of {name}.")
     if address not in {row["address"] for row in masters[name].get("nodes") or ()}:
-        raise Refusal(f"{name} has no node {address}.")
+        raise RefusalError(f"{name} has no node {address}.")

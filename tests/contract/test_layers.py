@@ -123,3 +123,19 @@ def test_there_is_no_circle() -> None:
     }
     order = list(TopologicalSorter(graph).static_order())
     assert set(graph) <= set(order)
+
+
+def prints(source: str) -> bool:
+    """Whether a file prints."""
+    called = (node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    return any(isinstance(name, ast.Name) and name.id == "print" for name in called)
+
+
+def test_plugins_print_nothing() -> None:
+    """What a module prints beside its result spoils it for Ansible."""
+    paths = (ROOT / "plugins").rglob("*.py")
+    assert [path.name for path in paths if prints(path.read_text())] == []
+
+
+def test_a_print_is_seen() -> None:
+    assert prints("def run():\n    print('here')\n")

@@ -76,7 +76,7 @@ def own_arguments(name: str) -> dict[str, Any]:
     return {"drain": {"hosts": ["127.0.0.1"]}, "wait_for_servers": {}}.get(name, {"master_name": NAME})
 
 
-class _Captured(Exception):
+class _CapturedError(Exception):
     pass
 
 
@@ -89,10 +89,10 @@ def argument_spec(monkeypatch: pytest.MonkeyPatch) -> Any:
 
         def stand_in(**arguments: Any) -> None:
             found.update(arguments)
-            raise _Captured
+            raise _CapturedError
 
         monkeypatch.setattr(_module, "AnsibleModule", stand_in)
-        with pytest.raises(_Captured):
+        with pytest.raises(_CapturedError):
             module(name).main()
         return found
 
@@ -183,7 +183,7 @@ def test_the_group_names_nothing_else() -> None:
 
 # ---- error codes ---------------------------------------------------------------------------------------------------
 
-RAISED = {"Refused", "Aborted", "Incomplete", "Unknown", "FailoverError", "failure"}
+RAISED = {"RefusedError", "AbortedError", "IncompleteError", "UnknownOutcomeError", "FailoverError", "failure"}
 ACCESS = ("auth", "tls", "not_permitted", "clients", "unreachable")
 
 

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from lab.deployment import Deployment, NotReady
+from lab.deployment import Deployment, NotReadyError
 from lab.errors import LabError
 from lab.process import Process
 from lab.servers import Server, find_server
 
-__all__ = ["Deployment", "LabError", "NotReady", "Process", "Server", "find_server"]
+__all__ = ["Deployment", "LabError", "NotReadyError", "Process", "Server", "find_server"]

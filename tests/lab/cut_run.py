@@ -388,34 +388,48 @@ def sentinel_was_faster(result: Mapping[str, Any]) -> bool:
 
 def contradictions(lab: Lab, result: Mapping[str, Any], old: Host) -> list[str]:
     """Where a result is not what redis-cli says."""
-    outcome, roles = result["outcome"], lab.roles()
+    outcome = result["outcome"]
     found = [f"lossless, though {outcome}"] if result["lossless"] and outcome not in ("switched", "incomplete") else []
     if outcome in ("refused", "aborted"):
-        left = any("set replica-priority back" in note for note in result["notes"])
-        if result["changed"] is not left:
-            found.append(f"changed is {result['changed']}, though {outcome}")
-        if roles[old.node] != "master" or not lab.takes_writes(old):
-            found.append(f"{outcome}, and {old.node} is no master that takes writes: {roles}")
-        if set(lab.named().values()) != {old.node}:
-            found.append(f"{outcome}, and the Sentinels name {lab.named()}")
-    elif outcome in ("switched", "unchanged", "incomplete"):
-        master = "{host}:{port}".format(**result["new_master"])
-        deadline_s = time.monotonic() + SPREAD_S
-        while (named := lab.named()) and set(named.values()) != {master} and time.monotonic() < deadline_s:
-            time.sleep(RETRY_S)
-        if outcome != "incomplete" and set(named.values()) != {master}:
-            found.append(f"{outcome}, and the Sentinels name {named}")
-        if roles[master] != "master" or not lab.takes_writes(lab.by_node(master)):
-            found.append(f"{outcome}, and {master} is no master that takes writes: {roles}")
-        followers = {role for node, role in roles.items() if node != master}
-        # A run with nothing to do waits for nobody: a link that was cut may be on its way back.
-        while outcome == "unchanged" and followers != {f"follows {master} connected"} and time.monotonic() < deadline_s:
-            time.sleep(RETRY_S)
-            roles = lab.roles()
-            followers = {role for node, role in roles.items() if node != master}
-        if outcome != "incomplete" and followers != {f"follows {master} connected"}:
-            found.append(f"{outcome}, and not everybody follows: {roles}")
+        return found + _contradictions_of_no_move(lab, result, old)
+    if outcome in ("switched", "unchanged", "incomplete"):
+        return found + _contradictions_of_a_move(lab, result)
     return found
+
+
+def _contradictions_of_no_move(lab: Lab, result: Mapping[str, Any], old: Host) -> list[str]:
+    outcome, roles, found = result["outcome"], lab.roles(), []
+    left = any("set replica-priority back" in note for note in result["notes"])
+    if result["changed"] is not left:
+        found.append(f"changed is {result['changed']}, though {outcome}")
+    if roles[old.node] != "master" or not lab.takes_writes(old):
+        found.append(f"{outcome}, and {old.node} is no master that takes writes: {roles}")
+    if set(lab.named().values()) != {old.node}:
+        found.append(f"{outcome}, and the Sentinels name {lab.named()}")
+    return found
+
+
+def _contradictions_of_a_move(lab: Lab, result: Mapping[str, Any]) -> list[str]:
+    outcome, roles, found = result["outcome"], lab.roles(), []
+    master = "{host}:{port}".format(**result["new_master"])
+    deadline_s = time.monotonic() + SPREAD_S
+    while (named := lab.named()) and set(named.values()) != {master} and time.monotonic() < deadline_s:
+        time.sleep(RETRY_S)
+    if outcome != "incomplete" and set(named.values()) != {master}:
+        found.append(f"{outcome}, and the Sentinels name {named}")
+    if roles[master] != "master" or not lab.takes_writes(lab.by_node(master)):
+        found.append(f"{outcome}, and {master} is no master that takes writes: {roles}")
+    # A run with nothing to do waits for nobody: a link that was cut may be on its way back.
+    while outcome == "unchanged" and not _all_follow(master, roles) and time.monotonic() < deadline_s:
+        time.sleep(RETRY_S)
+        roles = lab.roles()
+    if outcome != "incomplete" and not _all_follow(master, roles):
+        found.append(f"{outcome}, and not everybody follows: {roles}")
+    return found
+
+
+def _all_follow(master: str, roles: Mapping[str, str]) -> bool:
+    return {role for node, role in roles.items() if node != master} == {f"follows {master} connected"}
 
 
 def summary(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -38,7 +38,7 @@ _HELLO_AGE_MS = 8000
 _ASK_TIMEOUT_S = 1.0
 
 
-class NotReady(LabError):
+class NotReadyError(LabError):
     """Not in the state that was asked for, but it may come into it; `Deployment.wait_for` waits for its end."""
 
 
@@ -201,10 +201,10 @@ class Deployment:
         raise LabError(f"nothing of this deployment is at {address}")
 
     def master(self, name: str | None = None) -> Process:
-        """The node that is master now, by what the nodes themselves say; NotReady if there is none, or two."""
+        """The node that is master now, by what the nodes themselves say; NotReadyError if there is none, or two."""
         masters = [node for node, role in self.roles(name).items() if role == "master"]
         if len(masters) != 1:
-            raise NotReady(f"{len(masters)} nodes of {name or self.master_names[0]} are master: {masters}")
+            raise NotReadyError(f"{len(masters)} nodes of {name or self.master_names[0]} are master: {masters}")
         return masters[0]
 
     def replicas(self, name: str | None = None) -> list[Process]:
@@ -245,7 +245,7 @@ class Deployment:
         self._wait_until(self._missing, time.monotonic(), timeout_s)
 
     def wait_for(self, condition: Callable[[], _Result], timeout_s: float, what: str) -> _Result:
-        """Polls a condition until it is true and returns what it returned; NotReady counts as not yet. A busy machine has longer."""
+        """Polls a condition until it is true and returns what it returned; NotReadyError counts as not yet. A busy machine has longer."""
         began_s = time.monotonic()
         while True:
             try:
@@ -253,7 +253,7 @@ class Deployment:
                 seen = repr(result)
                 if result:
                     return result
-            except NotReady as error:
+            except NotReadyError as error:
                 seen = str(error)
             waited_s = time.monotonic() - began_s
             if waited_s > timeout_s * times_slower():
@@ -283,17 +283,12 @@ class Deployment:
             if len(masters) != 1:
                 missing.append(f"{name} has {len(masters)} masters")
                 continue
-            for node, answer in answers.items():
-                if node is masters[0]:
-                    online = len(answer[2]) if answer else 0
-                    if online != self.replicas_per_master:
-                        missing.append(f"{node.name} has {online} replicas online")
-                elif not answer:
-                    missing.append(f"{node.name} does not answer")
-                elif answer[3] != "connected":
-                    missing.append(f"the link of {node.name} to its master is {answer[3]}")
-                elif int(answer[2]) != masters[0].port:
-                    missing.append(f"{node.name} follows {answer[1]}:{answer[2]}, not {masters[0].address}")
+            (master,) = masters
+            online = len(answers[master][2])
+            if online != self.replicas_per_master:
+                missing.append(f"{master.name} has {online} replicas online")
+            replicas = {node: answer for node, answer in answers.items() if node is not master}
+            missing += filter(None, (_replica_missing(node, answer, master) for node, answer in replicas.items()))
         return missing
 
     def _sentinels_missing(self) -> list[str]:
@@ -323,18 +318,14 @@ class Deployment:
             missing.append(f"{name} is {master['flags']}, reported as {master['role-reported']}")
         if len(replicas) != self.replicas_per_master:
             missing.append(f"{name} has {len(replicas)} replicas")
-        for replica in replicas:
-            link = replica["master-link-status"]
-            if replica["flags"] != "slave" or link != "ok" or not replica["runid"]:
-                missing.append(f"replica {replica['name']} is {replica['flags']}, its link is {link}")
+        missing += [
+            f"replica {replica['name']} is {replica['flags']}, its link is {replica['master-link-status']}"
+            for replica in replicas
+            if (replica["flags"], replica["master-link-status"]) != ("slave", "ok") or not replica["runid"]
+        ]
         if len(others) != self._sentinel_count - 1:
             missing.append(f"{name} has {len(others)} other Sentinels")
-        for other in others:
-            # After a failover Valkey 9.1 keeps showing what the others once thought of the old master.
-            if set(other["flags"].split(",")) - {"sentinel", "master_down"}:
-                missing.append(f"Sentinel {other['name']} is {other['flags']}")
-            if int(other["last-hello-message"]) > _HELLO_AGE_MS:
-                missing.append(f"Sentinel {other['name']} has sent no hello for {other['last-hello-message']} ms")
+        missing += [what for other in others for what in _sentinel_missing(other)]
         if not missing:
             # Refused without a quorum, and the refusal says why.
             _ask(client, "SENTINEL", "CKQUORUM", name)
@@ -343,7 +334,7 @@ class Deployment:
     def _master_of(self, name: str) -> Process | None:
         try:
             return self.master(name)
-        except NotReady:
+        except NotReadyError:
             return None
 
     def _role_answers(self, name: str | None) -> dict[Process, Any]:
@@ -427,6 +418,26 @@ class Deployment:
         # Masters and Sentinels learn an address from where a connection comes from.
         source = [f"bind-source-addr {place.host}"] if _is_modern(server) else []
         return [f"bind {place.host}", *source, *listen, "protected-mode no", f"dir {data}", "daemonize no"]
+
+
+def _replica_missing(node: Process, answer: Any, master: Process) -> str:
+    """What a replica lacks; nothing, if it follows."""
+    if not answer:
+        return f"{node.name} does not answer"
+    if answer[3] != "connected":
+        return f"the link of {node.name} to its master is {answer[3]}"
+    return "" if int(answer[2]) == master.port else f"{node.name} follows {answer[1]}:{answer[2]}, not {master.address}"
+
+
+def _sentinel_missing(other: Mapping[str, str]) -> list[str]:
+    """What a Sentinel still thinks of another one."""
+    missing = []
+    # After a failover Valkey 9.1 keeps showing what the others once thought of the old master.
+    if set(other["flags"].split(",")) - {"sentinel", "master_down"}:
+        missing.append(f"Sentinel {other['name']} is {other['flags']}")
+    if int(other["last-hello-message"]) > _HELLO_AGE_MS:
+        missing.append(f"Sentinel {other['name']} has sent no hello for {other['last-hello-message']} ms")
+    return missing
 
 
 def _pause_s(waited_s: float) -> float:

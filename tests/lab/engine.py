@@ -29,7 +29,7 @@ _STOP_S = 60
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-class EngineUnusable(Exception):
+class EngineUnusableError(Exception):
     """There is no engine, and none can be started, or it does not stop."""
 
 
@@ -66,9 +66,9 @@ def own_engine(*, isolated: bool) -> Iterator[tuple[str, Sequence[str]]]:
     """The address of an engine that only we use, and the words that put a command beside it; isolated, it reaches nothing but its containers."""
     for program in ("dockerd", "docker"):
         if not shutil.which(program):
-            raise EngineUnusable(f"no Docker engine answers, and {program} is missing: apt-get install docker.io")
+            raise EngineUnusableError(f"no Docker engine answers, and {program} is missing: apt-get install docker.io")
     if os.geteuid() != 0:
-        raise EngineUnusable("no Docker engine answers, and only root can start one")
+        raise EngineUnusableError("no Docker engine answers, and only root can start one")
     with (
         _locked() as lock,
         engine_paths_as_before(),
@@ -108,7 +108,7 @@ def _namespaces(*, isolated: bool) -> Iterator[Sequence[str]]:
         # unshare becomes sleep when the namespaces are there.
         while not Path(f"/proc/{holder.pid}/cmdline").read_bytes().startswith(b"sleep"):
             if holder.poll() is not None:
-                raise EngineUnusable("this machine allows no namespaces")
+                raise EngineUnusableError("this machine allows no namespaces")
             time.sleep(0.01)
         # Not `ip netns exec`, which puts another /sys in place, one without the control groups that containers need.
         # Among other mounts a program begins in /.
@@ -156,7 +156,7 @@ def _daemon(folder: Path, inside: Sequence[str], lock: int) -> Iterator[str]:
                 while not answers(address):
                     if engine.poll() is not None or time.monotonic() > deadline:
                         text = log.read_text(errors="replace")[-3000:]
-                        raise EngineUnusable(f"the Docker engine does not start:\n{text}")
+                        raise EngineUnusableError(f"the Docker engine does not start:\n{text}")
                     time.sleep(0.2)
             yield address
         finally:
@@ -175,7 +175,7 @@ def _stop(engine: subprocess.Popen[bytes], folder: Path) -> None:
     killing = ending - _STOP_S / 2
     while left := processes_with("cmdline", str(folder)):
         if time.monotonic() > ending:
-            raise EngineUnusable(f"processes of the Docker engine still run: {left}")
+            raise EngineUnusableError(f"processes of the Docker engine still run: {left}")
         for process in left if time.monotonic() > killing else ():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)

@@ -34,7 +34,7 @@ _NETWORKS = Path("/run/netns")
 _SWEEP_S = 30
 
 
-class EngineTrouble(Exception):
+class EngineTroubleError(Exception):
     """The Docker engine refused a command."""
 
 
@@ -52,7 +52,7 @@ def docker(docker_host: str, *words: str) -> str:
         ["docker", *words], env={**os.environ, "DOCKER_HOST": docker_host}, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise EngineTrouble(f"`docker {' '.join(words)}` failed: {done.stderr.strip()}")
+        raise EngineTroubleError(f"`docker {' '.join(words)}` failed: {done.stderr.strip()}")
     return done.stdout
 
 
@@ -87,16 +87,11 @@ def _sweep(docker_host: str, environment: str, wanted: dict[str, tuple[str, ...]
         for kind, filters in wanted.items():
             try:
                 listing = docker(docker_host, kind, *_LISTING[kind], *filters)
-            except EngineTrouble as trouble:
+            except EngineTroubleError as trouble:
                 errors.append(str(trouble))
                 continue
-            for line in listing.splitlines():
-                identifier, name = line.split(maxsplit=1)
-                found.append(f"{kind} {name}")
-                try:
-                    docker(docker_host, kind, *_REMOVAL[kind], identifier)
-                except EngineTrouble as trouble:
-                    errors.append(str(trouble))
+            found += [f"{kind} {line.split(maxsplit=1)[1]}" for line in listing.splitlines()]
+            errors += _removed(docker_host, kind, listing)
         swept.update(dict.fromkeys(found))
         if not found and not errors:
             return Swept(removed=list(swept))
@@ -104,6 +99,17 @@ def _sweep(docker_host: str, environment: str, wanted: dict[str, tuple[str, ...]
             remaining = list(dict.fromkeys([*found, *errors]))
             return Swept(removed=[what for what in swept if what not in remaining], remaining=remaining)
         time.sleep(0.1)
+
+
+def _removed(docker_host: str, kind: str, listing: str) -> list[str]:
+    """Removes what is listed; what went wrong."""
+    errors = []
+    for line in listing.splitlines():
+        try:
+            docker(docker_host, kind, *_REMOVAL[kind], line.split(maxsplit=1)[0])
+        except EngineTroubleError as trouble:
+            errors.append(str(trouble))
+    return errors
 
 
 _LISTING = {

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import compiled
-from lab.engine import EngineUnusable, answers, end_with_parent, own_engine
+from lab.engine import EngineUnusableError, answers, end_with_parent, own_engine
 from lab.interruption import interruptible, listen
 from lab.leftovers import Swept, folder_of_this_run, remove_folders_of_dead_runs, sweep_engine, sweep_run, traces
 
@@ -57,7 +57,7 @@ _FOLDER_VARIABLES = (
 _COLOUR_VARIABLES = ("PY_COLORS", "CLICOLOR", "FORCE_COLOR", "ANSIBLE_FORCE_COLOR")
 
 
-class Trouble(Exception):
+class TroubleError(Exception):
     """The scenarios cannot be run."""
 
 
@@ -119,7 +119,7 @@ def main(words: Sequence[str]) -> int:
     run = Run()
     try:
         code = _do(words, run)
-    except (EngineUnusable, Trouble) as trouble:
+    except (EngineUnusableError, TroubleError) as trouble:
         print(f"scenarios: {trouble}", file=sys.stderr)
         code = 1
     except SystemExit as end:
@@ -223,7 +223,7 @@ def _clear(docker_host: str) -> None:
     for what in (*swept.removed, *remove_folders_of_dead_runs()):
         print(f"removed from an earlier run: {what}")
     if swept.remaining:
-        raise Trouble(f"what an earlier run has left cannot be removed: {', '.join(swept.remaining)}")
+        raise TroubleError(f"what an earlier run has left cannot be removed: {', '.join(swept.remaining)}")
 
 
 @contextlib.contextmanager
@@ -330,7 +330,7 @@ def _block_of_addresses(inside: Sequence[str]) -> Iterator[tuple[int, int]]:
             if block not in taken:
                 yield block
                 return
-    raise Trouble("every block of test addresses in 198.18.0.0/15 is in use on this machine")
+    raise TroubleError("every block of test addresses in 198.18.0.0/15 is in use on this machine")
 
 
 if __name__ == "__main__":

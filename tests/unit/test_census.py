@@ -17,7 +17,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._census import (
     watched_masters,
     with_settings,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused, ReplyError
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import RefusedError, ReplyError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._snapshot import Host
 from unit.scripted import Answer, ScriptedFleet
@@ -288,7 +288,7 @@ def test_the_masters_of_all_given_sentinels_are_found_once_each() -> None:
 def test_where_no_sentinel_tells_its_masters_the_first_reason_is_given(
     answer: Answer | None, code: str, words: str
 ) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         watched_masters(CensusFleet([S1, S2], {S1: answer, S2: None}))
     assert caught.value.code == code
     assert str(S1) in caught.value.sentence

@@ -32,7 +32,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection impo
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     AuthError,
     LinkError,
-    Refused,
+    RefusedError,
     ReplyError,
     TlsError,
 )
@@ -317,7 +317,7 @@ def test_a_server_that_wants_a_password(line: bytes) -> None:
     [("it is so", "it is so. Do this."), ("it is so.", "it is so. Do this."), ("is it?", "is it? Do this.")],
 )
 def test_a_message_and_a_remedy_are_two_sentences(message: str, sentence: str) -> None:
-    assert Refused("code", message, "Do this.").sentence == sentence
+    assert RefusedError("code", message, "Do this.").sentence == sentence
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain import (
     spread,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._drain_record import drain_result
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import RefusedError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import Record, result_of
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, Role
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
@@ -226,7 +226,7 @@ def test_what_is_on_none_of_the_hosts_is_left_alone_whatever_is_the_matter_with_
 
 
 def test_hosts_that_nobody_has_are_one_clear_error() -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         planned([deployment("m-0", H1, H2)], "10.9.9.9", "db-7")
     assert caught.value.code == "hosts_unknown"
     assert all(text in caught.value.message for text in ("10.9.9.9", "db-7", H1, H2))
@@ -239,7 +239,7 @@ def test_one_address_of_a_host_is_enough_and_the_others_are_named() -> None:
 
 
 def test_a_target_for_a_master_that_it_is_not_about_is_an_error() -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         planned([deployment("m-0", H1, H2)], H1, targets={"m-9": Address(H2, 7000)})
     assert caught.value.code == "targets_unknown"
 

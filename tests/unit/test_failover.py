@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Unknown, failure
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import UnknownOutcomeError, failure
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import fail_over
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Steering
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import LOCK_NAME, raised_priorities
@@ -914,7 +914,7 @@ def test_priorities_are_put_back_where_a_run_ends_in_doubt_after_the_move() -> N
             moved.record.moved = True
             raise failure("promotion_in_doubt", "nobody knows")
 
-    with pytest.raises(Unknown):
+    with pytest.raises(UnknownOutcomeError):
         end_in_doubt()
     assert world.sent("CONFIG SET replica-priority 1000000100") == [S]
     assert world.nodes[S].settings["replica-priority"] == world.nodes[S].rewritten["replica-priority"] == "100"

@@ -6,7 +6,11 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError, ReplyError, Unknown
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
+    LinkError,
+    ReplyError,
+    UnknownOutcomeError,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._fence import Fence, fence_of
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import MIN_REPLICAS_FENCE, MOVE, PAUSE_FENCE, Plan
 from unit.builders import OM, R
@@ -144,7 +148,7 @@ def test_settings_that_cannot_be_put_back_are_told() -> None:
     world, fence = fenced(modern=False)
     fence.raise_up()
     world.nodes[OM].alive = False
-    with pytest.raises(Unknown) as caught:
+    with pytest.raises(UnknownOutcomeError) as caught:
         fence.lift_if_up()
     assert caught.value.code == "fence_left"
     assert "min-replicas-to-write 1" in caught.value.remedy

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import CRITICAL
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import RefusedError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health import examine
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._health_before import planned
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._situation import BEFORE
@@ -37,7 +37,7 @@ def failed(case: Case) -> set[str]:
 
 @pytest.mark.parametrize("case", SITUATIONS, ids=lambda case: f"{case.name}: {case.id}")
 def test_the_pre_check_fails_on_what_the_move_would_refuse(case: Case) -> None:
-    if isinstance(planned(case.situation), Refused):
+    if isinstance(planned(case.situation), RefusedError):
         assert failed(case)
     else:
         assert "move_possible" not in failed(case)
@@ -47,7 +47,7 @@ def test_the_pre_check_fails_on_what_the_move_would_refuse(case: Case) -> None:
 def test_the_move_refuses_what_the_pre_check_fails_on(case: Case) -> None:
     wrong = failed(case) - BEYOND_A_PLAN
     found = planned(case.situation)
-    if wrong and not isinstance(found, Refused):
+    if wrong and not isinstance(found, RefusedError):
         # A master that is down is moved by what is left: that is what a failover is for.
         assert wrong == {"master_seen"}
         assert is_down(case.situation.snapshot)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import check_foreign_nodes, check_other_names
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._decide import decide
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import RefusedError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import (
     OtherName,
     foreign_nodes,
@@ -130,7 +130,7 @@ def test_what_is_foreign(nodes: list[NodeView]) -> None:
     seen = table(*nodes)
     assert [node.address for node in foreign_nodes(seen)] == [S2]
     for strategy in ("auto", "plain", "coordinated"):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RefusedError) as refused:
             decide(seen, Request(NAME, strategy=strategy))
         assert refused.value.code == "foreign_node"
 
@@ -180,7 +180,7 @@ def test_another_name(other: Any, expected: Address | None) -> None:
     found = other_names(seen)
     assert found == ([OtherName("other", str(L0), expected)] if expected else [])
     if expected:
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RefusedError) as refused:
             decide(seen, Request(NAME))
         assert refused.value.code == "other_names"
 
@@ -324,14 +324,14 @@ def test_a_hidden_replica_in_step_is_waited_for_and_never_steered(priority: int)
     ids=["cannot be asked", "link down", "synchronises"],
 )
 def test_a_hidden_replica_that_is_behind_is_a_reason_to_refuse(node: NodeView) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusedError) as refused:
         decide(hidden(node), Request(NAME))
     assert refused.value.code == "hidden_replica"
 
 
 @pytest.mark.parametrize("node", [replica_node(S2), replica_node(S2, link={"sync_in_progress": True})])
 def test_a_hidden_replica_cannot_be_the_target(node: NodeView) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusedError) as refused:
         decide(hidden(node), Request(NAME, target=S2))
     assert refused.value.code == "hidden_replica"
     assert str(S2) in refused.value.message
@@ -340,7 +340,7 @@ def test_a_hidden_replica_cannot_be_the_target(node: NodeView) -> None:
 def outcome(node: NodeView, **options: Any) -> Plan | str:
     try:
         return decide(hidden(node), Request(NAME, **{"promotion": "sentinel", **options}))
-    except Refused as error:
+    except RefusedError as error:
         return error.code
 
 
@@ -394,7 +394,7 @@ def test_a_sentinel_takes_one_server_for_two(row: Any, expected: list[tuple[Addr
     seen = snapshot(views(replicas=(replica_entry(R), replica_entry(S), row)))
     assert [found.addresses for found in twins(seen)] == expected
     if expected:
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RefusedError) as refused:
             decide(seen, Request(NAME))
         assert refused.value.code == "one_address"
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ModuleArgumentSpecValidator
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Access, Tls
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import RefusedError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import (
     CONNECTION,
     CONNECTION_CONSTRAINTS,
@@ -56,7 +56,7 @@ def validated(**given: Any) -> dict[str, Any]:
 
 def refusal(**given: Any) -> str:
     params = validated(**given)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         _read(params)
     assert (caught.value.code, caught.value.phase) == ("option_invalid", "options")
     assert caught.value.remedy
@@ -111,7 +111,7 @@ def test_ranges(name: str, least: float, most: float) -> None:
     check_ranges({name: None})
     check_ranges({})
     for value in (least - 0.01, most + 1, float("nan")):
-        with pytest.raises(Refused, match=f"{name}=.*must be from"):
+        with pytest.raises(RefusedError, match=f"{name}=.*must be from"):
             check_ranges({name: value})
 
 
@@ -226,5 +226,5 @@ def test_the_latest_moment(text: str | None, moment_s: float | None) -> None:
 
 @pytest.mark.parametrize(("text", "said"), [("02:00", "neither a time"), ("2026-01-31T02:00:00", "no time zone")])
 def test_a_latest_moment_that_may_mean_several_is_refused(text: str, said: str) -> None:
-    with pytest.raises(Refused, match=said):
+    with pytest.raises(RefusedError, match=said):
         failover_request(validated(not_after=text))

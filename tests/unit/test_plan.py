@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import STEERING
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import PROBED_COMMANDS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._decide import decide
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import RefusedError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import Plan, Steering
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import NEVER_MS, Address, Role
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import Request
@@ -43,8 +43,8 @@ def plan(seen: Snapshot | None = None, **request: Any) -> Plan:
     return decide(seen or snapshot(), Request(NAME, **request))
 
 
-def refusal(seen: Snapshot, **request: Any) -> Refused:
-    with pytest.raises(Refused) as caught:
+def refusal(seen: Snapshot, **request: Any) -> RefusedError:
+    with pytest.raises(RefusedError) as caught:
         decide(seen, Request(NAME, **request))
     return caught.value
 

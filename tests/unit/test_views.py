@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import Refused
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import RefusedError
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import AttachedReplica
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._views import deployment_view, require_master
 from unit.builders import L0, L1, NAME, OM, R, S, master_node, sentinel_view, snapshot
@@ -18,7 +18,7 @@ def test_a_deployment_that_can_be_looked_at_is_looked_at() -> None:
 
 
 def test_without_a_sentinel_that_answers_each_is_named_with_its_reason() -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         require_master(snapshot([dead(view) for view in views()]))
     assert caught.value.code == "sentinel_unreachable"
     assert str(L0) in caught.value.sentence
@@ -26,7 +26,7 @@ def test_without_a_sentinel_that_answers_each_is_named_with_its_reason() -> None
 
 
 def test_a_master_that_no_sentinel_knows_is_named() -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         require_master(snapshot(views(master=None, current=None, replicas=())))
     assert caught.value.code == "master_unknown"
     assert NAME in caught.value.sentence

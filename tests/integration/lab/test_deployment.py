@@ -23,7 +23,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from lab import Deployment, LabError, NotReady, Process, find_server
+from lab import Deployment, LabError, NotReadyError, Process, find_server
 from lab.certificates import make_certificates
 from lab.deployment import Place
 from lab.ports import PortReservation
@@ -151,11 +151,11 @@ def test_one_process_is_killed_paused_and_restarted_alone() -> None:
 def test_no_master_and_two_masters_are_told_apart() -> None:
     with Deployment(sentinels=0) as deployment:
         deployment.replicas()[0].command("REPLICAOF", "NO", "ONE")
-        with pytest.raises(NotReady, match="2 nodes of mymaster are master"):
+        with pytest.raises(NotReadyError, match="2 nodes of mymaster are master"):
             deployment.master()
         for node in deployment.nodes():
             node.command("REPLICAOF", "127.0.0.1", "1")
-        with pytest.raises(NotReady, match="0 nodes of mymaster are master"):
+        with pytest.raises(NotReadyError, match="0 nodes of mymaster are master"):
             deployment.master()
 
 
