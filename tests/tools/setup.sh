@@ -44,7 +44,7 @@ has_venv_module() {
 }
 
 # ansible-core 2.19 runs on Python 3.11 to 3.13, 2.20 on 3.14; 3.11 comes first because Debian 12 has it. Debian's own comes before another one in
-# PATH: it is built with profiles, and where somebody has built his own without them, the tests take 12 % more processor.
+# PATH: it is built with profiles, and where somebody has built his own without them, the tests take 14 % more processor.
 find_python() {
   local debian=/usr/bin/python3.11 candidate
   has_venv_module "$debian" || can_install || debian=
