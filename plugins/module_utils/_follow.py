@@ -92,7 +92,7 @@ def follow(run: Run, plan: Plan, promotion: Promotion) -> list[Address]:
         run.fleet.gather(quick, lambda address: _let_follow(run, address, known[address], promotion.master))
         if promotion.by == PROGRAM:
             # Sentinel does it in the transaction that promotes.
-            _rewrite_new_master(run, promotion.master)
+            rewrite_new_master(run, promotion.master)
         return slow
 
 
@@ -239,7 +239,8 @@ def _late_copy(run: Run, address: Address, answer: Replication, master: Address)
     return each({address: why_not_following(run, answer, master)})
 
 
-def _rewrite_new_master(run: Run, master: Address) -> None:
+def rewrite_new_master(run: Run, master: Address) -> None:
+    """Write the role of the new master to its configuration file; where that cannot be done, it is put down as left to do."""
     try:
         rewrite(run, run.fleet.node(master))
     except LinkError as error:

@@ -23,7 +23,6 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
     Look,
     look,
     replication,
-    rewrite,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._checks import unresolved
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._commands import is_asked
@@ -32,7 +31,11 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     LinkError,
     ReplyError,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._follow import let_follow_anew, why_not_following
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._follow import (
+    let_follow_anew,
+    rewrite_new_master,
+    why_not_following,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import is_name
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import JOIN, Plan
@@ -64,6 +67,7 @@ class Waiting:
 
     Attributes:
         wanted: The nodes that should follow.
+        asked: Those of them that can be asked, and the new master.
         ignored: Of these, the ones that were down before the run.
         syncing: Those that were seen in the middle of a full synchronisation.
         states: For each nothing, if it follows, or what is missing.
@@ -77,6 +81,7 @@ class Waiting:
     """
 
     wanted: tuple[Address, ...]
+    asked: tuple[Address, ...]
     ignored: tuple[Address, ...]
     syncing: set[Address] = field(default_factory=set)
     states: dict[Address, str] = field(default_factory=dict)
@@ -133,8 +138,13 @@ def _waiting(run: Run, plan: Plan, master: Address) -> Waiting:
             if address and not run.snapshot.same(address, master)
         )
     )
-    unasked = tuple(address for address in wanted if plan.strategy != FENCED and not is_asked(run.snapshot, address))
-    return Waiting(wanted, tuple(address for address in wanted if _was_down(run, address)), unasked=unasked)
+    asked = tuple(it for it in (master, *wanted) if plan.strategy == FENCED or is_asked(run.snapshot, it))
+    return Waiting(
+        wanted,
+        asked,
+        ignored=tuple(address for address in wanted if _was_down(run, address)),
+        unasked=tuple(address for address in wanted if address not in asked),
+    )
 
 
 def _wait_settled(
@@ -145,7 +155,7 @@ def _wait_settled(
     epoch = 0
     wait = Wait(run)
     while True:
-        _ask_followers(run, master, waiting)
+        _ask_nodes(run, master, waiting)
         seen = look(run)
         _look_for_a_second_master(run, master, seen)
         epoch = _epoch_of_ours(run, seen, master, epoch)
@@ -184,15 +194,14 @@ def _promote_again(run: Run, plan: Plan, master: Address, waiting: Waiting, seen
     if not at_rest or waiting.masters or waiting.promoted_again or plan.strategy != FENCED:
         return
     waiting.promoted_again = True
-    client = run.fleet.node(master)
     try:
-        client.order("REPLICAOF", "NO", "ONE")
-        rewrite(run, client)
+        run.fleet.node(master).order("REPLICAOF", "NO", "ONE")
     except (LinkError, ReplyError) as error:
         run.note(f"{demoted}, and it could not be made a master again ({error.message})")
         return
     run.record.agreed_at_s = run.clock.now_s()
     run.timeline.add(PROMOTED, master, f"{demoted}; it is a master again")
+    rewrite_new_master(run, master)
 
 
 def _look_for_a_second_master(run: Run, master: Address, seen: Look) -> None:
@@ -236,11 +245,10 @@ def _late_ones(nodes: Mapping[Address, str], sentinels: Mapping[Address, str]) -
     return "; ".join(filter(None, (each(nodes), each(sentinels, "Sentinel "))))
 
 
-def _ask_followers(run: Run, master: Address, waiting: Waiting) -> None:
-    asked = [address for address in waiting.wanted if address not in waiting.unasked]
-    answers = run.fleet.gather([master, *asked], lambda address: replication(run, address, timeout_s=1.0))
+def _ask_nodes(run: Run, master: Address, waiting: Waiting) -> None:
+    answers = run.fleet.gather(waiting.asked, lambda address: replication(run, address, timeout_s=1.0))
     waiting.masters = {address for address, it in answers.items() if isinstance(it, Replication) and it.is_master}
-    new = answers.pop(master)
+    new = answers.pop(master, None)
     # One that cannot be asked is what the Sentinels say that it is.
     waiting.demoted = new if isinstance(new, Replication) and not new.is_master else None
     waiting.states.update(_shown_by_sentinels(run, master, waiting.unasked))

@@ -148,6 +148,21 @@ def test_a_new_master_that_a_second_failover_has_made_a_replica_is_made_a_master
     assert world.lost() == 0
 
 
+def test_a_new_master_that_is_lost_right_after_it_was_made_one_again_has_its_file_left_to_do() -> None:
+    world = World(1)
+
+    def lead_each_to_the_other() -> None:
+        world.follow(world.nodes[R], S)
+        world.follow(world.nodes[S], R)
+        world.faults.append(Fault("lose_before", "CONFIG REWRITE", R, times=2))
+
+    world.faults.append(Fault("run", "CONFIG REWRITE", OM, skip=1, action=lead_each_to_the_other))
+    result = run(world, timeout_s=5.0)
+    assert (result["outcome"], result["error"], masters(world)) == ("incomplete", "left_to_do", [R])
+    assert f"{R}: CONFIG REWRITE" in result["msg"]
+    assert "could not be made a master again" not in str(result["notes"])
+
+
 def test_a_new_master_that_has_become_a_replica_is_left_alone_while_another_node_is_a_master() -> None:
     world = World(1)
 
