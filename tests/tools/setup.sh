@@ -47,8 +47,8 @@ has_venv_module() {
 # PATH: it is built with profiles, and where somebody has built his own without them, the tests take 14 % more processor.
 find_python() {
   local debian=/usr/bin/python3.11 candidate
-  if usable_python "$debian" && ! has_venv_module "$debian"; then
-    # Without it another one may do.
+  if [ -z "${PYTHON:-}" ] && usable_python "$debian" && ! has_venv_module "$debian"; then
+    # Where its module venv cannot be had, another Python may do.
     { can_install && (install_packages python3.11-venv) >&2; } || debian=
   fi
   for candidate in ${PYTHON:+"$PYTHON"} ${debian:+"$debian"} python3.11 python3.13 python3.12 python3.14 python3; do

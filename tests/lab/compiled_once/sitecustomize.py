@@ -113,10 +113,10 @@ def for_templates(module: ModuleType) -> None:
     def compile_once(
         self: Any, source: Any, name: Any = None, filename: Any = None, raw: bool = False, defer_init: bool = False
     ) -> Any:
-        plain = isinstance(source, str) and not raw and not defer_init
-        path = path_in(self, str(source), name, filename) if plain else "".join(expressions[-1:])
-        if not plain:
-            expressions.clear()
+        if isinstance(source, str) and not raw and not defer_init:
+            path = path_in(self, str(source), name, filename)
+        else:
+            path = expressions.pop() if expressions else ""
         code = kept(path) if path else None
         if code is None:
             code = compile_template(self, source, name, filename, raw, defer_init)
