@@ -16,7 +16,7 @@ import pytest
 import yaml
 from tools.release import ARCHIVE, Addresses, NotReleasedError, release
 
-from lab.tracked import copy_tracked, git
+from lab.tracked import copy_tracked, git, tracked_files
 
 VERSION = "99.0.0"
 REPOSITORY = "https://example.org/team/redis_ha.sentinel"
@@ -58,7 +58,7 @@ def test_a_release_is_committed_tagged_built_and_told(checkout: Path) -> None:
     assert not [name for name in names if name.startswith("changelogs/fragments/")]
     assert "something is mended" in (checkout / "CHANGELOG.md").read_text()
     assert VERSION in yaml.safe_load((checkout / "changelogs/changelog.yaml").read_text())["releases"]
-    pages = [path for path in checkout.rglob("*.md") if ".cache" not in path.parts and path.name != "CHANGELOG.md"]
+    pages = [path for path in tracked_files(checkout, "*.md") if path.name != "CHANGELOG.md"]
     named = {str(path.relative_to(checkout)): set(ARCHIVE.findall(path.read_text())) for path in pages}
     assert {page for page, names in named.items() if names} >= {"README.md", "docs/upgrading.md"}
     assert set().union(*named.values()) == {archive.name}

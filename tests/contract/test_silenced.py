@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
+from lab.tracked import tracked_files
+
 ROOT = Path(__file__).resolve().parents[2]
 MOST = 9
 """As many as there are. One that is to be added takes the place of another."""
@@ -43,14 +45,13 @@ class Silenced:
 
 def lines() -> Iterator[tuple[str, str, str]]:
     """Every line of code that is ours: the file, the line before it, and the line."""
-    for suffix in ("py", "sh", "yml"):
-        for path in sorted(ROOT.rglob(f"*.{suffix}")):
-            name = path.relative_to(ROOT)
-            if not any(part.startswith(".") for part in name.parts):
-                before = ""
-                for line in path.read_text().splitlines():
-                    yield str(name), before, line
-                    before = line
+    for path in tracked_files(ROOT, "*.py", "*.sh", "*.yml"):
+        name = path.relative_to(ROOT)
+        if not any(part.startswith(".") for part in name.parts):
+            before = ""
+            for line in path.read_text().splitlines():
+                yield str(name), before, line
+                before = line
 
 
 def in_code() -> Iterator[Silenced]:

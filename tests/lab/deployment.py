@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lab.certificates import Certificates
 
 _Result = TypeVar("_Result")
-_POLL_S, _LATER_POLL_S = 0.02, 0.1
+_POLL_S, _LATER_POLL_S = 0.05, 0.1
 """Between two looks: at first, and where it has not come at once. To look costs more than to wait."""
 _HELLO_AGE_MS = 8000
 """A Sentinel sends its hello every two seconds; one that was started again has not yet."""

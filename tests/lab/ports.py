@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -42,7 +42,7 @@ class PortReservation:
                 raise LabError(f"port {port} is in use on {self._hosts}; choose another base port, or none")
             return port
         first_ephemeral = _first_ephemeral()
-        for candidate in random.sample(range(_LOWEST, first_ephemeral), k=first_ephemeral - _LOWEST):
+        for candidate in _from_somewhere(range(_LOWEST, first_ephemeral)):
             if self._try(candidate):
                 return candidate
         raise LabError(f"no free port between {_LOWEST} and {first_ephemeral} on {self._hosts}")
@@ -50,7 +50,7 @@ class PortReservation:
     def take_row(self, length: int) -> int:
         """Reserves free ports that follow each other, and returns the first."""
         first_ephemeral = _first_ephemeral()
-        for first in random.sample(range(_LOWEST, first_ephemeral - length), k=first_ephemeral - length - _LOWEST):
+        for first in _from_somewhere(range(_LOWEST, first_ephemeral - length)):
             row = range(first, first + length)
             if all(self._try(port) for port in row):
                 return first
@@ -81,6 +81,13 @@ class PortReservation:
             return False
         self._held[port] = name
         return True
+
+
+def _from_somewhere(ports: range) -> Iterator[int]:
+    """All of them, from one that nobody knows before, so that labs that begin together seldom try the same."""
+    start = random.randrange(len(ports))
+    yield from ports[start:]
+    yield from ports[:start]
 
 
 def _first_ephemeral() -> int:

@@ -121,6 +121,8 @@ class Process:
             decode_responses=True,
             protocol=2,
             retry=Retry(NoBackoff(), 0),
+            # Else it reads in redis-py's metadata which version it is, which takes longer than all the rest.
+            driver_info=None,
             **(certificates.client_options() if certificates else {}),
         )
 

@@ -60,7 +60,7 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 _NODE_SOURCES = Path(__file__).resolve().parent / "recorder_node"
 _START_TIMEOUT_S = 120
 _READ_TIMEOUT_S = 10.0
-_POLL_S = 0.005
+_POLL_S = 0.02
 _READ_BATCH = 1000
 _UNLINK_BATCH = 200
 

@@ -101,6 +101,8 @@ def connection_options(configuration: Configuration, *, to_sentinel: bool) -> di
         "socket_timeout": 1.0 if to_sentinel else configuration["reply_timeout_s"],
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
+        # Else every connection reads in redis-py's metadata which version it is.
+        "driver_info": None,
     }
     if configuration["sentinel_tls" if to_sentinel else "tls"]:
         options |= {

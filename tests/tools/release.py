@@ -21,6 +21,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.tracked import tracked_files
+
 ROOT = Path(__file__).resolve().parents[2]
 RELEASES = ".cache/release"
 VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?")
@@ -105,7 +107,7 @@ def with_fields(galaxy: str, fields: dict[str, str]) -> str:
 
 def name_archive(checkout: Path, version: str) -> None:
     """Lets the pages name the archive of this version. The release notes stay as they are."""
-    for page in checkout.rglob("*.md"):
+    for page in tracked_files(checkout, "*.md"):
         text = page.read_text()
         named = ARCHIVE.sub(f"redis_ha-sentinel-{version}.tar.gz", text)
         if named != text and page.name != "CHANGELOG.md":

@@ -33,6 +33,8 @@ FINISHED_S = 30
 `python -m bench.killed` measures it."""
 PAUSE_MS = 20.0
 """Of each of four writers, so that one of them writes every five milliseconds."""
+BACKOFF_MS = 100.0
+"""What each of them rests after a write that failed: a deployment without a master for half a minute is asked in vain all the time."""
 LEFT_OVER = {"min-replicas-to-write": "0", "min-replicas-max-lag": "10", "replica-priority": "100"}
 
 
@@ -82,7 +84,9 @@ def result_of(process: subprocess.Popen[str], timeout_s: float = 240) -> dict[st
 @contextmanager
 def writers(deployment: Deployment) -> Iterator[Recorder]:
     nodes = [node.address for node in deployment.nodes()]
-    with Recorder(deployment.sentinel_addresses, "mymaster", nodes=nodes, pause_ms=PAUSE_MS) as recorder:
+    with Recorder(
+        deployment.sentinel_addresses, "mymaster", nodes=nodes, pause_ms=PAUSE_MS, backoff_ms=BACKOFF_MS
+    ) as recorder:
         recorder.wait_for_writes(300)
         yield recorder
 
