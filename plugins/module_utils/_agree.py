@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import look
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import Look, look
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._demotion import Demotion
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     FailoverError,
@@ -23,6 +23,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
     MasterEntry,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait, each
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._split import find_split, heal, names_a_third
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     AGREE,
     AGREED,
@@ -56,11 +57,6 @@ def record_promotion(run: Run, promotion: Promotion, demotion: Demotion | None) 
     record.beside = promotion.beside
 
 
-def names_a_third(run: Run, named: Address | None, master: Address) -> bool:
-    """Whether a Sentinel names neither the new master nor, being late, the old one."""
-    return named is not None and not any(run.same_now(named, known) for known in (master, run.record.old_master))
-
-
 def agree(run: Run, promotion: Promotion) -> None:
     """Wait until every Sentinel names the new master."""
     behind = [address for address in run.sentinels if address not in promotion.named_by]
@@ -68,11 +64,12 @@ def agree(run: Run, promotion: Promotion) -> None:
     if behind:
         with run.step(AGREE):
             said = _wait_agreed(run, promotion, behind)
+            if said and _was_split(run, promotion, said):
+                said = names_everywhere(run, promotion.master, behind)
     if not said:
         run.record.agreed_at_s = run.clock.now_s()
         run.timeline.add(AGREED, promotion.master, f"every Sentinel names {promotion.master}")
         return
-    _raise_if_split(run, promotion, said)
     for address, text in said.items():
         run.left(f"Sentinel {address} does not name {promotion.master}: {text}")
 
@@ -96,42 +93,40 @@ def _is_in_vain(run: Run, promotion: Promotion, said: Mapping[Address, str], wai
     naming = [address for address, text in said.items() if text.startswith("it names")]
     if waited_s < (STAYS_WAIT_S if len(naming) == len(said) else DEAD_SERVER_WAIT_S):
         return False
-    answers = look(run, of=naming).said.values() if naming else ()
-    return all(stays(run, it.entry, promotion.epoch) for it in answers)
+    if not naming:
+        return True
+    seen = look(run)
+    split = find_split(run, seen, promotion.master, _epoch_of(run, promotion, seen))
+    apart = split.others if split else {}
+    answers = {address: seen.said[address] for address in naming if address in seen.said}
+    return all(address in apart or stays(run, it.entry, promotion.epoch) for address, it in answers.items())
 
 
-def _raise_if_split(run: Run, promotion: Promotion, said: Mapping[Address, str]) -> None:
-    """Sentinels of equal epochs that name two masters stay so for ever. One of a later epoch is right, and nobody is told otherwise.
+def _epoch_of(run: Run, promotion: Promotion, seen: Look) -> int:
+    """The epoch of the Sentinels that name the new master."""
+    ours = [it.entry.config_epoch for it in seen.said.values() if run.same_now(it.named, promotion.master)]
+    return max(ours, default=promotion.epoch or 0)
+
+
+def _was_split(run: Run, promotion: Promotion, said: Mapping[Address, str]) -> bool:
+    """Whether Sentinels of one epoch named two masters, and name one by now. One of a later epoch is right, and nobody is told otherwise.
 
     Raises:
-        UnknownOutcomeError: They do.
+        UnknownOutcomeError: They still name two.
         IncompleteError: Sentinel has moved the master on meanwhile.
     """
-    seen = look(run)
-    ours = max(
-        (it.entry.config_epoch for it in seen.said.values() if run.same_now(it.named, promotion.master)),
-        default=promotion.epoch or 0,
-    )
-    thirds = {
-        address: it
-        for address, it in seen.said.items()
-        if address in said and it.entry.config_epoch >= ours and names_a_third(run, it.named, promotion.master)
-    }
-    for it in thirds.values():
-        if it.named is not None and it.entry.config_epoch > ours:
-            raise moved_on_error(run, promotion.master, it.named, it.entry.config_epoch)
-    others = list(thirds)
-    if others:
-        split = ", ".join(f"Sentinel {address} {said[address].removeprefix('it ')}" for address in others)
-        run.record.deny_lossless(
-            "Sentinels of one epoch name two masters: what clients of the other one write may be lost"
-        )
-        raise failure(
-            "sentinels_split",
-            f"{split}, the others name {promotion.master}, all of epoch {ours}",
-            name=run.request.master_name,
-            master=promotion.master,
-        )
+    master, seen = promotion.master, look(run)
+    ours = _epoch_of(run, promotion, seen)
+    for address, it in seen.said.items():
+        later = it.entry.config_epoch > ours and address in said
+        if later and it.named is not None and names_a_third(run, it.named, master):
+            raise moved_on_error(run, master, it.named, it.entry.config_epoch)
+    split = find_split(run, seen, master, ours)
+    if split is None:
+        return False
+    if why := heal(run, split):
+        raise failure("sentinels_split", f"{split}; {why}", name=run.request.master_name, master=master)
+    return True
 
 
 def stays(run: Run, entry: MasterEntry, epoch: int | None) -> bool:

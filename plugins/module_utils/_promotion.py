@@ -148,8 +148,13 @@ def teach_ahead(run: Run, plan: Plan, leader: Address, seen: Look) -> Taught | N
     epoch = 1 + max(said.entry.config_epoch for said in seen.said.values())
     ways = _others(routes(run.snapshot, plan.replica_to_promote, leader), leader)
     with run.step(TEACH):
-        read = run.fleet.gather(ways, lambda address: _teach(run, address, ways[address], epoch))
-    return Taught(leader, epoch) if all(it is True for it in read.values()) else None
+        return Taught(leader, epoch) if teach_all(run, ways, epoch) else None
+
+
+def teach_all(run: Run, ways: Mapping[Address, Route | str], epoch: int) -> bool:
+    """Let Sentinels know, side by side, that an epoch is taken; whether every one has read it."""
+    read = run.fleet.gather(ways, lambda address: _teach(run, address, ways[address], epoch))
+    return all(it is True for it in read.values())
 
 
 def by_program(
@@ -285,7 +290,7 @@ def _announce(run: Run, plan: Plan, taken: Taken, epoch: int, ways: Mapping[Addr
     if obstacle:
         _leave_to_sentinel(run, obstacle)
         return None
-    told = tell_all(run, _others(ways, taken.leader), epoch, plan)
+    told = tell_all(run, _others(ways, taken.leader), epoch, plan.replica_to_promote)
     return Promotion(plan.replica_to_promote, PROGRAM, taken.leader, epoch, (taken.leader, *told))
 
 
@@ -316,12 +321,12 @@ def _found(run: Run, plan: Plan, taken: Taken, epoch: int, seen: Look) -> str:
     return "; ".join(words)
 
 
-def tell_all(run: Run, ways: Mapping[Address, Route | str], epoch: int, plan: Plan) -> tuple[Address, ...]:
-    """Tell Sentinels, side by side, that the candidate is the master since an epoch; those that name it now.
+def tell_all(run: Run, ways: Mapping[Address, Route | str], epoch: int, master: Address) -> tuple[Address, ...]:
+    """Tell Sentinels, side by side, that a node is the master since an epoch; those that name it now.
 
     The others hear it from those that know it, within two seconds.
     """
-    told = run.fleet.gather(ways, lambda address: _tell(run, ways[address], address, epoch, plan.replica_to_promote))
+    told = run.fleet.gather(ways, lambda address: _tell(run, ways[address], address, epoch, master))
     return tuple(address for address, heard in told.items() if heard is True)
 
 

@@ -16,7 +16,6 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._agree import (
     DEAD_SERVER_WAIT_S,
     STAYS_WAIT_S,
     moved_on_error,
-    names_a_third,
     stays,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
@@ -50,6 +49,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import FENCED
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait, each
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._split import find_split, heal, names_a_third
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     NOT_SETTLED,
     PROMOTED,
@@ -92,6 +92,7 @@ class Waiting:
     demoted: Replication | None = None
     masters: set[Address] = field(default_factory=set)
     promoted_again: bool = False
+    healed: bool = False
 
     def unsettled(self, master: Address) -> dict[Address, str]:
         """What each node, the new master among them, still lacks."""
@@ -162,6 +163,8 @@ def _wait_settled(
         moved_on = _moved_on(run, seen, master, epoch)
         if moved_on is not None:
             return moved_on
+        if run.clock.now_s() >= began_s + STAYS_WAIT_S and _heal_once(run, master, waiting, seen, epoch):
+            continue
         _promote_again(run, plan, master, waiting, seen)
         _tell_those_whom_nobody_leads(run, plan, master, waiting, seen)
         sentinels = _unsettled_sentinels(run, seen, master, epoch)
@@ -202,6 +205,21 @@ def _promote_again(run: Run, plan: Plan, master: Address, waiting: Waiting, seen
     run.record.agreed_at_s = run.clock.now_s()
     run.timeline.add(PROMOTED, master, f"{demoted}; it is a master again")
     rewrite_new_master(run, master)
+
+
+def _heal_once(run: Run, master: Address, waiting: Waiting, seen: Look, epoch: int) -> bool:
+    """Bring Sentinels of one epoch that name two masters together again, once; whether that was done, so that it is worth a further look."""
+    split = find_split(run, seen, master, epoch)
+    if split is None or waiting.healed:
+        return False
+    waiting.healed = True
+    if why := heal(run, split):
+        run.note(f"{split}; {why}")
+        return False
+    run.record.agreed_at_s = run.clock.now_s()
+    if waiting.demoted is not None:
+        rewrite_new_master(run, master)
+    return True
 
 
 def _look_for_a_second_master(run: Run, master: Address, seen: Look) -> None:

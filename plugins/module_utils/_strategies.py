@@ -219,7 +219,7 @@ def _spread(run: Run, plan: Plan, epoch: int) -> Promotion:
             for address, way in routes(run.snapshot, plan.replica_to_promote, aware).items()
             if not run.same_now(_current(run, address), plan.new_master)
         }
-        told = tell_all(run, ways, epoch, plan)
+        told = tell_all(run, ways, epoch, plan.replica_to_promote)
         named = tuple(address for address in run.sentinels if address not in ways)
         return Promotion(plan.replica_to_promote, PROGRAM, aware, epoch, (*named, *told))
 

@@ -20,12 +20,14 @@ from typing import Any
 import redis
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._connection import Fleet
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._failover import fail_over
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import Route, routes
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import (
     CONNECTION,
     FAILOVER,
     connection_options,
     failover_request,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import ENTRY_KINDS, STEP_BEGINS, STEPS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import PROGRAM, Clock, Entry, Timeline
@@ -40,17 +42,22 @@ class Disturbance:
         signal: The name of a signal, which the program sends itself.
         leader: The process of each Sentinel: the signal is for the one that leads, and the program goes on.
         rival: A Sentinel, as ``host:port``, that an operator tells to fail over in that moment, in place of a signal.
+        misled: The same, a Sentinel that hears in that moment of another new master of the same epoch, as from a second failover that took it, too.
     """
 
     step: str
     signal: str = ""
     leader: Mapping[str, int] = field(default_factory=dict)
     rival: str = ""
+    misled: str = ""
 
     def strike(self, run: Run) -> None:
         """Do it."""
         if self.rival:
             _fail_over_by_hand(self.rival, run.request.master_name)
+            return
+        if self.misled:
+            _mislead(self.misled, run)
             return
         process = self.leader[str(run.record.leader)] if self.leader else os.getpid()
         os.kill(process, signal.Signals[f"SIG{self.signal}"])
@@ -66,6 +73,19 @@ def _fail_over_by_hand(sentinel: str, master_name: str) -> None:
         print(f"SENTINEL FAILOVER: {error}", file=sys.stderr)
     finally:
         client.close()
+
+
+def _mislead(sentinel: str, run: Run) -> None:
+    """Let a Sentinel hear that a replica which is not promoted is the master since the epoch of the failover that is under way."""
+    host, _colon, port = sentinel.rpartition(":")
+    address = Address(host, int(port))
+    master = run.record.new_master
+    other = next(node.address for node in run.snapshot.nodes if node.address not in (master, run.record.old_master))
+    epoch = 1 + max(view.master.config_epoch for view in run.snapshot.informed_sentinels if view.master)
+    way = routes(run.snapshot, other)[address]
+    assert isinstance(way, Route), way
+    with redis.Redis(host, int(port)) as client:
+        client.execute_command(*way.news(run.request.master_name, epoch))
 
 
 def is_moment(entry: Entry, moment: str) -> bool:

@@ -45,7 +45,7 @@ class Fault:
     times: int = 1
     delay_s: float = 0.0
     error: str = "ERR refused by the test"
-    action: Callable[[], None] | None = None
+    action: Callable[[], object] | None = None
     struck: int = 0
 
     def strikes(self, server: Address, commands: list[Command]) -> bool:

@@ -361,17 +361,63 @@ def test_late_news_and_an_operators_failover(word: str, preferred: Address) -> N
         assert world.lost() == 0
 
 
-def test_two_leaders_that_prefer_different_replicas_are_never_called_switched() -> None:
-    """Both have the same epoch, and we cannot promote: Sentinel's own split is told, with what heals it.
+def two_leaders() -> World:
+    """Two Sentinels lead failovers of one epoch to two replicas, and we cannot promote.
 
-    They have it where the leader's is higher than what the others were taught before.
+    They have the same epoch where the leader's is higher than what the others were taught before.
     """
     world = rival_at(DEMOTED + 1, R, S)
     world.sentinels[L0].current_epoch += 1
     world.faults.append(Fault("lose_before", PROMOTE, R, alone=True))
+    return world
+
+
+def test_two_leaders_that_lead_each_others_replica_are_brought_together() -> None:
+    """Each has made the replica of the other one a replica of its own: no node is a master, and by itself that lasts for minutes."""
+    world = two_leaders()
     result = run(world)
-    assert named(world) == {R, S}
+    assert (result["outcome"], result["lossless"], named(world), masters(world)) == ("switched", False, {R}, [R])
+    assert "named two masters" in result["lossless_reason"]
+    assert f"names {S}" in str(result["notes"])
+    assert result["timeline"][-1]["at_ms"] < 3000
+
+
+@pytest.mark.parametrize(
+    ("trouble", "why"),
+    [
+        ("silent", f"Sentinel {L1} does not answer"),
+        ("not reached", "not every Sentinel has read that epoch 4 is taken"),
+        ("refuses", f"which Sentinel {L1} did not take"),
+        ("leads", f"Sentinel {L2} leads a failover (wait_start)"),
+        ("moved on", f"Sentinel {L2} has epoch 9 by now"),
+        ("another master", f"{R} is no master any more, and {S} is one"),
+        ("the node is lost", f"{R} does not say that it is a master"),
+        ("the node refuses", f"no node is a master, and {R} could not be made one again (no permission)"),
+    ],
+)
+def test_two_leaders_that_cannot_be_brought_together_are_never_called_switched(trouble: str, why: str) -> None:
+    """Sentinel's own split is told, with why it stays and what heals it."""
+    world = two_leaders()
+    deeds: dict[str, Callable[[], object]] = {
+        "silent": lambda: world.cut_off.add(L1),
+        "not reached": lambda: world.cut_off.add(L2),
+        "refuses": lambda: world.faults.append(
+            Fault("refuse", f",4,{NAME},{R.host},{R.port},4", L1, error="NOPERM no permission")
+        ),
+        "leads": lambda: world.start_failover(world.sentinels[L2]),
+        "moved on": lambda: setattr(world.sentinels[L2], "config_epoch", 9),
+        "another master": lambda: world.promote(world.nodes[S]),
+        "the node is lost": lambda: world.cut_off.add(R),
+        "the node refuses": lambda: world.faults.append(
+            Fault("refuse", "REPLICAOF NO ONE", R, error="NOPERM no permission")
+        ),
+    }
+    # The hello that says that one epoch more is taken.
+    world.faults.append(Fault("run", f",4,{NAME},", L2, action=deeds[trouble]))
+    result = run(world, timeout_s=5.0)
     assert (result["outcome"], result["error"], result["lossless"]) == ("unknown", "sentinels_split", False)
+    assert f"names {S}" in result["msg"]
+    assert why in result["msg"]
     assert result["remedy"]
 
 

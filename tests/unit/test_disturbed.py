@@ -177,6 +177,47 @@ def test_a_new_master_that_has_become_a_replica_is_left_alone_while_another_node
     assert (result["lossless"], masters(world)) == (False, [S])
 
 
+@pytest.mark.parametrize("masters_are", ["R", "R and S", "none"])
+def test_sentinels_of_one_epoch_that_name_two_masters_only_at_the_end_are_brought_together(masters_are: str) -> None:
+    """One hears late of a second failover that took the epoch of ours."""
+    world = World(1)
+
+    def mislead() -> None:
+        sentinel = world.sentinels[L2]
+        epoch = sentinel.config_epoch
+        sentinel.config_epoch -= 1
+        sentinel.hear(f"{L1.host},{L1.port},sentinel-{L1},{epoch},{NAME},{S.host},{S.port},{epoch}")
+        assert sentinel.named == S
+        if masters_are == "R and S":
+            world.promote(world.nodes[S])
+        elif masters_are == "none":
+            world.follow(world.nodes[R], S)
+            world.follow(world.nodes[S], R)
+
+    world.faults.append(Fault("run", "CONFIG REWRITE", OM, skip=1, action=mislead))
+    result = run(world)
+    assert (result["outcome"], result["lossless"]) == ("switched", False)
+    world.advance(15.0)
+    assert (masters(world), {sentinel.named for sentinel in world.sentinels.values()}) == ([R], {R})
+
+
+def test_sentinels_of_one_epoch_that_cannot_be_brought_together_at_the_end_are_left_to_do() -> None:
+    world = World(1)
+
+    def mislead() -> None:
+        sentinel = world.sentinels[L2]
+        epoch = sentinel.config_epoch
+        sentinel.config_epoch -= 1
+        sentinel.hear(f"{L1.host},{L1.port},sentinel-{L1},{epoch},{NAME},{S.host},{S.port},{epoch}")
+        world.faults.append(Fault("refuse", HELLO, L1, error="NOPERM no permission"))
+
+    world.faults.append(Fault("run", "CONFIG REWRITE", OM, skip=1, action=mislead))
+    result = run(world, timeout_s=5.0)
+    assert (result["outcome"], result["error"], result["lossless"]) == ("incomplete", "left_to_do", False)
+    assert f"Sentinel {L2}: it names {S}" in result["msg"]
+    assert "not every Sentinel has read that epoch" in str(result["notes"])
+
+
 def test_a_failover_of_somebody_else_that_does_not_end_is_not_waited_for_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -502,6 +502,25 @@ def fails_over_beside_an_operator(deployment: Deployment, step: str) -> None:
     assert master.address != old_master or result["error"] == "moved_on"
 
 
+def test_sentinels_that_name_two_masters_of_one_epoch_are_brought_together(deployment: Deployment) -> None:
+    """One has heard of another new master, of the epoch of ours, before it was told of ours: by itself it would keep it for ever."""
+    before = max(int(row_of(sentinel)["config-epoch"]) for sentinel in deployment.sentinels)
+    misled = deployment.sentinels[2]
+    with writers(deployment) as recorder:
+        with disturbed_run(deployment, {"step": "announced", "misled": misled.address}) as process:
+            result = result_of(process)
+        recording = recording_after(deployment, recorder)
+    assert (result["outcome"], result["promotion"]) == ("switched", "program"), str(result)
+    assert result["lossless"] is False
+    assert "named two masters" in result["lossless_reason"]
+    assert any(misled.address in note for note in result["notes"]), str(result)
+    master = deployment.master()
+    assert result["new_master"]["port"] == master.port
+    rows = [row_of(sentinel) for sentinel in deployment.sentinels]
+    assert [(int(row["port"]), int(row["config-epoch"])) for row in rows] == [(master.port, before + 2)] * len(rows)
+    assert recording.writes_lost == 0, "nobody wrote to the other one"
+
+
 def deployment_moved(result: dict[str, Any], old_master: str) -> bool:
     new_master = result["new_master"]
     return bool(result["changed"]) and f"{new_master['host']}:{new_master['port']}" != old_master
