@@ -11,19 +11,31 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import Look, look
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import Look, SentinelSaid, look
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._demotion import Demotion
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     FailoverError,
     failure,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion import Promotion, names_everywhere
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion import (
+    LOOK_AROUND_S,
+    Promotion,
+    names_everywhere,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
     MasterEntry,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait, each
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._split import find_split, heal, names_a_third
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._split import (
+    HEAL_FOR_S,
+    Healed,
+    Split,
+    find_split,
+    heal,
+    names_a_third,
+    put_down,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     AGREE,
     AGREED,
@@ -47,6 +59,7 @@ def record_promotion(run: Run, promotion: Promotion, demotion: Demotion | None) 
     record.moved = True
     if demotion is None:
         return
+    record.demoted_first = True
     if any(run.same_now(promotion.master, holder) for holder in demotion.holders):
         record.lossless = True
         record.lossless_reason = demotion.proof
@@ -64,7 +77,7 @@ def agree(run: Run, promotion: Promotion) -> None:
     if behind:
         with run.step(AGREE):
             said = _wait_agreed(run, promotion, behind)
-            if said and _was_split(run, promotion, said):
+            if said and _is_brought_together(run, promotion, said):
                 said = names_everywhere(run, promotion.master, behind)
     if not said:
         run.record.agreed_at_s = run.clock.now_s()
@@ -96,10 +109,18 @@ def _is_in_vain(run: Run, promotion: Promotion, said: Mapping[Address, str], wai
     if not naming:
         return True
     seen = look(run)
+    if _has_moved_on(run, promotion, seen):
+        return True
     split = find_split(run, seen, promotion.master, _epoch_of(run, promotion, seen))
     apart = split.others if split else {}
     answers = {address: seen.said[address] for address in naming if address in seen.said}
     return all(address in apart or stays(run, it.entry, promotion.epoch) for address, it in answers.items())
+
+
+def _has_moved_on(run: Run, promotion: Promotion, seen: Look) -> bool:
+    """Whether every Sentinel names a third node, and none leads a failover any more."""
+    at_rest = not seen.silent and not seen.in_progress()
+    return at_rest and all(names_a_third(run, said.named, promotion.master) for said in seen.said.values())
 
 
 def _epoch_of(run: Run, promotion: Promotion, seen: Look) -> int:
@@ -108,25 +129,45 @@ def _epoch_of(run: Run, promotion: Promotion, seen: Look) -> int:
     return max(ours, default=promotion.epoch or 0)
 
 
-def _was_split(run: Run, promotion: Promotion, said: Mapping[Address, str]) -> bool:
+def _is_brought_together(run: Run, promotion: Promotion, said: Mapping[Address, str]) -> bool:
     """Whether Sentinels of one epoch named two masters, and name one by now. One of a later epoch is right, and nobody is told otherwise.
 
     Raises:
         UnknownOutcomeError: They still name two.
-        IncompleteError: Sentinel has moved the master on meanwhile.
+        IncompleteError: Sentinel has moved the master on meanwhile, or the other one is the only master.
     """
-    master, seen = promotion.master, look(run)
-    ours = _epoch_of(run, promotion, seen)
-    for address, it in seen.said.items():
-        later = it.entry.config_epoch > ours and address in said
-        if later and it.named is not None and names_a_third(run, it.named, master):
+    master = promotion.master
+    deadline_s = run.clock.now_s() + HEAL_FOR_S
+    tried = False
+    while True:
+        seen = look(run)
+        ours = _epoch_of(run, promotion, seen)
+        _raise_if_moved_on(run, master, ours, [it for address, it in seen.said.items() if address in said])
+        split = find_split(run, seen, master, ours)
+        if split is None:
+            return tried
+        if not tried:
+            put_down(run, split)
+        tried, healed = True, heal(run, split)
+        if healed.master is not None:
+            if not run.same_now(healed.master, master):
+                raise moved_on_error(run, master, healed.master, split.epoch + 1)
+            return True
+        if run.clock.now_s() >= deadline_s or not run.record.demoted_first:
+            raise split_error(run, split, healed)
+        run.clock.sleep(LOOK_AROUND_S)
+
+
+def _raise_if_moved_on(run: Run, master: Address, epoch: int, said: Sequence[SentinelSaid]) -> None:
+    for it in said:
+        if it.named is not None and it.entry.config_epoch > epoch and names_a_third(run, it.named, master):
             raise moved_on_error(run, master, it.named, it.entry.config_epoch)
-    split = find_split(run, seen, master, ours)
-    if split is None:
-        return False
-    if why := heal(run, split):
-        raise failure("sentinels_split", f"{split}; {why}", name=run.request.master_name, master=master)
-    return True
+
+
+def split_error(run: Run, split: Split, healed: Healed) -> FailoverError:
+    """The error that says that Sentinels still name two masters."""
+    text = f"{split}; {healed.why_not}"
+    return failure("sentinels_split", text, name=run.request.master_name, master=split.master)
 
 
 def stays(run: Run, entry: MasterEntry, epoch: int | None) -> bool:

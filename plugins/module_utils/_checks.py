@@ -234,8 +234,9 @@ def _why_they_disagree(snapshot: Snapshot, opinions: set[tuple[Address | None, i
         if (master := _unheard_name(snapshot)) is not None:
             return f"{master} is the master. Of a Sentinel that names another one, {unresolved(master.host)}."
         return (
-            "Sentinels of one epoch never agree by themselves: they were set up with different masters. Find out, with topology_info, which of these nodes "
-            "is the master; on each Sentinel that names another one, SENTINEL REMOVE and SENTINEL MONITOR with the right one."
+            "Sentinels of one epoch never agree by themselves: they were set up with different masters, or two failovers began at once. Find out, "
+            "with topology_info, which of these nodes is the master; on each Sentinel that names another one, SENTINEL REMOVE and SENTINEL MONITOR with "
+            "the right one."
         )
     return (
         "Wait ten seconds and look again with topology_info: a failover that has just ended spreads within seconds. If it stays, one Sentinel is "

@@ -74,7 +74,7 @@ def route(snapshot: Snapshot, view: SentinelView, candidate: Address, leader: Ad
     if view.hello_refused:
         return f"Sentinel {view.address} refuses PUBLISH to {HELLO_CHANNEL}: {view.hello_refused}"
     entry = view.replica(snapshot.aliases(candidate))
-    if entry is None or view.current is None or view.master is None:
+    if view.current is None or view.master is None or not (entry or snapshot.same(view.current, candidate)):
         return f"Sentinel {view.address} does not list {candidate}"
     peers = [peer for peer in view.peers if peer.run_id and peer.run_id != view.run_id]
     if not peers:
@@ -84,7 +84,9 @@ def route(snapshot: Snapshot, view: SentinelView, candidate: Address, leader: Ad
         speakers = [peer for peer in peers if snapshot.same(peer.address, leader)]
         if not speakers:
             return f"Sentinel {view.address} does not list Sentinel {leader}"
-    return Route(view.address, speakers[0], view.current, view.master.config_epoch, entry.address)
+    return Route(
+        view.address, speakers[0], view.current, view.master.config_epoch, entry.address if entry else view.current
+    )
 
 
 def routes(snapshot: Snapshot, candidate: Address, leader: Address | None = None) -> dict[Address, Route | str]:

@@ -303,7 +303,7 @@ def _obstacle(run: Run, plan: Plan, taken: Taken, epoch: int) -> str:
         seen = look(run)
         if found := _found(run, plan, taken, epoch, seen):
             return found
-        if _is_young(run, seen):
+        if is_young(run, seen):
             return ""
         if run.clock.now_s() - taken.sent_at_s > MOST_LOOKING_S:
             return f"each look at all Sentinels took longer than {LOOK_IS_GOOD_MS:g} ms"
@@ -356,7 +356,7 @@ def _fresh(run: Run, plan: Plan, seen: Look | None, demotion: Demotion | None) -
     Raises:
         UnknownOutcomeError: It does not, or that cannot be seen.
     """
-    if seen is not None and _is_young(run, seen):
+    if seen is not None and is_young(run, seen):
         return seen
     if demotion is not None:
         _see_it_stand(run, plan, demotion)
@@ -388,7 +388,8 @@ def _nobody_told(why: str) -> FailoverError:
     return failure("promotion_in_doubt", f"{why}; no Sentinel was told to fail over after that")
 
 
-def _is_young(run: Run, seen: Look) -> bool:
+def is_young(run: Run, seen: Look) -> bool:
+    """Whether a look at all Sentinels may still be acted on."""
     return (run.clock.now_s() - seen.sent_at_s) * 1000 <= LOOK_IS_GOOD_MS
 
 
@@ -548,9 +549,10 @@ def _winner(run: Run, plan: Plan, seen: Look) -> Address | None:
     roles = [(name, role(run, name)) for name in named]
     if master := next((name for name, it in roles if it == "master"), None):
         return master
-    # One that cannot be asked from here is the master where no Sentinel says otherwise.
+    # One that cannot be asked from here is the master where no Sentinel says otherwise. One that is a replica was led away by a second failover.
     agreed = bool(named) and len(named) == len(seen.said) and all(run.same_now(named[0], name) for name in named)
-    return named[0] if agreed and all(it is None for _name, it in roles) else None
+    nobody_else = all(it is None for _name, it in roles) or not (seen.silent or seen.in_progress())
+    return named[0] if agreed and nobody_else else None
 
 
 def _gave_up(run: Run, plan: Plan, taken: Taken, seen: Look) -> bool:

@@ -31,6 +31,8 @@ class Record:
         fenced_at_s: When writes stopped, in monotonic seconds.
         agreed_at_s: When every Sentinel named the new master and it took writes.
         moved: Whether there is a new master.
+        demoted_first: Whether the old master was none any more before anybody was promoted: what Sentinel could choose has all that it acknowledged.
+        healed: Whether Sentinels that named two masters were told of one: then no failover of theirs goes on, and nobody leads the replicas.
         lossless: Whether the new master is shown to have every acknowledged write.
         beside: A replica that this run, or an earlier one, made a master and that did not stay one, as long as it is not shown that nothing was written there.
         repaired: What an interrupted run had left and this one put back.
@@ -56,6 +58,8 @@ class Record:
     fenced_at_s: float | None = None
     agreed_at_s: float | None = None
     moved: bool = False
+    demoted_first: bool = False
+    healed: bool = False
     lossless: bool = False
     lossless_reason: str = ""
     beside: Address | None = None

@@ -16,6 +16,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._agree import (
     DEAD_SERVER_WAIT_S,
     STAYS_WAIT_S,
     moved_on_error,
+    split_error,
     stays,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
@@ -39,6 +40,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import JOIN, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import Raised
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion import LOOK_AROUND_S
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._record import second_master
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
     Address,
@@ -49,7 +51,15 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import FENCED
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run, Wait, each
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._split import find_split, heal, names_a_third
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._split import (
+    HEAL_FOR_S,
+    Healed,
+    Split,
+    find_split,
+    heal,
+    names_a_third,
+    put_down,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     NOT_SETTLED,
     PROMOTED,
@@ -58,6 +68,8 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._ways import DEAD_AFTER_MS
 
+HEALED_AFTER_S = STAYS_WAIT_S + HEAL_FOR_S
+"""Sentinels that name two masters for longer were not brought together, and will not be."""
 SETTLE_POLL_S = 0.01
 
 
@@ -92,7 +104,10 @@ class Waiting:
     demoted: Replication | None = None
     masters: set[Address] = field(default_factory=set)
     promoted_again: bool = False
-    healed: bool = False
+    split: Split | None = None
+    split_since_s: float = 0.0
+    heal_at_s: float = 0.0
+    healed: Healed = field(default_factory=lambda: Healed(None, "there was no time to tell them otherwise"))
 
     def unsettled(self, master: Address) -> dict[Address, str]:
         """What each node, the new master among them, still lacks."""
@@ -111,6 +126,7 @@ def settle(run: Run, plan: Plan, raised: Raised | None = None, deadline_s: float
 
     Raises:
         IncompleteError: Sentinel has moved the master on meanwhile.
+        UnknownOutcomeError: Sentinels still name two masters.
     """
     master = run.record.new_master or plan.replica_to_promote
     with run.step(SETTLE):
@@ -119,15 +135,15 @@ def settle(run: Run, plan: Plan, raised: Raised | None = None, deadline_s: float
         waiting = _waiting(run, plan, master)
         full_before = _full_syncs(run, master)
         latest_s = run.clock.now_s() + run.request.timeout_s if deadline_s is None else deadline_s
-        moved_on = _wait_settled(run, plan, master, waiting, latest_s)
+        error = _wait_settled(run, plan, master, waiting, latest_s)
         if raised is not None:
             raised.rewrite()
         for address in waiting.ignored:
             if waiting.states.get(address):
                 run.note(f"{address} was down before and is not waited for")
         _report_replicas(run, master, waiting, full_before)
-        if moved_on is not None:
-            raise moved_on_error(run, master, *moved_on)
+        if error is not None:
+            raise error
         run.timeline.add(NOT_SETTLED if run.record.left else SETTLED, master, "; ".join(run.record.left))
 
 
@@ -148,23 +164,23 @@ def _waiting(run: Run, plan: Plan, master: Address) -> Waiting:
     )
 
 
-def _wait_settled(
-    run: Run, plan: Plan, master: Address, waiting: Waiting, deadline_s: float
-) -> tuple[Address, int] | None:
-    """Wait for it as long as the run may take; the master and the epoch of a failover that has come after ours."""
+def _wait_settled(run: Run, plan: Plan, master: Address, waiting: Waiting, deadline_s: float) -> FailoverError | None:
+    """Wait for it as long as the run may take. Where the Sentinels do not come to name this master, the error that says so."""
     began_s = run.clock.now_s()
     epoch = 0
     wait = Wait(run)
     while True:
+        led_elsewhere = _bring_together(run, master, waiting)
+        if led_elsewhere is not None:
+            return led_elsewhere
         _ask_nodes(run, master, waiting)
         seen = look(run)
         _look_for_a_second_master(run, master, seen)
         epoch = _epoch_of_ours(run, seen, master, epoch)
         moved_on = _moved_on(run, seen, master, epoch)
         if moved_on is not None:
-            return moved_on
-        if run.clock.now_s() >= began_s + STAYS_WAIT_S and _heal_once(run, master, waiting, seen, epoch):
-            continue
+            return moved_on_error(run, master, *moved_on)
+        _notice_split(run, master, waiting, seen, epoch)
         _promote_again(run, plan, master, waiting, seen)
         _tell_those_whom_nobody_leads(run, plan, master, waiting, seen)
         sentinels = _unsettled_sentinels(run, seen, master, epoch)
@@ -172,12 +188,15 @@ def _wait_settled(
         if not nodes and not sentinels:
             return None
         staying = {address for address, said in seen.said.items() if stays(run, said.entry, epoch)}
+        if waiting.split is not None:
+            given_up = run.clock.now_s() > waiting.split_since_s + HEALED_AFTER_S
+            staying = staying | set(waiting.split.others) if given_up else staying - set(waiting.split.others)
         in_vain = set(nodes) <= waiting.dead and set(sentinels) <= {*seen.silent, *staying}
         longest_s = STAYS_WAIT_S if not nodes and set(sentinels) <= staying else DEAD_SERVER_WAIT_S
         now_s = run.clock.now_s()
         if now_s >= deadline_s or (in_vain and now_s >= began_s + longest_s):
             _leave(run, nodes, sentinels)
-            return None
+            return None if waiting.split is None else split_error(run, waiting.split, waiting.healed)
         wait.tell(functools.partial(_late_ones, nodes, sentinels))
         run.clock.sleep(SETTLE_POLL_S)
 
@@ -207,19 +226,29 @@ def _promote_again(run: Run, plan: Plan, master: Address, waiting: Waiting, seen
     rewrite_new_master(run, master)
 
 
-def _heal_once(run: Run, master: Address, waiting: Waiting, seen: Look, epoch: int) -> bool:
-    """Bring Sentinels of one epoch that name two masters together again, once; whether that was done, so that it is worth a further look."""
+def _notice_split(run: Run, master: Address, waiting: Waiting, seen: Look, epoch: int) -> None:
+    """Put down whether Sentinels of one epoch name two masters, and since when."""
     split = find_split(run, seen, master, epoch)
-    if split is None or waiting.healed:
-        return False
-    waiting.healed = True
-    if why := heal(run, split):
-        run.note(f"{split}; {why}")
-        return False
+    if split is not None and waiting.split is None:
+        waiting.split_since_s = run.clock.now_s()
+        waiting.heal_at_s = waiting.split_since_s + STAYS_WAIT_S
+        put_down(run, split)
+    waiting.split = split
+
+
+def _bring_together(run: Run, master: Address, waiting: Waiting) -> FailoverError | None:
+    """Bring such Sentinels together once they have stayed so for a while. Where the other one is the only master, the error that says so."""
+    now_s = run.clock.now_s()
+    if waiting.split is None or not waiting.heal_at_s <= now_s <= waiting.split_since_s + HEALED_AFTER_S:
+        return None
+    waiting.heal_at_s = now_s + LOOK_AROUND_S
+    waiting.healed = heal(run, waiting.split)
+    if waiting.healed.master is None:
+        return None
     run.record.agreed_at_s = run.clock.now_s()
-    if waiting.demoted is not None:
-        rewrite_new_master(run, master)
-    return True
+    if run.same_now(waiting.healed.master, master):
+        return None
+    return moved_on_error(run, master, waiting.healed.master, waiting.split.epoch + 1)
 
 
 def _look_for_a_second_master(run: Run, master: Address, seen: Look) -> None:
@@ -250,10 +279,11 @@ def _tell_those_whom_nobody_leads(run: Run, plan: Plan, master: Address, waiting
     """Let those follow to whom Sentinel would come only after failover-timeout.
 
     Where the program promoted, no Sentinel led the failover to its end: a replica that could not be told may answer by now. Where a failover was
-    joined, Sentinel led the replicas of its table; a master that an interrupted run had demoted before is none of them.
+    joined, Sentinel led the replicas of its table; a master that an interrupted run had demoted before is none of them. Where Sentinels were brought
+    together, their failovers have ended before they had led anybody.
     """
-    joined = plan.action == JOIN and not seen.in_progress()
-    if run.record.promotion == PROGRAM or joined:
+    nobody_leads = (plan.action == JOIN or run.record.healed) and not seen.in_progress()
+    if run.record.promotion == PROGRAM or nobody_leads:
         for address in waiting.behind - waiting.told:
             waiting.told.add(address)
             let_follow_anew(run, plan, address, master)

@@ -16,14 +16,26 @@ from dataclasses import dataclass
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import Look, look, role
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError, ReplyError
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._follow import rewrite_new_master
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import routes
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion import teach_all, tell_all
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion import (
+    LOOK_IS_GOOD_MS,
+    MOST_LOOKING_S,
+    is_young,
+    names_everywhere,
+    teach_all,
+    tell_all,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._request import FENCED
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import PROMOTED, RIVAL_SEEN
 
-_HAS_PROMOTED = frozenset({"reconf_slaves", "update_config"})
+HEAL_FOR_S = 5.0
+"""So long what speaks against it is waited for: a failover of somebody else is over by then, as a rule."""
+SPREAD_S = 2.5
+"""A Sentinel that was not told hears it from the others: they say it every two seconds (``SENTINEL_PUBLISH_PERIOD``)."""
+SPREAD_POLL_S = 0.1
+HAS_PROMOTED = frozenset({"reconf_slaves", "update_config"})
 """The states of a failover in which Sentinel has seen the promotion, and has taken its epoch (``sentinelRefreshInstanceInfo``)."""
 
 
@@ -46,6 +58,27 @@ class Split:
         return f"{apart}, the others name {self.master}, all of epoch {self.epoch}"
 
 
+@dataclass(frozen=True)
+class Healed:
+    """What came of it.
+
+    Attributes:
+        master: The master that all Sentinels name now; nothing, if they do not.
+        why_not: Why they do not.
+    """
+
+    master: Address | None
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The node that is to be the master, and whether it has to be made one again."""
+
+    master: Address
+    is_master: bool
+
+
 def names_a_third(run: Run, named: Address | None, master: Address) -> bool:
     """Whether a Sentinel names neither the new master nor, being late, the old one."""
     return named is not None and not any(run.same_now(named, known) for known in (master, run.record.old_master))
@@ -63,58 +96,112 @@ def find_split(run: Run, seen: Look, master: Address, epoch: int) -> Split | Non
     return Split(master, epoch, others) if named and others else None
 
 
-def heal(run: Run, split: Split) -> str:
-    """Tell every Sentinel that the new master is the master since one epoch more; nothing, or why it was not done or did not help.
-
-    The new master has all that the old one acknowledged, so it is the one to keep. As in a move, all Sentinels read first that the epoch is taken. The
-    look comes after that: a failover that began before is seen, and one that begins later has a higher epoch.
-    """
-    run.record.deny_lossless(
-        "Sentinels of one epoch named two masters: what clients of the other one wrote may be lost"
-    )
+def put_down(run: Run, split: Split) -> None:
+    """Put down that there is one: whoever asked the Sentinels apart may have written to another node."""
     for sentinel, named in split.others.items():
-        run.timeline.add(
-            RIVAL_SEEN, sentinel, f"names {named} of epoch {split.epoch}, of which others name {split.master}"
-        )
-    ways = routes(run.snapshot, split.master)
+        detail = f"names {named} of epoch {split.epoch}, of which others name {split.master}"
+        run.timeline.add(RIVAL_SEEN, sentinel, detail)
+    if run.record.demoted_first:
+        # Else nothing was shown before, for a reason that costs more writes.
+        why = "Sentinels of one epoch named two masters: what clients of the other one wrote may be lost"
+        run.record.deny_lossless(why)
+
+
+def heal(run: Run, split: Split) -> Healed:
+    """Tell every Sentinel that one of these nodes is the master since one epoch more.
+
+    Where the old master was demoted first, each of them had all that it acknowledged when it was promoted. As in a move, all Sentinels read first that the
+    epoch is taken. The look comes after that: a failover that began before is seen, and one that begins later has a higher epoch.
+    """
+    if not run.record.demoted_first:
+        return Healed(None, "they were not told otherwise: which of the two has more is not known")
     epoch = split.epoch + 1
-    obstacle = "" if teach_all(run, ways, epoch) else f"not every Sentinel has read that epoch {epoch} is taken"
-    obstacle = obstacle or _disturbance(split, look(run)) or _no_master(run, split)
-    if obstacle:
-        return f"they were not told otherwise: {obstacle}"
-    told = tell_all(run, ways, epoch, split.master)
-    deaf = [sentinel for sentinel in run.sentinels if sentinel not in told]
-    if deaf:
-        return f"they were told of epoch {epoch}, which Sentinel {', '.join(map(str, deaf))} did not take"
-    run.note(f"{split}; by epoch {epoch}, of which they were told, all of them name {split.master}")
-    return ""
+    if not teach_all(run, routes(run.snapshot, split.master), epoch):
+        return Healed(None, f"they were not told otherwise: not every Sentinel has read that epoch {epoch} is taken")
+    kept = _node_to_keep(run, split)
+    obstacle = kept if isinstance(kept, str) else _look_around(run, split)
+    if isinstance(kept, str) or obstacle:
+        return Healed(None, f"they were not told otherwise: {obstacle}")
+    return _tell(run, split, kept, epoch)
+
+
+def _node_to_keep(run: Run, split: Split) -> Kept | str:
+    """The new master where it is a master, or no node is; the other one where that is the only master, which the new master follows by now.
+
+    Two leaders may have led each of two replicas to the other. Else why nobody can be kept.
+    """
+    ours = role(run, split.master)
+    if ours == "master":
+        return Kept(split.master, True)
+    if ours is None:
+        return f"{split.master} does not say what it is"
+    plan = run.record.plan
+    known = (*plan.others, plan.replica_to_promote, plan.old_master) if plan else ()
+    others = [it for it in (*split.others.values(), *known) if not run.same_now(it, split.master)]
+    nodes = list(dict.fromkeys(others))
+    roles = run.fleet.gather(nodes, lambda address: role(run, address))
+    masters = [address for address in nodes if roles[address] == "master"]
+    if not masters:
+        return Kept(split.master, False)
+    if len(masters) == 1 and masters[0] in split.others.values():
+        return Kept(masters[0], True)
+    return f"{split.master} is a replica, and a master is {' and '.join(map(str, masters))}"
+
+
+def _look_around(run: Run, split: Split) -> str:
+    """Look at every Sentinel: why nobody may be told now; nothing, if they may be, at once."""
+    began_s = run.clock.now_s()
+    while True:
+        seen = look(run)
+        words = _disturbance(split, seen)
+        if words or is_young(run, seen):
+            return words
+        if run.clock.now_s() - began_s > MOST_LOOKING_S:
+            return f"each look at all Sentinels took longer than {LOOK_IS_GOOD_MS:g} ms"
 
 
 def _disturbance(split: Split, seen: Look) -> str:
-    """Why nobody may be told now: a Sentinel that may be about to promote a replica, or is silent. One that has promoted gives in to the news."""
+    """A Sentinel that may be about to promote a replica, or is silent. One that has promoted gives in to the news."""
     words = [f"Sentinel {sentinel} does not answer" for sentinel in seen.silent]
     for sentinel, said in seen.said.items():
-        if said.entry.failover_in_progress and said.entry.failover_state not in _HAS_PROMOTED:
+        if said.entry.failover_in_progress and said.entry.failover_state not in HAS_PROMOTED:
             words.append(f"Sentinel {sentinel} leads a failover ({said.entry.failover_state})")
         if said.entry.config_epoch > split.epoch:
             words.append(f"Sentinel {sentinel} has epoch {said.entry.config_epoch} by now")
     return "; ".join(words)
 
 
-def _no_master(run: Run, split: Split) -> str:
-    """See that the new master is a master, or make it one again where no node is: each leader has led its replica to the other's. Else why not."""
-    nodes = dict.fromkeys([split.master, *split.others.values(), *(node.address for node in run.snapshot.nodes)])
-    roles = run.fleet.gather(nodes, lambda address: role(run, address))
-    if roles[split.master] == "master":
-        return ""
-    masters = [str(address) for address in nodes if roles[address] == "master"]
-    if masters:
-        return f"{split.master} is no master any more, and {', '.join(masters)} is one"
-    if roles[split.master] != "replica" or run.record.strategy != FENCED:
-        return f"{split.master} does not say that it is a master"
-    try:
-        run.fleet.node(split.master).order("REPLICAOF", "NO", "ONE")
-    except (LinkError, ReplyError) as error:
-        return f"no node is a master, and {split.master} could not be made one again ({error.message})"
-    run.timeline.add(PROMOTED, split.master, f"no node was a master; {split.master} is one again")
-    return ""
+def _tell(run: Run, split: Split, kept: Kept, epoch: int) -> Healed:
+    """Tell those first that lead replicas elsewhere: they stop it. Then the node is made a master again, where it is none."""
+    ways = routes(run.snapshot, kept.master)
+    now = {sentinel: split.others.get(sentinel, split.master) for sentinel in ways}
+    apart = {sentinel: way for sentinel, way in ways.items() if not run.same_now(now[sentinel], kept.master)}
+    told = tell_all(run, apart, epoch, kept.master)
+    if not kept.is_master:
+        try:
+            run.fleet.node(kept.master).order("REPLICAOF", "NO", "ONE")
+        except (LinkError, ReplyError) as error:
+            return Healed(None, f"no node is a master, and {kept.master} could not be made one again ({error.message})")
+        run.timeline.add(PROMOTED, kept.master, f"no node was a master; {kept.master} is one again")
+    told += tell_all(
+        run, {sentinel: way for sentinel, way in ways.items() if sentinel not in apart}, epoch, kept.master
+    )
+    if not kept.is_master:
+        rewrite_new_master(run, kept.master)
+    deaf = _wait_for_the_others(run, kept.master, [sentinel for sentinel in run.sentinels if sentinel not in told])
+    if deaf:
+        who = ", ".join(map(str, deaf))
+        return Healed(None, f"they were told of epoch {epoch}, and Sentinel {who} did not come to name {kept.master}")
+    run.record.healed = True
+    run.note(f"{split}; by epoch {epoch}, of which they were told, all of them name {kept.master}")
+    return Healed(kept.master)
+
+
+def _wait_for_the_others(run: Run, master: Address, sentinels: list[Address]) -> list[Address]:
+    """Those that do not name a master even after all others have told them."""
+    deadline_s = run.clock.now_s() + SPREAD_S
+    while sentinels := list(names_everywhere(run, master, sentinels)):
+        if run.clock.now_s() > deadline_s:
+            break
+        run.clock.sleep(SPREAD_POLL_S)
+    return sentinels

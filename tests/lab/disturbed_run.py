@@ -27,7 +27,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import 
     connection_options,
     failover_request,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, parse_address
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import ENTRY_KINDS, STEP_BEGINS, STEPS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import PROGRAM, Clock, Entry, Timeline
@@ -43,6 +43,7 @@ class Disturbance:
         leader: The process of each Sentinel: the signal is for the one that leads, and the program goes on.
         rival: A Sentinel, as ``host:port``, that an operator tells to fail over in that moment, in place of a signal.
         misled: The same, a Sentinel that hears in that moment of another new master of the same epoch, as from a second failover that took it, too.
+        led_away: Then the leader of that failover has led our replica to its own one, and ours has done the same: no node is a master.
     """
 
     step: str
@@ -50,6 +51,7 @@ class Disturbance:
     leader: Mapping[str, int] = field(default_factory=dict)
     rival: str = ""
     misled: str = ""
+    led_away: bool = False
 
     def strike(self, run: Run) -> None:
         """Do it."""
@@ -57,7 +59,7 @@ class Disturbance:
             _fail_over_by_hand(self.rival, run.request.master_name)
             return
         if self.misled:
-            _mislead(self.misled, run)
+            _mislead(self.misled, run, self.led_away)
             return
         process = self.leader[str(run.record.leader)] if self.leader else os.getpid()
         os.kill(process, signal.Signals[f"SIG{self.signal}"])
@@ -75,17 +77,25 @@ def _fail_over_by_hand(sentinel: str, master_name: str) -> None:
         client.close()
 
 
-def _mislead(sentinel: str, run: Run) -> None:
+def _mislead(sentinel: str, run: Run, led_away: bool) -> None:
     """Let a Sentinel hear that a replica which is not promoted is the master since the epoch of the failover that is under way."""
-    host, _colon, port = sentinel.rpartition(":")
-    address = Address(host, int(port))
-    master = run.record.new_master
-    other = next(node.address for node in run.snapshot.nodes if node.address not in (master, run.record.old_master))
+    ours, old_master, misled = run.record.new_master, run.record.old_master, parse_address(sentinel)
+    assert ours is not None
+    theirs = next(node.address for node in run.snapshot.nodes if node.address not in (ours, old_master))
     epoch = 1 + max(view.master.config_epoch for view in run.snapshot.informed_sentinels if view.master)
-    way = routes(run.snapshot, other)[address]
+    way = routes(run.snapshot, theirs)[misled]
     assert isinstance(way, Route), way
-    with redis.Redis(host, int(port)) as client:
-        client.execute_command(*way.news(run.request.master_name, epoch))
+    _order(misled, *way.news(run.request.master_name, epoch))
+    if led_away:
+        for one, other in ((ours, theirs), (theirs, ours)):
+            _order(one, "REPLICAOF", other.host, str(other.port))
+            # As Sentinel does in the same transaction.
+            _order(one, "CONFIG", "REWRITE")
+
+
+def _order(server: Address, *words: str) -> None:
+    with redis.Redis(server.host, server.port) as client:
+        client.execute_command(*words)
 
 
 def is_moment(entry: Entry, moment: str) -> bool:

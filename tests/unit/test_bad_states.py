@@ -361,64 +361,124 @@ def test_late_news_and_an_operators_failover(word: str, preferred: Address) -> N
         assert world.lost() == 0
 
 
-def two_leaders() -> World:
+TAKEN = f",4,{NAME},"
+"""The hello which says that the epoch is taken that brings two leaders together: theirs is the third."""
+
+
+def two_leaders(seed: int = 1) -> World:
     """Two Sentinels lead failovers of one epoch to two replicas, and we cannot promote.
 
     They have the same epoch where the leader's is higher than what the others were taught before.
     """
-    world = rival_at(DEMOTED + 1, R, S)
+    world = rival_at(DEMOTED + 1, R, S, seed)
     world.sentinels[L0].current_epoch += 1
     world.faults.append(Fault("lose_before", PROMOTE, R, alone=True))
     return world
 
 
 def test_two_leaders_that_lead_each_others_replica_are_brought_together() -> None:
-    """Each has made the replica of the other one a replica of its own: no node is a master, and by itself that lasts for minutes."""
+    """Each has made the replica of the other one a replica of its own: no node is a master, until Sentinel fails over again half a minute later."""
     world = two_leaders()
     result = run(world)
     assert (result["outcome"], result["lossless"], named(world), masters(world)) == ("switched", False, {R}, [R])
+    assert_truthful(world, result)
     assert "named two masters" in result["lossless_reason"]
     assert f"names {S}" in str(result["notes"])
     assert result["timeline"][-1]["at_ms"] < 3000
+    again = next(index for index, it in enumerate(world.exchanges) if it[1] == R and "NO ONE" in text(it[2][-1]))
+    assert any(it[1] == R and "CONFIG REWRITE" in text(it[2][-1]) for it in world.exchanges[again:])
+
+
+def test_one_that_does_not_take_it_hears_it_from_the_others() -> None:
+    world = two_leaders()
+    world.faults.append(Fault("refuse", f"{TAKEN}{R.host},{R.port},4", L1, error="NOPERM no permission"))
+    result = run(world)
+    assert (result["outcome"], result["lossless"], named(world), masters(world)) == ("switched", False, {R}, [R])
+    assert_truthful(world, result)
+
+
+def test_of_two_leaders_the_only_master_is_kept() -> None:
+    """The other replica follows it by now, so that what it alone had is gone anyway."""
+    world = two_leaders()
+    world.faults.append(Fault("run", TAKEN, L2, action=lambda: world.promote(world.nodes[S])))
+    result = run(world)
+    assert (result["outcome"], result["error"], result["lossless"]) == ("incomplete", "moved_on", False)
+    assert (result["new_master"], named(world), masters(world)) == (S.as_result(), {S}, [S])
+
+
+def test_a_node_that_cannot_be_made_a_master_again_is_left_to_do() -> None:
+    world = two_leaders()
+    refuse = Fault("refuse", PROMOTE, R, error="NOPERM no permission", times=99)
+    world.faults.append(Fault("run", TAKEN, L2, action=lambda: world.faults.append(refuse)))
+    result = run(world, timeout_s=5.0)
+    assert (result["outcome"], result["error"], result["lossless"]) == ("incomplete", "left_to_do", False)
+    assert f"{R}: it is a replica of {S}" in result["msg"]
+    assert "could not be made a master again (no permission)" in str(result["notes"])
+
+
+@pytest.mark.parametrize("seed", range(1, 13))
+@pytest.mark.parametrize("late_s", [0.15, 0.4])
+def test_two_leaders_behind_a_host_that_stands_still_end_with_one_master(late_s: float, seed: int) -> None:
+    """Whichever of the two nodes is a master in the end: all name it, and at once, not half a minute later."""
+    world = rival_at(DEMOTED + 1, R, S, seed)
+    world.sentinels[L0].current_epoch += 1
+    world.faults.append(Fault("stall", TRIGGER, L0, delay_s=late_s))
+    result = run(world)
+    assert (result["outcome"], result["error"]) in (("switched", None), ("incomplete", "moved_on"))
+    assert_truthful(world, result)
+    assert named(world) == set(masters(world)) == {Address(**result["new_master"])}
+
+
+def stuck(world: World) -> None:
+    """A Sentinel begins a failover and never goes on."""
+    sentinel = world.sentinels[L2]
+    world.start_failover(sentinel)
+    vars(sentinel)["tick"] = lambda: None
 
 
 @pytest.mark.parametrize(
     ("trouble", "why"),
     [
-        ("silent", f"Sentinel {L1} does not answer"),
-        ("not reached", "not every Sentinel has read that epoch 4 is taken"),
-        ("refuses", f"which Sentinel {L1} did not take"),
-        ("leads", f"Sentinel {L2} leads a failover (wait_start)"),
-        ("moved on", f"Sentinel {L2} has epoch 9 by now"),
-        ("another master", f"{R} is no master any more, and {S} is one"),
-        ("the node is lost", f"{R} does not say that it is a master"),
-        ("the node refuses", f"no node is a master, and {R} could not be made one again (no permission)"),
+        (
+            lambda world: world.faults.append(Fault("lose_before", "SENTINEL MASTER", L0, times=999)),
+            f"Sentinel {L0} does not answer",
+        ),
+        (lambda world: world.cut_off.add(L2), "not every Sentinel has read that epoch 4 is taken"),
+        (stuck, f"Sentinel {L2} leads a failover"),
+        (lambda world: world.cut_off.add(R), f"{R} does not say what it is"),
+        (lambda world: world.promote(world.nodes[OM]), f"{R} is a replica, and a master is {OM}"),
     ],
+    ids=["silent", "not reached", "leads", "lost", "the old master is one"],
 )
-def test_two_leaders_that_cannot_be_brought_together_are_never_called_switched(trouble: str, why: str) -> None:
+def test_two_leaders_that_cannot_be_brought_together_are_never_called_switched(
+    trouble: Callable[[World], object], why: str
+) -> None:
     """Sentinel's own split is told, with why it stays and what heals it."""
     world = two_leaders()
-    deeds: dict[str, Callable[[], object]] = {
-        "silent": lambda: world.cut_off.add(L1),
-        "not reached": lambda: world.cut_off.add(L2),
-        "refuses": lambda: world.faults.append(
-            Fault("refuse", f",4,{NAME},{R.host},{R.port},4", L1, error="NOPERM no permission")
-        ),
-        "leads": lambda: world.start_failover(world.sentinels[L2]),
-        "moved on": lambda: setattr(world.sentinels[L2], "config_epoch", 9),
-        "another master": lambda: world.promote(world.nodes[S]),
-        "the node is lost": lambda: world.cut_off.add(R),
-        "the node refuses": lambda: world.faults.append(
-            Fault("refuse", "REPLICAOF NO ONE", R, error="NOPERM no permission")
-        ),
-    }
-    # The hello that says that one epoch more is taken.
-    world.faults.append(Fault("run", f",4,{NAME},", L2, action=deeds[trouble]))
+    world.faults.append(Fault("run", TAKEN, L2, action=lambda: trouble(world)))
     result = run(world, timeout_s=5.0)
     assert (result["outcome"], result["error"], result["lossless"]) == ("unknown", "sentinels_split", False)
     assert f"names {S}" in result["msg"]
     assert why in result["msg"]
     assert result["remedy"]
+
+
+def test_where_the_old_master_was_not_demoted_first_nobody_is_told_otherwise() -> None:
+    """Which of the two replicas has more is not known."""
+    world = World(2)
+    world.nodes[OM].alive = False
+    world.advance(3.0)
+
+    def rival() -> None:
+        prefer(world, L1, R)
+        prefer(world, L2, S)
+        world.start_failover(world.sentinels[L2])
+
+    world.faults.append(Fault("run", TRIGGER, L1, action=rival))
+    result = run(world, strategy="plain", accept_loss=True)
+    assert (result["outcome"], result["error"], result["lossless"]) == ("unknown", "sentinels_split", False)
+    assert "which of the two has more is not known" in result["msg"]
+    assert named(world) == {R, S}
 
 
 @pytest.mark.parametrize("delay_s", [0.2, 0.45, 0.52])

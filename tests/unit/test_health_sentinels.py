@@ -194,8 +194,8 @@ CASES = [
             "the Sentinels disagree: 10.0.0.1:26379 says 10.0.0.1:6379 of epoch 1; 10.0.0.2:26379 says 10.0.0.1:6379 of epoch 1; "
             "10.0.0.3:26379 says 10.0.0.2:6379 of epoch 1",
         ),
-        "Sentinels of one epoch never agree by themselves: they were set up with different masters. Find out, with topology_info, which of these nodes is "
-        "the master; on each Sentinel that names another one, SENTINEL REMOVE and SENTINEL MONITOR with the right one.",
+        "Sentinels of one epoch never agree by themselves: they were set up with different masters, or two failovers began at once. Find out, with "
+        "topology_info, which of these nodes is the master; on each Sentinel that names another one, SENTINEL REMOVE and SENTINEL MONITOR with the right one.",
     ),
     Case(
         "another address of one server",
