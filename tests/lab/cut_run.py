@@ -271,7 +271,11 @@ class Writers:
         self._shell.close()
 
     def begin(self) -> None:
-        """Returns when writes are acknowledged."""
+        """Returns when writes are acknowledged.
+
+        Raises:
+            LabError: None is.
+        """
         self._folder = self._shell.run("mktemp -d")[0]
         options = {
             "sentinels": [host.sentinel for host in self._lab.hosts],
@@ -282,7 +286,9 @@ class Writers:
         }
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"folder": self._folder, "options": options}) + "\n")
-        self._shell.run(f"timeout 60 sh -c 'until [ -e {self._folder}/writing ]; do sleep 0.05; done'")
+        wait = f"until [ -e {self._folder}/writing ]; do sleep 0.05; done"
+        if self._shell.run(f"timeout 60 sh -c '{wait}' || echo late") or self._process.poll() is not None:
+            raise LabError("no application has written anything within 60 s")
 
     def end(self, master: str) -> dict[str, Any]:
         """What became of the writes, read back from the master.

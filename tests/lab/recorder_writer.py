@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
@@ -42,6 +43,10 @@ ACKNOWLEDGED, REFUSED, NOT_SENT, UNKNOWN = "acknowledged", "refused", "not_sent"
 COUNTERS_BYTES = 16
 RECORDS_BUFFER_BYTES = 64 * 1024
 END = b"end\n"
+NAMELESS: dict[str, None] = (
+    {"driver_info": None} if find_spec("redis.driver_info") else {"lib_name": None, "lib_version": None}
+)
+"""Else every connection reads in redis-py's metadata which version it is. What redis-py calls that depends on its own version."""
 
 
 class Configuration(TypedDict):
@@ -101,8 +106,7 @@ def connection_options(configuration: Configuration, *, to_sentinel: bool) -> di
         "socket_timeout": 1.0 if to_sentinel else configuration["reply_timeout_s"],
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
-        # Else every connection reads in redis-py's metadata which version it is.
-        "driver_info": None,
+        **NAMELESS,
     }
     if configuration["sentinel_tls" if to_sentinel else "tls"]:
         options |= {
