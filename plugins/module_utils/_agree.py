@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import Look, SentinelSaid, look
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import Look, look
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._demotion import Demotion
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
     FailoverError,
     failure,
 )
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import SENTINEL
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion import (
     LOOK_AROUND_S,
     Promotion,
@@ -35,6 +37,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._split import (
     heal,
     names_a_third,
     put_down,
+    see_a_master,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     AGREE,
@@ -70,21 +73,36 @@ def record_promotion(run: Run, promotion: Promotion, demotion: Demotion | None) 
     record.beside = promotion.beside
 
 
-def agree(run: Run, promotion: Promotion) -> None:
-    """Wait until every Sentinel names the new master."""
+def agree(run: Run, promotion: Promotion) -> Promotion:
+    """Wait until every Sentinel names the new master; where they named two, and come to name the other one, that is it.
+
+    Raises:
+        UnknownOutcomeError: Sentinels of one epoch name two masters.
+        IncompleteError: Sentinel has moved the master on meanwhile.
+    """
     behind = [address for address in run.sentinels if address not in promotion.named_by]
     said: dict[Address, str] = {}
     if behind:
         with run.step(AGREE):
             said = _wait_agreed(run, promotion, behind)
-            if said and _is_brought_together(run, promotion, said):
-                said = names_everywhere(run, promotion.master, behind)
+            kept = _bring_together(run, promotion, said) if said else None
+            if kept is not None:
+                promotion = _with_master(run, promotion, kept)
+                said = names_everywhere(run, kept, run.sentinels)
     if not said:
         run.record.agreed_at_s = run.clock.now_s()
         run.timeline.add(AGREED, promotion.master, f"every Sentinel names {promotion.master}")
-        return
     for address, text in said.items():
         run.left(f"Sentinel {address} does not name {promotion.master}: {text}")
+    return promotion
+
+
+def _with_master(run: Run, promotion: Promotion, kept: Address) -> Promotion:
+    """The same, where another node than was promoted first is the master that was kept."""
+    if run.same_now(kept, promotion.master):
+        return promotion
+    run.record.new_master, run.record.promotion = kept, SENTINEL
+    return replace(promotion, master=kept, by=SENTINEL)
 
 
 def _wait_agreed(run: Run, promotion: Promotion, behind: Sequence[Address]) -> dict[Address, str]:
@@ -118,8 +136,8 @@ def _is_in_vain(run: Run, promotion: Promotion, said: Mapping[Address, str], wai
 
 
 def _has_moved_on(run: Run, promotion: Promotion, seen: Look) -> bool:
-    """Whether every Sentinel names a third node, and none leads a failover any more."""
-    at_rest = not seen.silent and not seen.in_progress()
+    """Whether every Sentinel names a third node, and none is about to promote another one."""
+    at_rest = not seen.silent and not seen.undecided()
     return at_rest and all(names_a_third(run, said.named, promotion.master) for said in seen.said.values())
 
 
@@ -129,45 +147,45 @@ def _epoch_of(run: Run, promotion: Promotion, seen: Look) -> int:
     return max(ours, default=promotion.epoch or 0)
 
 
-def _is_brought_together(run: Run, promotion: Promotion, said: Mapping[Address, str]) -> bool:
-    """Whether Sentinels of one epoch named two masters, and name one by now. One of a later epoch is right, and nobody is told otherwise.
+def _bring_together(run: Run, promotion: Promotion, said: Mapping[Address, str]) -> Address | None:
+    """Where Sentinels of one epoch name two masters, bring them together: the master that all name then. One of a later epoch is right, and stays.
 
     Raises:
         UnknownOutcomeError: They still name two.
-        IncompleteError: Sentinel has moved the master on meanwhile, or the other one is the only master.
+        IncompleteError: Sentinel has moved the master on meanwhile.
     """
-    master = promotion.master
     deadline_s = run.clock.now_s() + HEAL_FOR_S
-    tried = False
+    tried: Healed | None = None
     while True:
         seen = look(run)
         ours = _epoch_of(run, promotion, seen)
-        _raise_if_moved_on(run, master, ours, [it for address, it in seen.said.items() if address in said])
-        split = find_split(run, seen, master, ours)
+        _raise_if_moved_on(run, promotion.master, ours, seen, said)
+        split = find_split(run, seen, promotion.master, ours)
         if split is None:
-            return tried
-        if not tried:
+            return None if tried is None else tried.should_be or promotion.master
+        if tried is None:
             put_down(run, split)
-        tried, healed = True, heal(run, split)
-        if healed.master is not None:
-            if not run.same_now(healed.master, master):
-                raise moved_on_error(run, master, healed.master, split.epoch + 1)
-            return True
+        tried = heal(run, split)
+        if tried.master is not None:
+            return tried.master
         if run.clock.now_s() >= deadline_s or not run.record.demoted_first:
-            raise split_error(run, split, healed)
+            raise split_error(run, split, tried)
         run.clock.sleep(LOOK_AROUND_S)
 
 
-def _raise_if_moved_on(run: Run, master: Address, epoch: int, said: Sequence[SentinelSaid]) -> None:
-    for it in said:
-        if it.named is not None and it.entry.config_epoch > epoch and names_a_third(run, it.named, master):
+def _raise_if_moved_on(run: Run, master: Address, epoch: int, seen: Look, said: Mapping[Address, str]) -> None:
+    for address, it in seen.said.items():
+        # The row of a leader has the old address beside the new epoch.
+        later = address in said and it.entry.config_epoch > epoch and not it.entry.failover_in_progress
+        if later and it.named is not None and names_a_third(run, it.named, master):
+            see_a_master(run, seen, it.named)
             raise moved_on_error(run, master, it.named, it.entry.config_epoch)
 
 
 def split_error(run: Run, split: Split, healed: Healed) -> FailoverError:
     """The error that says that Sentinels still name two masters."""
-    text = f"{split}; {healed.why_not}"
-    return failure("sentinels_split", text, name=run.request.master_name, master=split.master)
+    hint = f": {healed.should_be} should be" if healed.should_be else ""
+    return failure("sentinels_split", f"{split}; {healed.why_not}", name=run.request.master_name, hint=hint)
 
 
 def stays(run: Run, entry: MasterEntry, epoch: int | None) -> bool:

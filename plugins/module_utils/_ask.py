@@ -74,6 +74,10 @@ def parse_named(reply: Any) -> Address | None:
     return Address(str(reply[0]), int(reply[1])) if reply else None
 
 
+HAS_PROMOTED = frozenset({"reconf_slaves", "update_config"})
+"""The states of a failover in which Sentinel has seen the promotion, and has taken its epoch (``sentinelRefreshInstanceInfo``)."""
+
+
 @dataclass(frozen=True)
 class SentinelSaid:
     """What one Sentinel said in a look.
@@ -116,6 +120,10 @@ class Look:
     def in_progress(self) -> list[Address]:
         """Sentinels that lead a failover."""
         return [address for address, said in self.said.items() if said.entry.failover_in_progress]
+
+    def undecided(self) -> list[Address]:
+        """Sentinels that lead a failover in which they have not seen a promotion yet. Afterwards they only lead replicas to the node that they name."""
+        return [it for it in self.in_progress() if self.said[it].entry.failover_state not in HAS_PROMOTED]
 
 
 def look(run: Run, tilt: bool = False, of: Iterable[Address] | None = None) -> Look:

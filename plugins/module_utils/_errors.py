@@ -159,7 +159,7 @@ ERRORS: dict[str, Kind] = {
     "promotion_in_doubt": Kind(UnknownOutcomeError, "Run again: it is joined, finished or begun anew then."),
     "sentinels_split": Kind(
         UnknownOutcomeError,
-        "Sentinels of one epoch never agree by themselves. Find out, with topology_info, which of these nodes is the master: {master} should be. On each"
+        "Sentinels of one epoch never agree by themselves. Find out, with topology_info, which of these nodes is the master{hint}. On each"
         " Sentinel that names another one, SENTINEL REMOVE {name} and SENTINEL MONITOR {name} with the right one, and its settings again.",
     ),
     "left_to_do": Kind(

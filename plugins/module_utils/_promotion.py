@@ -551,7 +551,7 @@ def _winner(run: Run, plan: Plan, seen: Look) -> Address | None:
         return master
     # One that cannot be asked from here is the master where no Sentinel says otherwise. One that is a replica was led away by a second failover.
     agreed = bool(named) and len(named) == len(seen.said) and all(run.same_now(named[0], name) for name in named)
-    nobody_else = all(it is None for _name, it in roles) or not (seen.silent or seen.in_progress())
+    nobody_else = all(it is None for _name, it in roles) or not (seen.silent or seen.undecided())
     return named[0] if agreed and nobody_else else None
 
 

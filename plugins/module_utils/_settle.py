@@ -37,7 +37,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._follow import (
     why_not_following,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._identity import is_name
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import PROGRAM, SENTINEL
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._plan import JOIN, Plan
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._prepare import Raised
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion import LOOK_AROUND_S
@@ -59,6 +59,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._split import (
     heal,
     names_a_third,
     put_down,
+    see_a_master,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     NOT_SETTLED,
@@ -135,15 +136,20 @@ def settle(run: Run, plan: Plan, raised: Raised | None = None, deadline_s: float
         waiting = _waiting(run, plan, master)
         full_before = _full_syncs(run, master)
         latest_s = run.clock.now_s() + run.request.timeout_s if deadline_s is None else deadline_s
-        error = _wait_settled(run, plan, master, waiting, latest_s)
+        ended = _wait_settled(run, plan, master, waiting, latest_s)
+        while isinstance(ended, Address):
+            master, full_before = ended, _full_syncs(run, ended)
+            run.record.new_master, run.record.promotion = master, SENTINEL
+            waiting = _waiting(run, plan, master)
+            ended = _wait_settled(run, plan, master, waiting, latest_s)
         if raised is not None:
             raised.rewrite()
         for address in waiting.ignored:
             if waiting.states.get(address):
                 run.note(f"{address} was down before and is not waited for")
         _report_replicas(run, master, waiting, full_before)
-        if error is not None:
-            raise error
+        if ended is not None:
+            raise ended
         run.timeline.add(NOT_SETTLED if run.record.left else SETTLED, master, "; ".join(run.record.left))
 
 
@@ -164,21 +170,28 @@ def _waiting(run: Run, plan: Plan, master: Address) -> Waiting:
     )
 
 
-def _wait_settled(run: Run, plan: Plan, master: Address, waiting: Waiting, deadline_s: float) -> FailoverError | None:
-    """Wait for it as long as the run may take. Where the Sentinels do not come to name this master, the error that says so."""
+def _wait_settled(
+    run: Run, plan: Plan, master: Address, waiting: Waiting, deadline_s: float
+) -> FailoverError | Address | None:
+    """Wait for it as long as the run may take.
+
+    Returns:
+        Where the Sentinels do not come to name this master, the error that says so. Where they named two and name the other one now, that one.
+    """
     began_s = run.clock.now_s()
     epoch = 0
     wait = Wait(run)
     while True:
-        led_elsewhere = _bring_together(run, master, waiting)
-        if led_elsewhere is not None:
-            return led_elsewhere
+        kept = _bring_together(run, waiting)
+        if kept is not None and not run.same_now(kept, master):
+            return kept
         _ask_nodes(run, master, waiting)
         seen = look(run)
         _look_for_a_second_master(run, master, seen)
         epoch = _epoch_of_ours(run, seen, master, epoch)
         moved_on = _moved_on(run, seen, master, epoch)
         if moved_on is not None:
+            see_a_master(run, seen, moved_on[0])
             return moved_on_error(run, master, *moved_on)
         _notice_split(run, master, waiting, seen, epoch)
         _promote_again(run, plan, master, waiting, seen)
@@ -189,7 +202,8 @@ def _wait_settled(run: Run, plan: Plan, master: Address, waiting: Waiting, deadl
             return None
         staying = {address for address, said in seen.said.items() if stays(run, said.entry, epoch)}
         if waiting.split is not None:
-            given_up = run.clock.now_s() > waiting.split_since_s + HEALED_AFTER_S
+            too_late = run.clock.now_s() > waiting.split_since_s + HEALED_AFTER_S
+            given_up = too_late or not run.record.demoted_first
             staying = staying | set(waiting.split.others) if given_up else staying - set(waiting.split.others)
         in_vain = set(nodes) <= waiting.dead and set(sentinels) <= {*seen.silent, *staying}
         longest_s = STAYS_WAIT_S if not nodes and set(sentinels) <= staying else DEAD_SERVER_WAIT_S
@@ -212,7 +226,7 @@ def _promote_again(run: Run, plan: Plan, master: Address, waiting: Waiting, seen
     demoted = f"another failover has made {master} a replica of {waiting.demoted.master}"
     run.record.deny_lossless(f"{demoted}: what {master} had acknowledged before that may be lost")
     named = all(run.same_now(said.named, master) for said in seen.said.values())
-    at_rest = named and not seen.silent and not seen.in_progress()
+    at_rest = named and not seen.silent and not seen.undecided()
     if not at_rest or waiting.masters or waiting.promoted_again or plan.strategy != FENCED:
         return
     waiting.promoted_again = True
@@ -236,19 +250,16 @@ def _notice_split(run: Run, master: Address, waiting: Waiting, seen: Look, epoch
     waiting.split = split
 
 
-def _bring_together(run: Run, master: Address, waiting: Waiting) -> FailoverError | None:
-    """Bring such Sentinels together once they have stayed so for a while. Where the other one is the only master, the error that says so."""
+def _bring_together(run: Run, waiting: Waiting) -> Address | None:
+    """Bring such Sentinels together once they have stayed so for a while; the master that all name then."""
     now_s = run.clock.now_s()
     if waiting.split is None or not waiting.heal_at_s <= now_s <= waiting.split_since_s + HEALED_AFTER_S:
         return None
     waiting.heal_at_s = now_s + LOOK_AROUND_S
     waiting.healed = heal(run, waiting.split)
-    if waiting.healed.master is None:
-        return None
-    run.record.agreed_at_s = run.clock.now_s()
-    if run.same_now(waiting.healed.master, master):
-        return None
-    return moved_on_error(run, master, waiting.healed.master, waiting.split.epoch + 1)
+    if waiting.healed.master is not None:
+        run.record.agreed_at_s = run.clock.now_s()
+    return waiting.healed.master
 
 
 def _look_for_a_second_master(run: Run, master: Address, seen: Look) -> None:
@@ -284,7 +295,8 @@ def _tell_those_whom_nobody_leads(run: Run, plan: Plan, master: Address, waiting
     """
     nobody_leads = (plan.action == JOIN or run.record.healed) and not seen.in_progress()
     if run.record.promotion == PROGRAM or nobody_leads:
-        for address in waiting.behind - waiting.told:
+        strays = waiting.masters - {master} if run.record.healed else set()
+        for address in (waiting.behind | strays) - waiting.told:
             waiting.told.add(address)
             let_follow_anew(run, plan, address, master)
 

@@ -11,7 +11,7 @@ This module is private to the collection redis_ha.sentinel.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import Look, look, role
@@ -35,8 +35,6 @@ HEAL_FOR_S = 5.0
 SPREAD_S = 2.5
 """A Sentinel that was not told hears it from the others: they say it every two seconds (``SENTINEL_PUBLISH_PERIOD``)."""
 SPREAD_POLL_S = 0.1
-HAS_PROMOTED = frozenset({"reconf_slaves", "update_config"})
-"""The states of a failover in which Sentinel has seen the promotion, and has taken its epoch (``sentinelRefreshInstanceInfo``)."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +63,12 @@ class Healed:
     Attributes:
         master: The master that all Sentinels name now; nothing, if they do not.
         why_not: Why they do not.
+        should_be: Which node should be the master, where that is known.
     """
 
     master: Address | None
     why_not: str = ""
-
-
-@dataclass(frozen=True)
-class Kept:
-    """The node that is to be the master, and whether it has to be made one again."""
-
-    master: Address
-    is_master: bool
+    should_be: Address | None = None
 
 
 def names_a_third(run: Run, named: Address | None, master: Address) -> bool:
@@ -119,33 +111,47 @@ def heal(run: Run, split: Split) -> Healed:
     if not teach_all(run, routes(run.snapshot, split.master), epoch):
         return Healed(None, f"they were not told otherwise: not every Sentinel has read that epoch {epoch} is taken")
     kept = _node_to_keep(run, split)
-    obstacle = kept if isinstance(kept, str) else _look_around(run, split)
-    if isinstance(kept, str) or obstacle:
-        return Healed(None, f"they were not told otherwise: {obstacle}")
+    if isinstance(kept, str):
+        return Healed(None, f"they were not told otherwise: {kept}")
+    if obstacle := _look_around(run, split):
+        return Healed(None, f"they were not told otherwise: {obstacle}", kept)
     return _tell(run, split, kept, epoch)
 
 
-def _node_to_keep(run: Run, split: Split) -> Kept | str:
+def _node_to_keep(run: Run, split: Split) -> Address | str:
     """The new master where it is a master, or no node is; the other one where that is the only master, which the new master follows by now.
 
-    Two leaders may have led each of two replicas to the other. Else why nobody can be kept.
+    Two leaders may have led each of two replicas to the other. Else why nobody can be kept: a node that does not answer may be a master.
     """
-    ours = role(run, split.master)
-    if ours == "master":
-        return Kept(split.master, True)
-    if ours is None:
-        return f"{split.master} does not say what it is"
+    roles = roles_of_all(run, split.master, list(split.others.values()))
+    silent = [address for address, it in roles.items() if it is None and _is_named(run, split, address)]
+    masters = [address for address, it in roles.items() if it == "master"]
+    if roles[split.master] == "master":
+        return split.master
+    if silent:
+        return f"{silent[0]} does not say what it is"
+    if not masters:
+        return split.master
+    if len(masters) == 1 and _is_named(run, split, masters[0]):
+        return masters[0]
+    return f"{split.master} is a replica, and a master is {' and '.join(map(str, masters))}"
+
+
+def _is_named(run: Run, split: Split, address: Address) -> bool:
+    return any(run.same_now(address, named) for named in (split.master, *split.others.values()))
+
+
+def roles_of_all(run: Run, master: Address, others: Sequence[Address] = ()) -> dict[Address, str | None]:
+    """What the nodes of the plan say that they are, the new master first; ``None`` where they do not answer."""
     plan = run.record.plan
     known = (*plan.others, plan.replica_to_promote, plan.old_master) if plan else ()
-    others = [it for it in (*split.others.values(), *known) if not run.same_now(it, split.master)]
-    nodes = list(dict.fromkeys(others))
+    nodes: list[Address] = []
+    for address in (master, *others, *known):
+        # A Sentinel may spell it in another way.
+        if not any(run.same_now(address, node) for node in nodes):
+            nodes.append(address)
     roles = run.fleet.gather(nodes, lambda address: role(run, address))
-    masters = [address for address in nodes if roles[address] == "master"]
-    if not masters:
-        return Kept(split.master, False)
-    if len(masters) == 1 and masters[0] in split.others.values():
-        return Kept(masters[0], True)
-    return f"{split.master} is a replica, and a master is {' and '.join(map(str, masters))}"
+    return {address: it if isinstance(it, str) else None for address, it in roles.items()}
 
 
 def _look_around(run: Run, split: Split) -> str:
@@ -163,38 +169,55 @@ def _look_around(run: Run, split: Split) -> str:
 def _disturbance(split: Split, seen: Look) -> str:
     """A Sentinel that may be about to promote a replica, or is silent. One that has promoted gives in to the news."""
     words = [f"Sentinel {sentinel} does not answer" for sentinel in seen.silent]
+    words += [f"Sentinel {it} leads a failover ({seen.said[it].entry.failover_state})" for it in seen.undecided()]
     for sentinel, said in seen.said.items():
-        if said.entry.failover_in_progress and said.entry.failover_state not in HAS_PROMOTED:
-            words.append(f"Sentinel {sentinel} leads a failover ({said.entry.failover_state})")
         if said.entry.config_epoch > split.epoch:
             words.append(f"Sentinel {sentinel} has epoch {said.entry.config_epoch} by now")
     return "; ".join(words)
 
 
-def _tell(run: Run, split: Split, kept: Kept, epoch: int) -> Healed:
+def _tell(run: Run, split: Split, kept: Address, epoch: int) -> Healed:
     """Tell those first that lead replicas elsewhere: they stop it. Then the node is made a master again, where it is none."""
-    ways = routes(run.snapshot, kept.master)
+    ways = routes(run.snapshot, kept)
     now = {sentinel: split.others.get(sentinel, split.master) for sentinel in ways}
-    apart = {sentinel: way for sentinel, way in ways.items() if not run.same_now(now[sentinel], kept.master)}
-    told = tell_all(run, apart, epoch, kept.master)
-    if not kept.is_master:
-        try:
-            run.fleet.node(kept.master).order("REPLICAOF", "NO", "ONE")
-        except (LinkError, ReplyError) as error:
-            return Healed(None, f"no node is a master, and {kept.master} could not be made one again ({error.message})")
-        run.timeline.add(PROMOTED, kept.master, f"no node was a master; {kept.master} is one again")
-    told += tell_all(
-        run, {sentinel: way for sentinel, way in ways.items() if sentinel not in apart}, epoch, kept.master
-    )
-    if not kept.is_master:
-        rewrite_new_master(run, kept.master)
-    deaf = _wait_for_the_others(run, kept.master, [sentinel for sentinel in run.sentinels if sentinel not in told])
+    apart = {sentinel: way for sentinel, way in ways.items() if not run.same_now(now[sentinel], kept)}
+    told = tell_all(run, apart, epoch, kept)
+    again = role(run, kept) == "replica"
+    if again and (why_not := _make_master(run, kept)):
+        return Healed(None, why_not, kept)
+    told += tell_all(run, {sentinel: way for sentinel, way in ways.items() if sentinel not in apart}, epoch, kept)
+    if again:
+        rewrite_new_master(run, kept)
+    deaf = _wait_for_the_others(run, kept, [sentinel for sentinel in run.sentinels if sentinel not in told])
     if deaf:
         who = ", ".join(map(str, deaf))
-        return Healed(None, f"they were told of epoch {epoch}, and Sentinel {who} did not come to name {kept.master}")
+        return Healed(None, f"all were to be told of epoch {epoch}, and Sentinel {who} does not name {kept}", kept)
     run.record.healed = True
-    run.note(f"{split}; by epoch {epoch}, of which they were told, all of them name {kept.master}")
-    return Healed(kept.master)
+    run.note(f"{split}; by epoch {epoch}, of which they were told, all of them name {kept}")
+    return Healed(kept)
+
+
+def _make_master(run: Run, address: Address) -> str:
+    """Make a node a master again; nothing, or why it could not be."""
+    try:
+        run.fleet.node(address).order("REPLICAOF", "NO", "ONE")
+    except (LinkError, ReplyError) as error:
+        return f"no node is a master, and {address} could not be made one again ({error.message})"
+    run.timeline.add(PROMOTED, address, f"no node was a master; {address} is one again")
+    return ""
+
+
+def see_a_master(run: Run, seen: Look, named: Address) -> None:
+    """Where every Sentinel names a node that was led away, and no node is a master, make it one again: else nobody takes writes for half a minute."""
+    agreed = all(run.same_now(said.named, named) for said in seen.said.values())
+    if not run.record.demoted_first or not agreed or seen.silent or seen.undecided():
+        return
+    roles = roles_of_all(run, named)
+    if roles[named] == "replica" and "master" not in roles.values():
+        if why_not := _make_master(run, named):
+            run.note(why_not)
+        else:
+            rewrite_new_master(run, named)
 
 
 def _wait_for_the_others(run: Run, master: Address, sentinels: list[Address]) -> list[Address]:

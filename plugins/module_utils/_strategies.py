@@ -103,7 +103,7 @@ def fenced(run: Run, plan: Plan) -> None:
             taught = _teach_ahead(run, plan, leaders[0], seen)
             demotion = stop_and_demote(run, plan, lambda: recheck(run, plan, leaders[0]))
             promotion = _promote(run, plan, leaders, demotion, taught)
-            _establish(run, promotion, demotion)
+            promotion = _establish(run, promotion, demotion)
         _complete(run, plan, promotion, demotion, raised)
 
 
@@ -125,9 +125,9 @@ def _promote(
     return by_sentinel(run, plan, leaders, demotion.seen, demotion)
 
 
-def _establish(run: Run, promotion: Promotion, demotion: Demotion | None) -> None:
+def _establish(run: Run, promotion: Promotion, demotion: Demotion | None) -> Promotion:
     record_promotion(run, promotion, demotion)
-    agree(run, promotion)
+    return agree(run, promotion)
 
 
 def _complete(
@@ -153,7 +153,7 @@ def coordinated(run: Run, plan: Plan) -> None:
             if before_ms > COORDINATED_TIMEOUT_MS:
                 _lower_failover_timeout(run, leader)
             promotion = by_sentinel(run, plan, (leader,), seen)
-            _establish(run, promotion, None)
+            promotion = _establish(run, promotion, None)
         finally:
             if before_ms > COORDINATED_TIMEOUT_MS:
                 _restore_failover_timeout(run, leader, before_ms)
@@ -192,7 +192,7 @@ def plain(run: Run, plan: Plan) -> None:
         leaders = steer(run, plan, raised)
         seen = refuse_if_disturbed(run, plan, leaders[0])
         promotion = by_sentinel(run, plan, leaders, seen)
-        _establish(run, promotion, None)
+        promotion = _establish(run, promotion, None)
         _complete(run, plan, promotion, None, raised)
 
 
@@ -205,7 +205,7 @@ def finish(run: Run, plan: Plan) -> None:
         demotion = _demotion_found(run, plan)
     # Steering of the interrupted run stands until the priorities are put back, at the end.
     promotion = _promote(run, plan, plan.leaders, demotion) if plan.epoch is None else _spread(run, plan, plan.epoch)
-    _establish(run, promotion, demotion)
+    promotion = _establish(run, promotion, demotion)
     _complete(run, plan, promotion, demotion)
     repair(run, plan.repairs)
 
