@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,8 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import ENTRY_KINDS, STEP_BEGINS, STEPS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import PROGRAM, Clock, Entry, Timeline
+
+_COMES_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,23 @@ def check_moment(moment: str) -> None:
 
 
 def main(disturbance: Disturbance, options: dict[str, Any]) -> None:
-    """Run, disturb when the step comes up for the first time, and print the result."""
+    """Run, disturb when the step comes up for the first time, and print the result.
+
+    A host that is too slow to promote in time leaves that to Sentinel, and does not come to each step: then the master is moved once more, and once more.
+    """
     check_moment(disturbance.step)
+    deadline_s = time.monotonic() + _COMES_WITHIN_S
+    while True:
+        disturbed, result = attempt(disturbance, options)
+        if disturbed or time.monotonic() > deadline_s:
+            break
+    print(json.dumps(result))
+    if not disturbed:
+        sys.exit(f"the run never came to {disturbance.step}")
+
+
+def attempt(disturbance: Disturbance, options: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+    """One run; whether it was disturbed, and its result."""
     defaults = {name: spec.get("default") for name, spec in {**CONNECTION, **FAILOVER}.items()}
     params = {**defaults, **options}
     clock = Clock()
@@ -130,11 +148,10 @@ def main(disturbance: Disturbance, options: dict[str, Any]) -> None:
     disturbed: list[Entry] = []
     runs.append(Run(fleet, failover_request(params), clock, Timeline(clock, disturb)))
     try:
-        print(json.dumps(fail_over(runs[0])))
+        result = fail_over(runs[0])
+        return bool(disturbed), result
     finally:
         fleet.close()
-    if not disturbed:
-        sys.exit(f"the run never came to {disturbance.step}")
 
 
 if __name__ == "__main__":
