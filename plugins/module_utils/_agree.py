@@ -32,12 +32,12 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run,
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._split import (
     HEAL_FOR_S,
     Healed,
-    Split,
     find_split,
     heal,
     names_a_third,
     put_down,
     see_a_master,
+    split_error,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     AGREE,
@@ -180,12 +180,6 @@ def _raise_if_moved_on(run: Run, master: Address, epoch: int, seen: Look, said: 
         if later and it.named is not None and names_a_third(run, it.named, master):
             see_a_master(run, seen, it.named)
             raise moved_on_error(run, master, it.named, it.entry.config_epoch)
-
-
-def split_error(run: Run, split: Split, healed: Healed) -> FailoverError:
-    """The error that says that Sentinels still name two masters."""
-    hint = f": {healed.should_be} should be" if healed.should_be else ""
-    return failure("sentinels_split", f"{split}; {healed.why_not}", name=run.request.master_name, hint=hint)
 
 
 def stays(run: Run, entry: MasterEntry, epoch: int | None) -> bool:

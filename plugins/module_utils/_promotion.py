@@ -11,7 +11,7 @@ This module is private to the collection redis_ha.sentinel.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
@@ -295,17 +295,27 @@ def _announce(run: Run, plan: Plan, taken: Taken, epoch: int, ways: Mapping[Addr
 
 
 def _obstacle(run: Run, plan: Plan, taken: Taken, epoch: int) -> str:
-    """Look at every Sentinel: why nobody may be told; nothing, if the leader may be, at once.
+    """Why nobody may be told; nothing, if the leader may be, at once. It is looked for as long as Sentinel would need to be done by itself."""
+    return look_around(run, lambda seen: _found(run, plan, taken, epoch, seen), taken.sent_at_s)
 
-    On a busy host a look may take longer than it is good for. It is taken again for as long as Sentinel would need to be done by itself.
+
+def look_around(run: Run, found: Callable[[Look], str], since_s: float) -> str:
+    """Look at every Sentinel: what speaks against to act; nothing, if nothing does, and what was seen is still good.
+
+    On a busy host a look may take longer than it is good for. It is taken again, for a second.
+
+    Args:
+        run: The run.
+        found: What a look has shown that forbids to act.
+        since_s: When that second began, in monotonic seconds.
     """
     while True:
         seen = look(run)
-        if found := _found(run, plan, taken, epoch, seen):
-            return found
-        if is_young(run, seen):
+        if words := found(seen):
+            return words
+        if _is_young(run, seen):
             return ""
-        if run.clock.now_s() - taken.sent_at_s > MOST_LOOKING_S:
+        if run.clock.now_s() - since_s > MOST_LOOKING_S:
             return f"each look at all Sentinels took longer than {LOOK_IS_GOOD_MS:g} ms"
 
 
@@ -356,7 +366,7 @@ def _fresh(run: Run, plan: Plan, seen: Look | None, demotion: Demotion | None) -
     Raises:
         UnknownOutcomeError: It does not, or that cannot be seen.
     """
-    if seen is not None and is_young(run, seen):
+    if seen is not None and _is_young(run, seen):
         return seen
     if demotion is not None:
         _see_it_stand(run, plan, demotion)
@@ -388,8 +398,7 @@ def _nobody_told(why: str) -> FailoverError:
     return failure("promotion_in_doubt", f"{why}; no Sentinel was told to fail over after that")
 
 
-def is_young(run: Run, seen: Look) -> bool:
-    """Whether a look at all Sentinels may still be acted on."""
+def _is_young(run: Run, seen: Look) -> bool:
     return (run.clock.now_s() - seen.sent_at_s) * 1000 <= LOOK_IS_GOOD_MS
 
 

@@ -31,7 +31,7 @@ class Record:
         fenced_at_s: When writes stopped, in monotonic seconds.
         agreed_at_s: When every Sentinel named the new master and it took writes.
         moved: Whether there is a new master.
-        demoted_first: Whether the old master was none any more before anybody was promoted: what Sentinel could choose has all that it acknowledged.
+        demoted_first: Whether the old master was none any more before anybody was promoted: it has acknowledged nothing since.
         healed: Whether Sentinels that named two masters were told of one: then no failover of theirs goes on, and nobody leads the replicas.
         lossless: Whether the new master is shown to have every acknowledged write.
         beside: A replica that this run, or an earlier one, made a master and that did not stay one, as long as it is not shown that nothing was written there.

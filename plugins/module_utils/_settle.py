@@ -16,7 +16,6 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._agree import (
     DEAD_SERVER_WAIT_S,
     STAYS_WAIT_S,
     moved_on_error,
-    split_error,
     stays,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import (
@@ -60,6 +59,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._split import (
     names_a_third,
     put_down,
     see_a_master,
+    split_error,
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     NOT_SETTLED,
@@ -69,7 +69,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._ways import DEAD_AFTER_MS
 
-HEALED_AFTER_S = STAYS_WAIT_S + HEAL_FOR_S
+HEAL_WITHIN_S = STAYS_WAIT_S + HEAL_FOR_S
 """Sentinels that name two masters for longer were not brought together, and will not be."""
 SETTLE_POLL_S = 0.01
 
@@ -91,6 +91,10 @@ class Waiting:
         demoted: What the new master says, where it is a replica.
         masters: Those that say that they are masters.
         promoted_again: Whether the new master was made a master once more.
+        split: The Sentinels that name another master of the epoch of ours, if the last look showed some.
+        split_since_s: Since when, in monotonic seconds.
+        heal_at_s: When to bring them together, once more after it was tried in vain.
+        healed: What came of it the last time.
     """
 
     wanted: tuple[Address, ...]
@@ -133,15 +137,14 @@ def settle(run: Run, plan: Plan, raised: Raised | None = None, deadline_s: float
     with run.step(SETTLE):
         if raised is not None:
             raised.lower()
-        waiting = _waiting(run, plan, master)
-        full_before = _full_syncs(run, master)
         latest_s = run.clock.now_s() + run.request.timeout_s if deadline_s is None else deadline_s
-        ended = _wait_settled(run, plan, master, waiting, latest_s)
-        while isinstance(ended, Address):
-            master, full_before = ended, _full_syncs(run, ended)
-            run.record.new_master, run.record.promotion = master, SENTINEL
-            waiting = _waiting(run, plan, master)
+        while True:
+            waiting, full_before = _waiting(run, plan, master), _full_syncs(run, master)
             ended = _wait_settled(run, plan, master, waiting, latest_s)
+            if not isinstance(ended, Address):
+                break
+            master = ended
+            run.record.new_master, run.record.promotion = master, SENTINEL
         if raised is not None:
             raised.rewrite()
         for address in waiting.ignored:
@@ -202,7 +205,7 @@ def _wait_settled(
             return None
         staying = {address for address, said in seen.said.items() if stays(run, said.entry, epoch)}
         if waiting.split is not None:
-            too_late = run.clock.now_s() > waiting.split_since_s + HEALED_AFTER_S
+            too_late = run.clock.now_s() > waiting.split_since_s + HEAL_WITHIN_S
             given_up = too_late or not run.record.demoted_first
             staying = staying | set(waiting.split.others) if given_up else staying - set(waiting.split.others)
         in_vain = set(nodes) <= waiting.dead and set(sentinels) <= {*seen.silent, *staying}
@@ -253,7 +256,7 @@ def _notice_split(run: Run, master: Address, waiting: Waiting, seen: Look, epoch
 def _bring_together(run: Run, waiting: Waiting) -> Address | None:
     """Bring such Sentinels together once they have stayed so for a while; the master that all name then."""
     now_s = run.clock.now_s()
-    if waiting.split is None or not waiting.heal_at_s <= now_s <= waiting.split_since_s + HEALED_AFTER_S:
+    if waiting.split is None or not waiting.heal_at_s <= now_s <= waiting.split_since_s + HEAL_WITHIN_S:
         return None
     waiting.heal_at_s = now_s + LOOK_AROUND_S
     waiting.healed = heal(run, waiting.split)

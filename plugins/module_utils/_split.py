@@ -14,14 +14,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import Look, look, role
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import LinkError, ReplyError
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._ask import Look, role
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._errors import (
+    FailoverError,
+    LinkError,
+    ReplyError,
+    failure,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._follow import rewrite_new_master
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._news import routes
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion import (
-    LOOK_IS_GOOD_MS,
-    MOST_LOOKING_S,
-    is_young,
+    look_around,
     names_everywhere,
     teach_all,
     tell_all,
@@ -102,8 +105,8 @@ def put_down(run: Run, split: Split) -> None:
 def heal(run: Run, split: Split) -> Healed:
     """Tell every Sentinel that one of these nodes is the master since one epoch more.
 
-    Where the old master was demoted first, each of them had all that it acknowledged when it was promoted. As in a move, all Sentinels read first that the
-    epoch is taken. The look comes after that: a failover that began before is seen, and one that begins later has a higher epoch.
+    Only where the old master was demoted before anybody was promoted: else one of them may lack more than the other. As in a move, all Sentinels read first
+    that the epoch is taken. The look comes after that: a failover that began before is seen, and one that begins later has a higher epoch.
     """
     if not run.record.demoted_first:
         return Healed(None, "they were not told otherwise: which of the two has more is not known")
@@ -113,9 +116,15 @@ def heal(run: Run, split: Split) -> Healed:
     kept = _node_to_keep(run, split)
     if isinstance(kept, str):
         return Healed(None, f"they were not told otherwise: {kept}")
-    if obstacle := _look_around(run, split):
+    if obstacle := look_around(run, lambda seen: _disturbance(split, seen), run.clock.now_s()):
         return Healed(None, f"they were not told otherwise: {obstacle}", kept)
     return _tell(run, split, kept, epoch)
+
+
+def split_error(run: Run, split: Split, healed: Healed) -> FailoverError:
+    """The error that says that Sentinels still name two masters."""
+    hint = f": {healed.should_be} should be" if healed.should_be else ""
+    return failure("sentinels_split", f"{split}; {healed.why_not}", name=run.request.master_name, hint=hint)
 
 
 def _node_to_keep(run: Run, split: Split) -> Address | str:
@@ -123,11 +132,11 @@ def _node_to_keep(run: Run, split: Split) -> Address | str:
 
     Two leaders may have led each of two replicas to the other. Else why nobody can be kept: a node that does not answer may be a master.
     """
+    if role(run, split.master) == "master":
+        return split.master
     roles = roles_of_all(run, split.master, list(split.others.values()))
     silent = [address for address, it in roles.items() if it is None and _is_named(run, split, address)]
     masters = [address for address, it in roles.items() if it == "master"]
-    if roles[split.master] == "master":
-        return split.master
     if silent:
         return f"{silent[0]} does not say what it is"
     if not masters:
@@ -152,18 +161,6 @@ def roles_of_all(run: Run, master: Address, others: Sequence[Address] = ()) -> d
             nodes.append(address)
     roles = run.fleet.gather(nodes, lambda address: role(run, address))
     return {address: it if isinstance(it, str) else None for address, it in roles.items()}
-
-
-def _look_around(run: Run, split: Split) -> str:
-    """Look at every Sentinel: why nobody may be told now; nothing, if they may be, at once."""
-    began_s = run.clock.now_s()
-    while True:
-        seen = look(run)
-        words = _disturbance(split, seen)
-        if words or is_young(run, seen):
-            return words
-        if run.clock.now_s() - began_s > MOST_LOOKING_S:
-            return f"each look at all Sentinels took longer than {LOOK_IS_GOOD_MS:g} ms"
 
 
 def _disturbance(split: Split, seen: Look) -> str:

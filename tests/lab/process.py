@@ -21,6 +21,7 @@ from redis.retry import Retry
 
 from lab.errors import LabError, NotToBeHadError
 from lab.machine import times_slower
+from lab.recorder_writer import NAMELESS
 from lab.servers import Server, server_environment
 
 if TYPE_CHECKING:
@@ -121,8 +122,7 @@ class Process:
             decode_responses=True,
             protocol=2,
             retry=Retry(NoBackoff(), 0),
-            # Else it reads in redis-py's metadata which version it is, which takes longer than all the rest.
-            driver_info=None,
+            **NAMELESS,
             **(certificates.client_options() if certificates else {}),
         )
 

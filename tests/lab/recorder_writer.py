@@ -43,7 +43,7 @@ ACKNOWLEDGED, REFUSED, NOT_SENT, UNKNOWN = "acknowledged", "refused", "not_sent"
 COUNTERS_BYTES = 16
 RECORDS_BUFFER_BYTES = 64 * 1024
 END = b"end\n"
-NAMELESS: dict[str, None] = (
+NAMELESS: dict[str, Any] = (
     {"driver_info": None} if find_spec("redis.driver_info") else {"lib_name": None, "lib_version": None}
 )
 """Else every connection reads in redis-py's metadata which version it is. What redis-py calls that depends on its own version."""
