@@ -28,7 +28,12 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._options import 
     connection_options,
     failover_request,
 )
-from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import Address, parse_address
+from ansible_collections.redis_ha.sentinel.plugins.module_utils._replies import (
+    Address,
+    MasterEntry,
+    parse_address,
+    parse_master_entry,
+)
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import ENTRY_KINDS, STEP_BEGINS, STEPS
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import PROGRAM, Clock, Entry, Timeline
@@ -56,16 +61,16 @@ class Disturbance:
     misled: str = ""
     led_away: bool = False
 
-    def strike(self, run: Run) -> None:
-        """Do it."""
+    def strike(self, run: Run) -> bool:
+        """Do it; whether that came in time."""
+        if self.misled:
+            return _mislead(self.misled, run, self.led_away)
         if self.rival:
             _fail_over_by_hand(self.rival, run.request.master_name)
-            return
-        if self.misled:
-            _mislead(self.misled, run, self.led_away)
-            return
-        process = self.leader[str(run.record.leader)] if self.leader else os.getpid()
-        os.kill(process, signal.Signals[f"SIG{self.signal}"])
+        else:
+            process = self.leader[str(run.record.leader)] if self.leader else os.getpid()
+            os.kill(process, signal.Signals[f"SIG{self.signal}"])
+        return True
 
 
 def _fail_over_by_hand(sentinel: str, master_name: str) -> None:
@@ -80,25 +85,41 @@ def _fail_over_by_hand(sentinel: str, master_name: str) -> None:
         client.close()
 
 
-def _mislead(sentinel: str, run: Run, led_away: bool) -> None:
-    """Let a Sentinel hear that a replica which is not promoted is the master since the epoch of the failover that is under way."""
+def _mislead(sentinel: str, run: Run, led_away: bool) -> bool:
+    """Let a Sentinel hear that a replica which is not promoted is the master since the epoch of the failover that is under way.
+
+    Returns:
+        Whether it heard that first. Where the host is slow, the leader may have told it of our new master before.
+    """
     ours, old_master, misled = run.record.new_master, run.record.old_master, parse_address(sentinel)
-    assert ours is not None
+    if ours is None or run.record.leader is None:
+        # A run that finishes what another has begun.
+        return False
     theirs = next(node.address for node in run.snapshot.nodes if node.address not in (ours, old_master))
-    epoch = 1 + max(view.master.config_epoch for view in run.snapshot.informed_sentinels if view.master)
     way = routes(run.snapshot, theirs)[misled]
     assert isinstance(way, Route), way
-    _order(misled, *way.news(run.request.master_name, epoch))
+    master_name = run.request.master_name
+    _order(misled, *way.news(master_name, _entry_of(run.record.leader, master_name).config_epoch))
+    if _entry_of(misled, master_name).address != theirs:
+        return False
     if led_away:
         for one, other in ((ours, theirs), (theirs, ours)):
             _order(one, "REPLICAOF", other.host, str(other.port))
             # As Sentinel does in the same transaction.
             _order(one, "CONFIG", "REWRITE")
+    return True
 
 
-def _order(server: Address, *words: str) -> None:
-    with redis.Redis(server.host, server.port) as client:
-        client.execute_command(*words)
+def _entry_of(sentinel: Address, master_name: str) -> MasterEntry:
+    return parse_master_entry(_order(sentinel, "SENTINEL", "MASTER", master_name))
+
+
+def _order(server: Address, *words: str) -> Any:
+    with redis.Redis(server.host, server.port, decode_responses=True, protocol=2) as client:
+        # By the connection: of a Sentinel's table the client would make a dictionary of its own.
+        connection = client.connection_pool.get_connection()
+        connection.send_command(*words)
+        return connection.read_response()
 
 
 def is_moment(entry: Entry, moment: str) -> bool:
@@ -119,7 +140,8 @@ def check_moment(moment: str) -> None:
 def main(disturbance: Disturbance, options: dict[str, Any]) -> None:
     """Run, disturb when the step comes up for the first time, and print the result.
 
-    A host that is too slow to promote in time leaves that to Sentinel, and does not come to each step: then the master is moved once more, and once more.
+    A host that is too slow to promote in time leaves that to Sentinel, and does not come to each step, or disturbs too late: then the master is moved
+    once more, and once more.
     """
     check_moment(disturbance.step)
     deadline_s = time.monotonic() + _COMES_WITHIN_S
@@ -129,7 +151,7 @@ def main(disturbance: Disturbance, options: dict[str, Any]) -> None:
             break
     print(json.dumps(result))
     if not disturbed:
-        sys.exit(f"the run never came to {disturbance.step}")
+        sys.exit(f"no run was disturbed in time at {disturbance.step}")
 
 
 def attempt(disturbance: Disturbance, options: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
@@ -141,15 +163,16 @@ def attempt(disturbance: Disturbance, options: dict[str, Any]) -> tuple[bool, di
     runs: list[Run] = []
 
     def disturb(entry: Entry) -> None:
-        if is_moment(entry, disturbance.step) and not disturbed:
-            disturbed.append(entry)
-            disturbance.strike(runs[0])
+        if is_moment(entry, disturbance.step) and not moments:
+            moments.append(entry)
+            in_time.append(disturbance.strike(runs[0]))
 
-    disturbed: list[Entry] = []
+    moments: list[Entry] = []
+    in_time: list[bool] = []
     runs.append(Run(fleet, failover_request(params), clock, Timeline(clock, disturb)))
     try:
         result = fail_over(runs[0])
-        return bool(disturbed), result
+        return any(in_time), result
     finally:
         fleet.close()
 

@@ -10,7 +10,8 @@
     python -m lab.load run FOLDER           what `begin` starts: it writes until `FOLDER/stop` has the address of a node, or until `max_s` have passed
     python -m lab.load serve                the same, once for each line of standard input, `{"folder": ..., "options": ...}`, until that ends
 
-What became of the writes is one line of JSON. `FOLDER/writing` exists as soon as writes are acknowledged.
+What became of the writes is one line of JSON; its `times_slower` says how many times as long as on an idle machine something may have taken.
+`FOLDER/writing` exists as soon as writes are acknowledged.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def run(folder: Path, options: Mapping[str, Any]) -> str:
         LabError: No recording came about.
     """
     # Those who only begin or end it have no need of redis-py, whose import takes longer than what they do.
+    from lab.machine import times_slower
     from lab.recorder import Access, Recorder
 
     recorder = Recorder(
@@ -70,7 +72,7 @@ def run(folder: Path, options: Mapping[str, Any]) -> str:
         master = (folder / "stop").read_text().strip()
         recording = recorder.finish(master)
         recorder.cleanup(master)
-    return json.dumps(dataclasses.asdict(recording))
+    return json.dumps({**dataclasses.asdict(recording), "times_slower": times_slower()})
 
 
 def begin(options: str) -> str:
