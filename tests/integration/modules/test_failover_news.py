@@ -17,7 +17,7 @@ import redis
 
 from lab import Deployment, Process
 from lab.machine import times_slower
-from lab.modules import RunningModule, run_module
+from lab.modules import RunningModule, moved_by_program, run_module
 from lab.recorder import Recorder, Recording
 from lab.servers import Server, find_server
 
@@ -120,8 +120,13 @@ def test_a_client_reconfig_script_is_called_as_leader_where_sentinel_promotes(tm
     with Deployment(
         replicas=2, sentinels=3, sentinel_master_config=[f"sentinel client-reconfig-script {{name}} {script}"]
     ) as deployment:
+
+        def move() -> dict[str, Any]:
+            calls.unlink(missing_ok=True)
+            return fail_over(deployment, promotion=promotion)
+
         with load(deployment) as recordings:
-            result = fail_over(deployment, promotion=promotion)
+            result = moved_by_program(move)
         by = "sentinel" if promotion == "auto" else "program"
         assert (result["outcome"], result["lossless"], result["promotion"]) == ("switched", True, by), str(result)
         master = deployment.master()
@@ -156,7 +161,7 @@ def mixed(older: str, newer: str, leads: str) -> Iterator[Deployment]:
 def test_sentinels_of_mixed_versions(older: str, newer: str, leads: str) -> None:
     with mixed(older, newer, leads) as deployment:
         with load(deployment) as recordings:
-            result = fail_over(deployment)
+            result = moved_by_program(lambda: fail_over(deployment))
         assert (result["outcome"], result["lossless"], result["promotion"]) == ("switched", True, "program"), str(
             result
         )
@@ -259,7 +264,7 @@ def test_five_sentinels_of_which_two_do_not_answer() -> None:
         answering = {"sentinels": deployment.sentinel_addresses[:3]}
         assert fail_over(deployment, **answering)["error"] == "sentinels_missing"
         with load(deployment) as recordings:
-            result = fail_over(deployment, min_sentinels=3, **answering)
+            result = moved_by_program(lambda: fail_over(deployment, min_sentinels=3, **answering))
         assert (result["outcome"], result["lossless"], result["promotion"]) == ("switched", True, "program"), str(
             result
         )

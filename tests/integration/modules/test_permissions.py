@@ -23,7 +23,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._run import Run
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._timeline import Clock, Timeline
 
 from lab import Deployment, Process
-from lab.modules import CHECKOUT, run_module
+from lab.modules import CHECKOUT, moved_by_program, run_module
 
 PAGE = (CHECKOUT / "docs" / "permissions.md").read_text(encoding="utf-8")
 NODE_USER, SENTINEL_USER, SENTINELS_OWN_USER, REPLICAS_USER, PEER_USER = (
@@ -88,7 +88,7 @@ def fail_over(deployment: Deployment, **options: Any) -> dict[str, Any]:
 def test_they_are_enough(deployment: Deployment) -> None:
     allow(deployment.nodes(), NODE_USER)
     allow(deployment.sentinels, SENTINEL_USER)
-    result = fail_over(deployment)
+    result = moved_by_program(lambda: fail_over(deployment))
     assert (result["outcome"], result["lossless"], result["promotion"]) == ("switched", True, "program"), str(result)
     assert not [note for note in result["notes"] if "events" in note]
     deployment.wait_ready()
@@ -115,7 +115,7 @@ def test_what_is_seldom_needed_is_named_where_it_is(deployment: Deployment) -> N
     assert (refused["outcome"], refused["error"], refused["changed"]) == ("refused", "node_not_permitted", False)
     assert sibling.address in refused["msg"]
     assert "CONFIG SET" in refused["msg"]
-    result = fail_over(deployment, target=target.address)
+    result = moved_by_program(lambda: fail_over(deployment, target=deployment.replicas()[0].address))
     assert (result["outcome"], result["lossless"], result["promotion"]) == ("switched", True, "program"), str(result)
 
 
@@ -153,7 +153,7 @@ def test_a_run_goes_on_without_what_the_page_says_it_can_do_without(deployment: 
     deployment.wait_ready()
     allow(deployment.nodes(), NODE_USER)
     allow(deployment.sentinels, [rule for rule in SENTINEL_USER if rule != missing])
-    result = fail_over(deployment)
+    result = moved_by_program(lambda: fail_over(deployment))
     assert (result["outcome"], result["lossless"], result["promotion"]) == ("switched", True, "program"), str(result)
     listed = run_module(
         "topology_info",
