@@ -56,6 +56,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._split import (
     Split,
     find_split,
     heal,
+    make_master_again,
     names_a_third,
     put_down,
     see_a_master,
@@ -63,7 +64,6 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._split import (
 )
 from ansible_collections.redis_ha.sentinel.plugins.module_utils._steps import (
     NOT_SETTLED,
-    PROMOTED,
     SETTLE,
     SETTLED,
 )
@@ -233,13 +233,10 @@ def _promote_again(run: Run, plan: Plan, master: Address, waiting: Waiting, seen
     if not at_rest or waiting.masters or waiting.promoted_again or plan.strategy != FENCED:
         return
     waiting.promoted_again = True
-    try:
-        run.fleet.node(master).order("REPLICAOF", "NO", "ONE")
-    except (LinkError, ReplyError) as error:
-        run.note(f"{demoted}, and it could not be made a master again ({error.message})")
+    if why_not := make_master_again(run, master, demoted):
+        run.note(why_not)
         return
     run.record.agreed_at_s = run.clock.now_s()
-    run.timeline.add(PROMOTED, master, f"{demoted}; it is a master again")
     rewrite_new_master(run, master)
 
 

@@ -38,6 +38,7 @@ HEAL_FOR_S = 5.0
 SPREAD_S = 2.5
 """A Sentinel that was not told hears it from the others: they say it every two seconds (``SENTINEL_PUBLISH_PERIOD``)."""
 SPREAD_POLL_S = 0.1
+NO_MASTER = "no node was a master"
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def _tell(run: Run, split: Split, kept: Address, epoch: int) -> Healed:
     apart = {sentinel: way for sentinel, way in ways.items() if not run.same_now(now[sentinel], kept)}
     told = tell_all(run, apart, epoch, kept)
     again = role(run, kept) == "replica"
-    if again and (why_not := _make_master(run, kept)):
+    if again and (why_not := make_master_again(run, kept)):
         return Healed(None, why_not, kept)
     told += tell_all(run, {sentinel: way for sentinel, way in ways.items() if sentinel not in apart}, epoch, kept)
     if again:
@@ -194,13 +195,22 @@ def _tell(run: Run, split: Split, kept: Address, epoch: int) -> Healed:
     return Healed(kept)
 
 
-def _make_master(run: Run, address: Address) -> str:
-    """Make a node a master again; nothing, or why it could not be."""
+def make_master_again(run: Run, address: Address, why: str = NO_MASTER) -> str:
+    """Make a node a master again.
+
+    Args:
+        run: The run.
+        address: The node.
+        why: What has happened to it, for the timeline.
+
+    Returns:
+        Nothing, or why it could not be.
+    """
     try:
         run.fleet.node(address).order("REPLICAOF", "NO", "ONE")
     except (LinkError, ReplyError) as error:
-        return f"no node is a master, and {address} could not be made one again ({error.message})"
-    run.timeline.add(PROMOTED, address, f"no node was a master; {address} is one again")
+        return f"{why}, and {address} could not be made a master again ({error.message})"
+    run.timeline.add(PROMOTED, address, f"{why}; {address} is a master again")
     return ""
 
 
@@ -211,7 +221,7 @@ def see_a_master(run: Run, seen: Look, named: Address) -> None:
         return
     roles = roles_of_all(run, named)
     if roles[named] == "replica" and "master" not in roles.values():
-        if why_not := _make_master(run, named):
+        if why_not := make_master_again(run, named):
             run.note(why_not)
         else:
             rewrite_new_master(run, named)
