@@ -192,6 +192,7 @@ def of_sentinel_or_replica(entry: Any) -> bool:
 
 ALL_NODES = frozenset({"old master", "new master", "others"})
 ALL_SENTINELS = frozenset({"0", "1", "2"})
+MOST_RUNS = 5
 TRIED = "tried"
 """In place of a phase: queued in MULTI and discarded."""
 Steps = dict[tuple[str, str, str], frozenset[str]]
@@ -201,12 +202,26 @@ Steps = dict[tuple[str, str, str], frozenset[str]]
 @pytest.fixture(scope="module")
 def sent() -> Steps:
     """What three undisturbed runs send: as usual; where Sentinel promotes; on Redis 6.0, where something else stops writes."""
-    runs = [watched_run(None), watched_run(None, promotion="sentinel"), watched_run("redis-6.0")]
+    runs = [undisturbed_run(None), undisturbed_run(None, promotion="sentinel"), undisturbed_run("redis-6.0")]
     return {key: frozenset().union(*(run.get(key, ()) for run in runs)) for key in {key for run in runs for key in run}}
 
 
-def watched_run(spec: str | None, promotion: str = "auto") -> Steps:
-    """What a run sends as the collection's user to nodes that permit what the page says and no more."""
+def undisturbed_run(spec: str | None, promotion: str = "auto") -> Steps:
+    """What a run sends that takes the way it was to take. On a machine that is too slow for that it is tried again."""
+    wanted = ["program" if promotion == "auto" else promotion]
+    ways: list[list[str]] = []
+    for _ in range(MOST_RUNS):
+        result, steps = watched_run(spec, promotion)
+        triggers = [entry for entry in result["timeline"] if entry["kind"] == "triggered"]
+        ways.append([result["promotion"]] * len(triggers))
+        if ways[-1] == wanted:
+            assert (result["outcome"], result["lossless"]) == ("switched", True), str(result)
+            return steps
+    raise AssertionError(f"who promoted in each run: {ways}")
+
+
+def watched_run(spec: str | None, promotion: str = "auto") -> tuple[dict[str, Any], Steps]:
+    """Its result, and what a run sends as the collection's user to nodes that permit what the page says and no more."""
     steps: dict[tuple[str, str, str], set[str]] = {}
     users = [f"user {' '.join(rules)}" for rules in (NODE_USER, REPLICAS_USER)]
     node_config = [*users, f"masteruser {REPLICAS_USER[0]}", "masterauth PASSWORD"]
@@ -255,8 +270,7 @@ def watched_run(spec: str | None, promotion: str = "auto") -> Steps:
             result = run_to_the_end(run)
         finally:
             fleet.close()
-    assert (result["outcome"], result["lossless"]) == ("switched", True), str(result)
-    return {key: frozenset(servers) for key, servers in steps.items()}
+    return result, {key: frozenset(servers) for key, servers in steps.items()}
 
 
 def documented(certain: bool) -> Steps:
