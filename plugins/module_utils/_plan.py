@@ -76,6 +76,7 @@ class Plan:
         leaders: Sentinels that could lead, the best first.
         promotion: Who promotes: ``program`` or ``sentinel``; empty where nobody is promoted.
         promotion_reason: Why.
+        promoted: Whether the new master is a master already: an interrupted run left it so.
         epoch: The epoch at which some Sentinel names the new master of an interrupted run already.
         fence: ``pause`` or ``min_replicas``; empty without a fence.
         lease_ms: How long a pause lasts if it is not renewed.
@@ -97,6 +98,7 @@ class Plan:
     leaders: tuple[Address, ...] = ()
     promotion: str = ""
     promotion_reason: str = ""
+    promoted: bool = False
     epoch: int | None = None
     fence: str = ""
     lease_ms: int = 0
@@ -193,6 +195,11 @@ def _steps_of_the_fence(plan: Plan, raised: list[str]) -> list[str]:
 
 
 def _steps_of_the_promotion(plan: Plan) -> list[str]:
+    if plan.promoted and plan.promotion == PROGRAM:
+        return [
+            f"tell the Sentinels that {plan.new_master} is the master, and see every one name it",
+            *_steps_after(plan),
+        ]
     coordinated = plan.strategy == COORDINATED
     word = " COORDINATED" if coordinated else ""
     found = ["lower failover-timeout on the leading Sentinel for the time of the failover"] if coordinated else []
@@ -200,6 +207,9 @@ def _steps_of_the_promotion(plan: Plan) -> list[str]:
     if plan.promotion == PROGRAM:
         found.append(f"make {plan.new_master} the master, and tell the Sentinels")
     found.append(f"see {plan.new_master} become the master, and every Sentinel name it")
-    if plan.strategy == FENCED:
-        found.append(f"rewrite the configuration of {plan.old_master} and close its clients' connections")
-    return [*found, f"see every replica follow {plan.new_master}"]
+    return [*found, *_steps_after(plan)]
+
+
+def _steps_after(plan: Plan) -> list[str]:
+    demoted = f"rewrite the configuration of {plan.old_master} and close its clients' connections"
+    return [*([demoted] if plan.strategy == FENCED else []), f"see every replica follow {plan.new_master}"]

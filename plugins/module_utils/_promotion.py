@@ -114,7 +114,7 @@ class Promotion:
     Attributes:
         master: Its address.
         by: ``program`` or ``sentinel``.
-        leader: The Sentinel that led.
+        leader: The Sentinel that led; nothing, if none did.
         epoch: The configuration epoch of the news that the program carried.
         named_by: Sentinels that were seen to name it.
         beside: The candidate, where the program or an earlier run promoted it and a Sentinel chose another replica.
@@ -122,7 +122,7 @@ class Promotion:
 
     master: Address
     by: str
-    leader: Address
+    leader: Address | None
     epoch: int | None = None
     named_by: tuple[Address, ...] = ()
     beside: Address | None = None
@@ -197,6 +197,32 @@ def by_program(
             return promotion
     known = replace(demotion, unaware=demotion.unaware or promoted is not False)
     return by_sentinel(run, plan, leaders, None, known, taken)
+
+
+def by_news(run: Run, plan: Plan) -> Promotion | None:
+    """Tell every Sentinel of a candidate that is a master already. None of them leads a failover, so none can promote another replica beside it.
+
+    Every Sentinel reads first that the next epoch is taken. The look comes after that: a failover that began before is seen, and one that begins later has
+    another epoch. One that does not answer may be in the middle of a failover of that epoch, so all have to.
+
+    Returns:
+        Nothing, where that is not certainly safe: then nobody was told.
+    """
+    candidate = plan.replica_to_promote
+    ways = routes(run.snapshot, candidate)
+    if len(ways) < len(run.snapshot.sentinels):
+        return None
+    with run.step(TEACH):
+        epoch = 1 + max((said.entry.config_epoch for said in look(run).said.values()), default=0)
+        if not teach_all(run, ways, epoch):
+            return None
+    with run.step(ANNOUNCE):
+        if look_around(run, lambda seen: _found(run, plan, None, epoch, seen), run.clock.now_s()):
+            return None
+        if role(run, candidate) != "master":
+            return None
+        told = tell_all(run, ways, epoch, candidate)
+        return Promotion(candidate, PROGRAM, None, epoch, told) if told else None
 
 
 def _leave_to_sentinel(run: Run, reason: str) -> None:
@@ -296,7 +322,7 @@ def _announce(run: Run, plan: Plan, taken: Taken, epoch: int, ways: Mapping[Addr
 
 def _obstacle(run: Run, plan: Plan, taken: Taken, epoch: int) -> str:
     """Why nobody may be told; nothing, if the leader may be, at once. It is looked for as long as Sentinel would need to be done by itself."""
-    return look_around(run, lambda seen: _found(run, plan, taken, epoch, seen), taken.sent_at_s)
+    return look_around(run, lambda seen: _found(run, plan, taken.leader, epoch, seen), taken.sent_at_s)
 
 
 def look_around(run: Run, found: Callable[[Look], str], since_s: float) -> str:
@@ -319,9 +345,9 @@ def look_around(run: Run, found: Callable[[Look], str], since_s: float) -> str:
             return f"each look at all Sentinels took longer than {LOOK_IS_GOOD_MS:g} ms"
 
 
-def _found(run: Run, plan: Plan, taken: Taken, epoch: int, seen: Look) -> str:
+def _found(run: Run, plan: Plan, leader: Address | None, epoch: int, seen: Look) -> str:
     """What a look has shown that forbids to tell anybody."""
-    found = rivals(run, seen, plan.old_master, taken.leader)
+    found = rivals(run, seen, plan.old_master, leader)
     for address, text in found.items():
         run.timeline.add(RIVAL_SEEN, address, text)
     words = [f"Sentinel {address} {text}" for address, text in found.items()]

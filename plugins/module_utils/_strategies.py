@@ -60,6 +60,7 @@ from ansible_collections.redis_ha.sentinel.plugins.module_utils._promotion impor
     LOOK_AROUND_S,
     Promotion,
     Taught,
+    by_news,
     by_program,
     by_sentinel,
     teach_ahead,
@@ -203,11 +204,17 @@ def finish(run: Run, plan: Plan) -> None:
     """Go on where an interrupted run stopped: the old master is a replica of the candidate, and not every Sentinel knows."""
     with run.step(FINISH_STEP):
         demotion = _demotion_found(run, plan)
-    # Steering of the interrupted run stands until the priorities are put back, at the end.
-    promotion = _promote(run, plan, plan.leaders, demotion) if plan.epoch is None else _spread(run, plan, plan.epoch)
-    promotion = _establish(run, promotion, demotion)
+    promotion = _establish(run, _finished(run, plan, demotion), demotion)
     _complete(run, plan, promotion, demotion)
     repair(run, plan.repairs)
+
+
+def _finished(run: Run, plan: Plan, demotion: Demotion) -> Promotion:
+    if plan.epoch is not None:
+        return _spread(run, plan, plan.epoch)
+    told = by_news(run, plan) if plan.promoted and plan.promotion == PROGRAM else None
+    # Steering of the interrupted run stands until the priorities are put back, at the end.
+    return told or _promote(run, plan, plan.leaders, demotion)
 
 
 def _spread(run: Run, plan: Plan, epoch: int) -> Promotion:

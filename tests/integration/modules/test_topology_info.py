@@ -115,6 +115,8 @@ def test_it_only_asks(shared: Deployment) -> None:
             "ping",
             "publish",
             "replconf",
+            # What a master sends a replica before the first command that it hands on.
+            "select",
             "config|resetstat",
             "auth",
             "client|setname",

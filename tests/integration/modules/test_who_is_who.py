@@ -275,6 +275,7 @@ def test_a_master_of_another_deployment_stands_in_the_table(own: Deployment) -> 
 def test_our_own_old_master_that_came_back_is_no_stranger(deployment: Deployment) -> None:
     old, new = deployment.master(), deployment.replicas()[0]
     assert module("failover", deployment, target=new.address)["outcome"] == "switched"
+    deployment.wait_ready()
     old.command("REPLICAOF", "NO", "ONE")
     try:
         result = refused(deployment)
