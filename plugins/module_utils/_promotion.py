@@ -199,14 +199,17 @@ def by_program(
     return by_sentinel(run, plan, leaders, None, known, taken)
 
 
-def by_news(run: Run, plan: Plan) -> Promotion | None:
+def by_news(run: Run, plan: Plan, demotion: Demotion) -> Promotion | None:
     """Tell every Sentinel of a candidate that is a master already. None of them leads a failover, so none can promote another replica beside it.
 
     Every Sentinel reads first that the next epoch is taken. The look comes after that: a failover that began before is seen, and one that begins later has
-    another epoch. One that does not answer may be in the middle of a failover of that epoch, so all have to.
+    a higher epoch, and wins. One that does not answer may be in the middle of a failover of that epoch, so all have to.
 
     Returns:
-        Nothing, where that is not certainly safe: then nobody was told.
+        Nothing, where something speaks against it, or none of them is seen to have heard.
+
+    Raises:
+        UnknownOutcomeError: Somebody has made the old master a master again, or that cannot be seen.
     """
     candidate = plan.replica_to_promote
     ways = routes(run.snapshot, candidate)
@@ -217,9 +220,8 @@ def by_news(run: Run, plan: Plan) -> Promotion | None:
         if not teach_all(run, ways, epoch):
             return None
     with run.step(ANNOUNCE):
-        if look_around(run, lambda seen: _found(run, plan, None, epoch, seen), run.clock.now_s()):
-            return None
-        if role(run, candidate) != "master":
+        _see_it_stand(run, plan, demotion)
+        if role(run, candidate) != "master" or _found(run, plan, None, epoch, look(run)):
             return None
         told = tell_all(run, ways, epoch, candidate)
         return Promotion(candidate, PROGRAM, None, epoch, told) if told else None

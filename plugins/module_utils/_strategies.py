@@ -212,9 +212,14 @@ def finish(run: Run, plan: Plan) -> None:
 def _finished(run: Run, plan: Plan, demotion: Demotion) -> Promotion:
     if plan.epoch is not None:
         return _spread(run, plan, plan.epoch)
-    told = by_news(run, plan) if plan.promoted and plan.promotion == PROGRAM else None
+    if demotion.unaware and plan.promotion == PROGRAM:
+        told = by_news(run, plan, demotion)
+        if told is not None:
+            return told
+        # Time has passed, and somebody may have begun a failover: a trigger beside it could get the same epoch.
+        demotion = replace(demotion, seen=look(run))
     # Steering of the interrupted run stands until the priorities are put back, at the end.
-    return told or _promote(run, plan, plan.leaders, demotion)
+    return _promote(run, plan, plan.leaders, demotion)
 
 
 def _spread(run: Run, plan: Plan, epoch: int) -> Promotion:

@@ -470,6 +470,9 @@ def course(run: Run, traced: Trace) -> Course:
         if all(state.key != key for state in states):
             states.append(State(key, title, detail, inner=True))
             entered.append((key, it.at_ms))
+    if not entered and (told := run.said(ANNOUNCED)):
+        states.append(State("Promoted", "Promoted before", "the Sentinels are told", inner=True))
+        entered.append(("Promoted", told[0].at_ms))
     if not entered:
         states.append(State("Failover", "Sentinel at work", "as its events tell", inner=True))
         entered.append(("Failover", traced.zero_ms))

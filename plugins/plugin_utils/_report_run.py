@@ -213,7 +213,7 @@ class Run:
     def moved(self) -> bool:
         """Whether the master was moved, by whomever."""
         joined = self.plan.action == "join" and self.outcome == INCOMPLETE
-        return self.outcome == SWITCHED or joined or any(self.said(PROMOTED, MOVED_ON))
+        return self.outcome == SWITCHED or joined or any(self.said(PROMOTED, ANNOUNCED, MOVED_ON))
 
     @property
     def master_before(self) -> str:

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_lanes import trace
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_messages import course
+from ansible_collections.redis_ha.sentinel.plugins.plugin_utils._report_run import read_run
 from unit.builders import L0, L1, L2, NAME, OM, R, S
 from unit.faults import Fault
 from unit.runs import assert_never_split, assert_truthful, masters, run
@@ -100,11 +103,93 @@ def test_a_failover_is_led_where_a_sentinel_does_not_answer() -> None:
     assert world.lost() == 0
 
 
-def test_a_failover_that_somebody_else_begins_meanwhile_is_seen() -> None:
-    """Nobody is told beside it; which replica that one promotes is Sentinel's to say, and the result says what came of it."""
-    world = promoted_already()
-    world.faults.append(Fault("run", HELLO, L0, action=lambda: world.start_failover(world.sentinels[L1])))
+def rival_before_it_is_taught(world: World) -> Fault:
+    return Fault("run", HELLO, L0, action=lambda: world.start_failover(world.sentinels[L1]))
+
+
+def rival_after_all_are_taught(world: World) -> Fault:
+    return Fault("run", "SENTINEL MASTER", L0, skip=3, action=lambda: world.start_failover(world.sentinels[L1]))
+
+
+@pytest.mark.parametrize("rival", [rival_before_it_is_taught, rival_after_all_are_taught])
+@pytest.mark.parametrize("seed", range(4))
+def test_nobody_is_triggered_beside_a_failover_that_somebody_else_begins_meanwhile(
+    rival: Callable[[World], Fault], seed: int
+) -> None:
+    """Which replica that one promotes is Sentinel's to say, and the result says what came of it."""
+    world = promoted_already(seed)
+    world.faults.append(rival(world))
     result = run(world)
     assert any(entry["kind"] == "rival_seen" for entry in result["timeline"])
+    assert not world.sent(TRIGGER)
     assert len(masters(world)) == 1
     assert_truthful(world, result)
+
+
+def test_where_all_have_heard_and_no_reply_comes_it_is_seen_that_they_have() -> None:
+    world = promoted_already()
+    world.faults += [Fault("lose_after", NEWS, sentinel) for sentinel in (L0, L1, L2)]
+    result = run(world)
+    assert not world.sent(TRIGGER)
+    assert result["new_master"] == R.as_result()
+    assert_truthful(world, result)
+    assert world.lost() == 0
+
+
+def test_nobody_is_told_once_somebody_has_made_the_old_master_a_master_again() -> None:
+    world = promoted_already()
+    world.faults.append(Fault("run", HELLO, L0, action=lambda: world.promote(world.nodes[OM])))
+    result = run(world)
+    assert (result["outcome"], result["error"]) == ("unknown", "promotion_in_doubt"), result
+    assert f"somebody has made {OM} a master again" in result["msg"]
+    assert not [commands for _s, _to, commands in world.exchanges if NEWS in str(commands)]
+    assert not world.sent(TRIGGER)
+
+
+def test_one_that_becomes_a_master_after_the_plan_is_told_of_as_well() -> None:
+    world = promoted_already()
+    world.nodes[R].has_writers = False
+    world.follow(world.nodes[R], OM)
+    world.advance(1.0)
+
+    def promote() -> None:
+        world.promote(world.nodes[R])
+        world.nodes[R].has_writers = True
+
+    world.faults.append(Fault("run", "CLIENT SETNAME", OM, action=promote))
+    result = run(world)
+    assert result["plan"]["steps"][0].startswith("send SENTINEL FAILOVER")
+    assert not world.sent(TRIGGER)
+    assert_told(world, result)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_looks_that_take_long_change_nothing(seed: int) -> None:
+    world = promoted_already(seed)
+    slow = Fault("stall", "GET-MASTER-ADDR", L0, delay_s=0.07, times=25)
+    world.faults.append(Fault("run", HELLO, L0, action=lambda: world.faults.append(slow)))
+    result = run(world)
+    assert not world.sent(TRIGGER)
+    assert_told(world, result)
+
+
+def test_what_the_old_master_alone_had_is_told_of() -> None:
+    world = promoted_already()
+    ((history, upto), *_since) = world.nodes[OM].data
+    world.nodes[OM].data = [(history, upto + 5000)]
+    world.nodes[OM].stuck, world.nodes[OM].linked = True, False
+    result = run(world, timeout_s=10)
+    why = f"{R} was not seen to have everything that the old master acknowledged"
+    assert (result["lossless"], result["lossless_reason"]) == (False, why)
+
+
+def test_the_report_says_that_the_master_was_moved_though_something_is_left() -> None:
+    world = promoted_already()
+    world.faults.append(Fault("refuse", "CONFIG REWRITE", R, times=9))
+    result = run(world, timeout_s=10)
+    assert result["outcome"] == "incomplete"
+    shown = read_run(result)
+    assert (shown.moved, shown.master_after) == (True, str(R))
+    traced = trace(shown)
+    assert traced is not None
+    assert [state.title for state in course(shown, traced).states] == ["Ready", "Promoted before", "Ready, work left"]

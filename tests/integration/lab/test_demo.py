@@ -73,7 +73,7 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shown(temporary: Path, tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
-    """What it shows where the program promotes; a machine that is too slow for that leaves it to Sentinel, and is asked once more."""
+    """What it shows where the program promotes; a machine that is too slow for that leaves it to Sentinel, and is asked again."""
     checkout = checkout_for_make(tmp_path_factory.mktemp("checkout"), REAL)
     for _ in range(3):
         ended = subprocess.run(
