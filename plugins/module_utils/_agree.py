@@ -67,7 +67,7 @@ def record_promotion(run: Run, promotion: Promotion, demotion: Demotion | None) 
         record.lossless = True
         record.lossless_reason = demotion.proof
     else:
-        chosen = f"Sentinel chose {promotion.master}, which" if promotion.by == SENTINEL else f"{promotion.master}"
+        chosen = f"Sentinel chose {promotion.master}, which" if promotion.by == SENTINEL else str(promotion.master)
         record.deny_lossless(f"{chosen} was not seen to have everything that the old master acknowledged")
     record.beside = promotion.beside
 

@@ -5,6 +5,7 @@
 
 What makes the first way safe stands in docs/failover.md: the leading Sentinel is the only rival, and it gives in to a newer configuration. So nobody
 else is told before the leader has given in, and only where a look at all Sentinels, a moment ago, has shown no other failover.
+Where the replica is a master already, there is nothing to promote: no Sentinel leads, and all are told.
 
 This module is private to the collection redis_ha.sentinel.
 """

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import yaml
 
+from lab.machine import HOST_TOO_SLOW
+
 INVENTORIES = sorted(Path(__file__).resolve().parents[2].glob("molecule/*/inventory/hosts.yml"))
 
 
@@ -25,3 +27,8 @@ def test_each_scenario_has_a_number_of_its_own() -> None:
     numbers = [group["vars"]["scenario_number"] for group in groups]
     assert sorted(set(numbers)) == sorted(numbers)
     assert set(numbers) <= set(range(1, 16))
+
+
+def test_the_scenario_failover_knows_a_slow_machine_by_the_same_words_as_other_tests() -> None:
+    (inventory,) = (file for file in INVENTORIES if file.parts[-3] == "failover")
+    assert yaml.safe_load(inventory.read_text())["all"]["vars"]["host_too_slow"] == f"^{HOST_TOO_SLOW.pattern}"

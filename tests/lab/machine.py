@@ -6,8 +6,14 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+HOST_TOO_SLOW = re.compile(
+    "it was left to Sentinel: (this host did not promote within|each look at all Sentinels took longer|.* did not (say its epoch|take the news over))"
+)
+"""What a result says where the program could not promote in time, because of this machine. The scenario ``failover`` has the same words."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -18,15 +17,12 @@ from typing import Any
 
 from lab import module_forks
 from lab.errors import LabError
+from lab.machine import HOST_TOO_SLOW
 from lab.module_server import ModuleServer
 
 MODULES = module_forks.MODULES
 CHECKOUT = Path(__file__).resolve().parents[2]
 COLLECTIONS = CHECKOUT / ".cache" / "collections"
-HOST_TOO_SLOW = re.compile(
-    "it was left to Sentinel: (this host did not promote within|each look at all Sentinels took longer|.* did not (say its epoch|take the news over))"
-)
-"""The reason of a promotion by Sentinel that lies in this machine alone."""
 _MOST_MOVES = 5
 PYTHON = os.environ.get("REDIS_HA_LAB_PYTHON") or sys.executable
 """What modules and Ansible itself run with; another Python than the tests' own in a run of the matrix."""

@@ -207,7 +207,7 @@ def sent() -> Steps:
 
 
 def undisturbed_run(spec: str | None, promotion: str = "auto") -> Steps:
-    """What a run sends that takes the way it was to take. On a machine that is too slow for that it is tried again."""
+    """What a run sends that triggers once, and in which the one promotes who should. A machine that is too slow for that tries again."""
     wanted = ["program" if promotion == "auto" else promotion]
     ways: list[list[str]] = []
     for _ in range(MOST_RUNS):
